@@ -1,0 +1,61 @@
+"""One module per verb: parse, read, call, write.
+
+The verb `fit-potts` lives in `cli/fit_potts.py`: its docstring is the help text, `register`
+adds its arguments, `run` does the work. Verb modules import the science inside `run`, so that
+`--help` answers at once.
+"""
+
+import argparse
+import ast
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from npm_core import __version__
+from npm_core.errors import NpmError
+
+
+def verbs() -> dict[str, str]:
+    """Every verb with the first line of its module's docstring, read without importing it."""
+    modules = sorted(Path(__file__).parent.glob("[a-z]*.py"))
+    return {path.stem.replace("_", "-"): _docstring(path) for path in modules}
+
+
+def _docstring(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.splitlines()[0] if text else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; exit status 0, or 2 with one `ERROR:` message a user can act on."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = verbs()
+    top = argparse.ArgumentParser(prog="python -m npm_core", description=__doc__.splitlines()[0])
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for verb, summary in known.items():
+        parser = commands.add_parser(verb, help=summary.rstrip("."))
+        if verb == chosen:
+            module = importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}")
+            parser.description = module.__doc__
+            parser.formatter_class = argparse.RawDescriptionHelpFormatter
+            module.register(parser)
+            parser.set_defaults(run=module.run)
+    args = top.parse_args(argv)
+    try:
+        args.run(args)
+    except NpmError as error:
+        if os.environ.get("NPM_DEBUG") == "1":
+            raise
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0

@@ -1,0 +1,17 @@
+"""What a user can act on: printed as `ERROR: ...` with exit status 2, never as a traceback."""
+
+
+class NpmError(Exception):
+    """Base of every error a user can mend. The message says what, where, found, expected, cure."""
+
+
+class DataError(NpmError):
+    """An input does not hold what it must hold."""
+
+
+class SettingsError(NpmError):
+    """A setting or a combination of settings cannot be used."""
+
+
+class ToolError(NpmError):
+    """An external program is missing or failed."""

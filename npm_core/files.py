@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all."""
+
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from npm_core.errors import DataError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` (fsync, rename) when the block succeeds.
+
+    The file that stood at `path` before survives any failure, a full disk included.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` (UTF-8) to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """Open a text file for reading, gzipped or not (told by its first two bytes).
+
+    Raises:
+        DataError: The file is missing, or its gzip data is truncated or corrupt.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+        if zipped:
+            with gzip.open(path, "rt", encoding=encoding) as stream:
+                yield stream
+        else:
+            with path.open(encoding=encoding) as stream:
+                yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: gzip data is truncated or corrupt ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a {encoding} text file ({error})") from error

@@ -1,0 +1,236 @@
+"""Multiple sequence alignments in the columns of their query: A3M and its kin, read and checked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import alphabet
+from npm_core.errors import DataError
+from npm_core.files import open_text
+
+States = NDArray[np.uint8]
+
+_DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
+
+SUFFIXES = {
+    "a3m": "a3m",
+    "a2m": "a3m",
+    "fas": "fasta",
+    "fasta": "fasta",
+    "fa": "fasta",
+    "afa": "fasta",
+    "sto": "stockholm",
+    "stockholm": "stockholm",
+    "stk": "stockholm",
+    "aln": "aln",
+    "psicov": "aln",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Msa:
+    """An alignment anchored to its first row, the query.
+
+    Attributes:
+        names: One name a row.
+        residues: (depth, length), states 0..20 (`alphabet.ALPHABET`, gap last). Inserts relative
+            to the query's columns are not kept.
+        nonstandard: How many letters were replaced by a parent amino acid or a gap.
+    """
+
+    names: tuple[str, ...]
+    residues: States
+    nonstandard: int = 0
+
+    def __post_init__(self) -> None:
+        if self.residues.ndim != 2 or self.residues.size == 0:
+            raise DataError(f"an alignment needs rows and columns, found {self.residues.shape}")
+        if len(self.names) != len(self.residues):
+            raise DataError(f"{len(self.names)} names for {len(self.residues)} rows")
+        if self.residues.max() >= alphabet.STATES:
+            raise DataError(f"state {self.residues.max()} is outside 0..{alphabet.STATES - 1}")
+
+    @property
+    def depth(self) -> int:
+        return self.residues.shape[0]
+
+    @property
+    def length(self) -> int:
+        return self.residues.shape[1]
+
+    @cached_property
+    def query(self) -> str:
+        """Row 0 in letters; gaps are kept."""
+        return alphabet.decode(self.residues[0])
+
+    def anchored_to(self, row: int) -> "Msa":
+        """The same alignment with `row` first and only the columns in which it has a residue.
+
+        This is the paper's step for Pfam (C.3): "We drop these gap characters and their
+        corresponding columns in the MSA".
+        """
+        if not 0 <= row < self.depth:
+            raise DataError(f"row {row + 1} was asked for as the query of {self.depth} rows")
+        columns = self.residues[row] != alphabet.GAP
+        if not columns.any():
+            raise DataError(f"row {row + 1} ({self.names[row]}) has no residue to be a query")
+        order = np.r_[row, np.delete(np.arange(self.depth), row)]
+        return Msa(
+            tuple(self.names[index] for index in order),
+            np.ascontiguousarray(self.residues[order][:, columns]),
+            self.nonstandard,
+        )
+
+    def row(self, name: str) -> int:
+        """Index of the row whose name, or the part of it before a blank, is `name`."""
+        for index, candidate in enumerate(self.names):
+            if candidate == name or candidate.split(maxsplit=1)[0] == name:
+                return index
+        raise DataError(f"no row is named {name!r}; the first is {self.names[0]!r}")
+
+
+def msa_from_rows(rows: Iterator[tuple[str, str]], where: str, max_rows: int | None = None) -> Msa:
+    """Build an alignment from (name, aligned sequence) pairs.
+
+    Lower case letters and `.` are inserts and dropped; upper case letters and `-` are columns.
+
+    Args:
+        rows: Names and sequences, the query first.
+        where: File or entry, for error messages.
+        max_rows: Rows after this many are not read.
+
+    Raises:
+        DataError: No rows, rows of unequal length, a letter that is no amino acid.
+    """
+    names: list[str] = []
+    encoded: list[States] = []
+    nonstandard = 0
+    for name, sequence in rows:
+        if max_rows is not None and len(names) >= max_rows:
+            break
+        columns = sequence.translate(_DROP_INSERTS)
+        try:
+            states = alphabet.encode(columns)
+        except DataError as error:
+            raise DataError(f"{where}: row {len(names) + 1} ({name}): {error}") from error
+        if encoded and len(states) != len(encoded[0]):
+            raise DataError(
+                f"{where}: row {len(names) + 1} ({name}) has {len(states)} columns, row 1 "
+                f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
+                "number of upper case letters and '-'"
+            )
+        names.append(name)
+        encoded.append(states)
+        nonstandard += alphabet.count_nonstandard(columns)
+    if not names:
+        raise DataError(f"{where}: no sequences")
+    if len(encoded[0]) == 0:
+        raise DataError(f"{where}: row 1 ({names[0]}) has no columns")
+    return Msa(tuple(names), np.stack(encoded), nonstandard)
+
+
+def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
+    """(header without `>`, sequence) of each FASTA or A3M record; `#` lines before it are skipped.
+
+    Raises:
+        DataError: Text before the first `>`, or an empty header.
+    """
+    name: str | None = None
+    parts: list[str] = []
+    for number, line in enumerate(stream, start=1):
+        if line.startswith(">"):
+            if name is not None:
+                yield name, "".join(parts)
+            name, parts = line[1:].strip(), []
+            if not name:
+                raise DataError(f"{where}, line {number}: a record without a name")
+        elif name is None:
+            if line.strip() and not line.startswith("#"):
+                raise DataError(f"{where}, line {number}: expected '>', found {line[:20]!r}")
+        else:
+            parts.append(line.strip())
+    if name is not None:
+        yield name, "".join(parts)
+
+
+def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
+    """Rows of the first alignment of a Stockholm file; interleaved blocks are joined."""
+    rows: dict[str, list[str]] = {}
+    for number, line in enumerate(stream, start=1):
+        text = line.rstrip()
+        if text == "//":
+            break
+        if not text or text.startswith("#"):
+            continue
+        fields = text.split()
+        if len(fields) != 2:
+            raise DataError(
+                f"{where}, line {number}: expected 'name sequence', found {text[:40]!r}"
+            )
+        rows.setdefault(fields[0], []).append(fields[1])
+    for name, parts in rows.items():
+        yield name, "".join(parts)
+
+
+def _aln_records(stream: IO[str]) -> Iterator[tuple[str, str]]:
+    """PSICOV format: one aligned row a line, no names."""
+    for number, line in enumerate(stream, start=1):
+        if line.strip():
+            yield f"row{number}", line.strip().upper()
+
+
+def _match_columns_of_first(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Aligned FASTA has no insert convention: letters of either case are columns, '.' is a gap."""
+    for name, sequence in rows:
+        yield name, sequence.upper().replace(".", "-")
+
+
+def read_msa(
+    path: Path | str,
+    *,
+    query: int | str = 0,
+    file_format: str | None = None,
+    max_rows: int | None = None,
+) -> Msa:
+    """Read an alignment and anchor it to its query.
+
+    Args:
+        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
+        query: Row (0-based) or name of the query; its gap columns are dropped.
+        file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
+        max_rows: Read at most this many rows.
+
+    Returns:
+        The alignment, query first, one column for each residue of the query.
+
+    Raises:
+        DataError: The file is unreadable, ragged or empty, or the query is not in it.
+    """
+    path = Path(path)
+    if file_format is None:
+        suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes if suffix != ".gz"]
+        file_format = SUFFIXES.get(suffixes[-1]) if suffixes else None
+        if file_format is None:
+            raise DataError(
+                f"{path}: cannot tell the alignment's format from its name; "
+                f"use one of {', '.join(sorted(SUFFIXES))} as suffix"
+            )
+    with open_text(path, "latin-1" if file_format == "stockholm" else "utf-8") as stream:
+        where = str(path)
+        if file_format == "a3m":
+            rows = fasta_records(stream, where)
+        elif file_format == "fasta":
+            rows = _match_columns_of_first(fasta_records(stream, where))
+        elif file_format == "stockholm":
+            rows = _stockholm_records(stream, where)
+        elif file_format == "aln":
+            rows = _aln_records(stream)
+        else:
+            raise DataError(f"{path}: unknown alignment format {file_format!r}")
+        msa = msa_from_rows(rows, where, max_rows)
+    return msa.anchored_to(msa.row(query) if isinstance(query, str) else query)

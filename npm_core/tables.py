@@ -1,0 +1,293 @@
+"""The workflow's tables (families, targets, contact scores): Parquet with provenance."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from npm_core import alphabet
+from npm_core.errors import DataError
+from npm_core.files import atomic_path
+
+Floats = NDArray[np.float32]
+
+FAMILIES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("query", pa.string()),
+        ("length", pa.int32()),
+        ("depth", pa.int32()),
+        ("meff", pa.float64()),
+        ("weights", pa.list_(pa.float32())),
+        ("residues", pa.large_binary()),
+    ]
+)
+"""One row a family: residues are depth x length bytes, row-major, states of `alphabet`."""
+
+TARGETS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("sequence", pa.string()),
+        ("length", pa.int32()),
+        ("resolved", pa.int32()),
+        ("coordinates", pa.list_(pa.float32())),
+        ("source", pa.string()),
+    ]
+)
+"""One row a target: C-beta coordinates are length x 3, angstrom, NaN where unresolved."""
+
+SCORES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("model", pa.string()),
+        ("length", pa.int32()),
+        ("depth", pa.int32()),
+        ("meff", pa.float64()),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
+"""One row a target and model: the upper triangle i < j of the contact score, row by row.
+
+depth and meff are those of the alignment the model was fitted to; null where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """One query-anchored alignment with its sequence weights.
+
+    Attributes:
+        id: Name, unique in its table.
+        residues: (depth, length) uint8, states 0..20; row 0 is the query (Pfam families: the
+            first row, which may hold gaps).
+        weights: (depth,) float32, in (0, 1]; their sum is Meff.
+    """
+
+    id: str
+    residues: NDArray[np.uint8]
+    weights: Floats
+
+    def __post_init__(self) -> None:
+        if self.residues.ndim != 2 or self.residues.size == 0:
+            raise DataError(f"family {self.id}: residues are {self.residues.shape}")
+        if self.weights.shape != (len(self.residues),):
+            raise DataError(
+                f"family {self.id}: {self.weights.shape} weights for {len(self.residues)} rows"
+            )
+
+    @property
+    def depth(self) -> int:
+        return self.residues.shape[0]
+
+    @property
+    def length(self) -> int:
+        return self.residues.shape[1]
+
+    @property
+    def meff(self) -> float:
+        return float(self.weights.sum(dtype=np.float64))
+
+    @property
+    def query(self) -> str:
+        return alphabet.decode(self.residues[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A protein with known structure, numbered like its full sequence.
+
+    Attributes:
+        id: Name, unique in its table.
+        split: "train" or "test" (Pfam: the clan).
+        sequence: Full SEQRES (or domain) sequence, upper case, L letters.
+        coordinates: (L, 3) float32, angstrom; C-beta (C-alpha for glycine), NaN if unresolved.
+        source: Where the structure came from, e.g. "1abc_A".
+    """
+
+    id: str
+    split: str
+    sequence: str
+    coordinates: Floats
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.coordinates.shape != (len(self.sequence), 3):
+            raise DataError(
+                f"target {self.id}: coordinates are {self.coordinates.shape} "
+                f"for {len(self.sequence)} residues"
+            )
+
+    @property
+    def length(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def distances(self) -> Floats:
+        """(L, L) angstrom, C-beta to C-beta; NaN where a residue is unresolved."""
+        difference = self.coordinates[:, None] - self.coordinates[None]
+        return np.sqrt((difference**2).sum(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Contact scores of one target by one model.
+
+    Attributes:
+        id: The target's name.
+        model: E.g. "potts", "npm", "nearest", "npm_shuffled", "chance".
+        matrix: (L, L) float32, symmetric, zero diagonal; higher is a stronger contact.
+        depth: Rows of the alignment the model was fitted to; None where there is none.
+        meff: Meff of that alignment; None where there is none.
+    """
+
+    id: str
+    model: str
+    matrix: Floats
+    depth: int | None = None
+    meff: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.matrix.ndim != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
+            raise DataError(f"scores of {self.id} are {self.matrix.shape}, expected (L, L)")
+        if not np.isfinite(self.matrix).all():
+            raise DataError(f"scores of {self.id} by {self.model} hold NaN or infinity")
+
+
+def write_families(
+    path: Path | str, families: Iterable[Family], metadata: dict[str, str], rows_per_group: int = 16
+) -> int:
+    """Write families as they come, a few to a row group, and return their number."""
+
+    def record(family: Family) -> dict[str, object]:
+        return {
+            "id": family.id,
+            "query": family.query,
+            "length": family.length,
+            "depth": family.depth,
+            "meff": family.meff,
+            "weights": family.weights,
+            "residues": family.residues.tobytes(),
+        }
+
+    return _write(path, FAMILIES, map(record, families), metadata, rows_per_group)
+
+
+def read_families(*paths: Path | str) -> Iterator[Family]:
+    """Families of one or more shards in order; at most one row group is held in memory."""
+    for row in _rows(paths, FAMILIES):
+        residues = np.frombuffer(row["residues"], dtype=np.uint8)
+        yield Family(
+            row["id"],
+            residues.reshape(row["depth"], row["length"]),
+            np.asarray(row["weights"], dtype=np.float32),
+        )
+
+
+def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[str, str]) -> int:
+    """Write targets and return their number."""
+
+    def record(target: Target) -> dict[str, object]:
+        return {
+            "id": target.id,
+            "split": target.split,
+            "sequence": target.sequence,
+            "length": target.length,
+            "resolved": int(np.isfinite(target.coordinates).all(1).sum()),
+            "coordinates": target.coordinates.astype(np.float32).ravel(),
+            "source": target.source,
+        }
+
+    return _write(path, TARGETS, map(record, targets), metadata, 256)
+
+
+def read_targets(*paths: Path | str) -> Iterator[Target]:
+    """Targets of one or more tables in order."""
+    for row in _rows(paths, TARGETS):
+        coordinates = np.asarray(row["coordinates"], dtype=np.float32).reshape(-1, 3)
+        yield Target(row["id"], row["split"], row["sequence"], coordinates, row["source"])
+
+
+def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str, str]) -> int:
+    """Write contact scores and return their number."""
+
+    def record(score: Scores) -> dict[str, object]:
+        length = len(score.matrix)
+        return {
+            "id": score.id,
+            "model": score.model,
+            "length": length,
+            "depth": score.depth,
+            "meff": score.meff,
+            "scores": score.matrix[np.triu_indices(length, k=1)].astype(np.float32),
+        }
+
+    return _write(path, SCORES, map(record, scores), metadata, 64)
+
+
+def read_scores(*paths: Path | str) -> Iterator[Scores]:
+    """Contact scores of one or more tables in order."""
+    for row in _rows(paths, SCORES):
+        matrix = np.zeros((row["length"], row["length"]), dtype=np.float32)
+        matrix[np.triu_indices(row["length"], k=1)] = row["scores"]
+        yield Scores(row["id"], row["model"], matrix + matrix.T, row["depth"], row["meff"])
+
+
+def read_metadata(path: Path | str) -> dict[str, object]:
+    """Provenance of a table, as `provenance.provenance` wrote it."""
+    found = pq.read_schema(path).metadata or {}
+    values: dict[str, object] = {}
+    for key, value in found.items():
+        try:
+            values[key.decode()] = json.loads(value)
+        except json.JSONDecodeError:
+            values[key.decode()] = value.decode()
+    return values
+
+
+def _write(
+    path: Path | str,
+    schema: pa.Schema,
+    records: Iterable[dict[str, object]],
+    metadata: dict[str, str],
+    rows_per_group: int,
+) -> int:
+    count = 0
+    seen: set[object] = set()
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema.with_metadata(metadata), compression="zstd") as writer,
+    ):
+        group: list[dict[str, object]] = []
+        for record in records:
+            key = (record["id"], record.get("model"))
+            if key in seen:
+                raise DataError(f"{path}: {record['id']} occurs twice")
+            seen.add(key)
+            group.append(record)
+            count += 1
+            if len(group) == rows_per_group:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    return count
+
+
+def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
+    for path in paths:
+        try:
+            file = pq.ParquetFile(path)
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path}: not a Parquet file ({error})") from error
+        missing = set(schema.names) - set(file.schema_arrow.names)
+        if missing:
+            raise DataError(f"{path}: columns {sorted(missing)} are missing")
+        for batch in file.iter_batches(batch_size=16):
+            yield from batch.to_pylist()
