@@ -1,0 +1,257 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from npm_core.errors import DataError
+from npm_core.precision import (
+    RANGES,
+    bootstrap,
+    compare,
+    compare_models,
+    measure,
+    measure_chance,
+    meff_bin,
+    meff_bins,
+    over_rounds,
+    rank_pairs,
+    summarise,
+    top_precision,
+)
+
+
+@pytest.fixture
+def distances():
+    """Five residues; 0-4 and 1-4 are contacts (8.0 counts), 0-3 is not."""
+    matrix = np.full((5, 5), 20.0)
+    matrix[0, 4] = matrix[4, 0] = 8.0
+    matrix[1, 4] = matrix[4, 1] = 5.0
+    return matrix
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 2 / 3), (2, 1.0), (5, 1.0)])
+def test_counts_contacts_among_the_strongest_pairs(distances, k, expected):
+    scores = np.zeros((5, 5))
+    scores[0, 4], scores[1, 4], scores[0, 3] = 3.0, 2.0, 1.0
+    value = top_precision(scores, distances, k=k, separation=range(3, 5), contact_distance=8.0)
+    assert value == pytest.approx(expected)
+
+
+def test_only_the_upper_triangle_is_read(distances):
+    scores = np.zeros((5, 5))
+    scores[0, 4] = 1.0
+    scores[np.tril_indices(5)] = np.nan
+    assert (
+        top_precision(scores, distances, k=5, separation=range(3, 5), contact_distance=8.0) == 1.0
+    )
+
+
+def test_a_contact_is_at_most_the_contact_distance_apart(distances):
+    scores = np.zeros((5, 5))
+    scores[0, 4] = 1.0
+    options = {"k": 5, "separation": range(3, 5)}
+    assert top_precision(scores, distances, contact_distance=8.0, **options) == 1.0
+    assert top_precision(scores, distances, contact_distance=7.999, **options) == 0.0
+
+
+def test_unresolved_residues_leave_the_ranking_but_count_in_length(distances):
+    scores = np.zeros((5, 5))
+    scores[0, 4], scores[1, 4], scores[0, 3] = 1.0, 2.0, 3.0
+    distances[3, :] = distances[:, 3] = np.nan
+    ranking = rank_pairs(scores, distances, separation=range(3, 5), contact_distance=8.0)
+    assert (ranking.length, ranking.pairs, ranking.true_contacts) == (5, 2, 2)
+    assert ranking.precision(1) == 1.0
+
+
+def test_ties_are_broken_by_row_then_column():
+    distances = np.full((4, 4), 20.0)
+    distances[0, 2] = 3.0
+    ranking = rank_pairs(np.zeros((4, 4)), distances, separation=range(2, 4), contact_distance=8.0)
+    assert ranking.contacts.tolist() == [True, False, False]
+
+
+def test_the_strongest_pairs_are_those_of_a_full_stable_sort(rng):
+    length = 60
+    scores = rng.integers(0, 5, size=(length, length)).astype(float)
+    distances = rng.uniform(0, 16, size=(length, length))
+    for separation in RANGES.values():
+        i, j = np.triu_indices(length, k=separation.start)
+        keep = j - i < separation.stop
+        i, j = i[keep], j[keep]
+        order = np.argsort(-scores[i, j], kind="stable")[:length]
+        ranking = rank_pairs(scores, distances, separation=separation, contact_distance=8.0)
+        assert (ranking.contacts == (distances[i[order], j[order]] <= 8.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [("short", (6, 11), (5, 12)), ("medium", (12, 23), (11, 24)), ("long", (24, 29), (23,))],
+)
+def test_ranges_are_half_open(name, inside, outside):
+    for separations, found in ((inside, True), (outside, False)):
+        for separation in separations:
+            distances = np.full((30, 30), 20.0)
+            distances[0, separation] = 1.0
+            ranking = rank_pairs(
+                np.zeros((30, 30)), distances, separation=RANGES[name], contact_distance=8.0
+            )
+            assert bool(ranking.true_contacts) is found
+
+
+def test_auc_is_the_mean_over_ten_thresholds():
+    length = 25
+    distances = np.full((length, length), 20.0)
+    scores = np.zeros((length, length))
+    for rank, j in enumerate(range(6, 12)):
+        scores[0, j] = 10.0 - rank
+    distances[0, 6] = distances[0, 7] = distances[0, 8] = 4.0
+    ranking = rank_pairs(scores, distances, separation=RANGES["short"], contact_distance=8.0)
+    # floor(25 m / 10) pairs, the first three of which are contacts
+    thresholds = [2, 5, 7, 10, 12, 15, 17, 20, 22, 25]
+    expected = np.mean([min(3, pairs) / pairs for pairs in thresholds])
+    assert ranking.auc() == pytest.approx(expected)
+
+
+def test_auc_ranks_at_least_one_pair_and_no_more_than_there_are(distances):
+    scores = np.zeros((5, 5))
+    scores[0, 4], scores[1, 4], scores[0, 3] = 3.0, 2.0, 1.0
+    ranking = rank_pairs(scores, distances, separation=range(3, 5), contact_distance=8.0)
+    # floor(5 m / 10), at least 1, at most the 3 pairs: 1 1 1 2 2 3 3 3 3 3
+    assert ranking.auc() == pytest.approx((5 * 1.0 + 5 * 2 / 3) / 10)
+
+
+def test_perfect_scores_reach_one_while_contacts_last(rng):
+    distances = np.abs(rng.normal(20, 10, size=(80, 80)))
+    ranking = rank_pairs(-distances, distances, separation=RANGES["long"], contact_distance=8.0)
+    assert ranking.true_contacts > 80
+    assert all(row.precision == 1.0 for row in measure(ranking, "long"))
+
+
+def test_random_scores_come_close_to_chance(rng):
+    distances = rng.uniform(0, 16, size=(120, 120))
+    ranking = rank_pairs(
+        rng.normal(size=(120, 120)), distances, separation=RANGES["long"], contact_distance=8.0
+    )
+    chance = {row.cutoff: row.precision for row in measure_chance(ranking, "long")}
+    assert set(chance.values()) == {ranking.true_contacts / ranking.pairs}
+    assert ranking.precision(1) == pytest.approx(chance["L"], abs=0.15)
+
+
+def test_measures_carry_their_counts(distances):
+    scores = np.zeros((5, 5))
+    scores[0, 4], scores[1, 4], scores[0, 3] = 3.0, 2.0, 1.0
+    ranking = rank_pairs(scores, distances, separation=range(3, 5), contact_distance=8.0)
+    rows = {row.cutoff: row for row in measure(ranking, "long")}
+    assert [(rows[name].pairs, rows[name].contacts) for name in ("L", "L/2", "L/5")] == [
+        (3, 2),
+        (2, 2),
+        (1, 1),
+    ]
+    assert (rows["AUC"].pairs, rows["AUC"].contacts) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "distances", "message"),
+    [
+        (np.zeros((4, 4)), np.zeros((5, 5)), "distances are"),
+        (np.zeros((4, 5)), np.zeros((4, 5)), r"expected \(L, L\)"),
+        (np.full((30, 30), np.nan), np.zeros((30, 30)), "diverged"),
+        (np.zeros((24, 24)), np.zeros((24, 24)), "none of 24 residues"),
+        (np.zeros((30, 30)), np.full((30, 30), np.nan), "none of 30 residues"),
+    ],
+)
+def test_what_cannot_be_scored_is_an_error(scores, distances, message):
+    with pytest.raises(DataError, match=message):
+        top_precision(scores, distances, k=1, separation=RANGES["long"], contact_distance=8.0)
+
+
+def test_meff_bins_are_right_closed():
+    assert meff_bins() == ("(0, 15]", "(15, 50]", "(50, 100]", "(100, 500]", "> 500")
+    assert [meff_bin(value) for value in (0.5, 15, 15.1, 100, 500, 501)] == [
+        "(0, 15]",
+        "(0, 15]",
+        "(15, 50]",
+        "(50, 100]",
+        "(100, 500]",
+        "> 500",
+    ]
+    with pytest.raises(DataError, match="Meff"):
+        meff_bin(0.0)
+
+
+def test_the_bootstrap_covers_the_normal_interval(rng):
+    values = rng.normal(0.4, 0.1, size=400)
+    found = bootstrap(values, seed=1)
+    error = values.std() / np.sqrt(400)
+    assert found.count == 400
+    assert found.mean == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
+    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+def test_the_bootstrap_repeats_itself_and_needs_values():
+    assert bootstrap([0.1, 0.5, 0.9], seed=3) == bootstrap([0.1, 0.5, 0.9], seed=3)
+    assert bootstrap([0.25], seed=0, draws=10) == bootstrap([0.25] * 1, seed=9, draws=10)
+    for values in ([], [0.1, np.nan]):
+        with pytest.raises(DataError):
+            bootstrap(values, seed=0)
+
+
+def test_pairing_removes_what_proteins_share(rng):
+    protein = rng.uniform(0, 1, size=200)
+    second = protein
+    first = protein + 0.01
+    found = compare(first, second, seed=0, draws=2000)
+    assert found.difference.low == pytest.approx(0.01)
+    assert found.difference.high == pytest.approx(0.01)
+    assert (found.win_rate.mean, found.ties) == (1.0, 0.0)
+    same = compare(second, second, seed=0, draws=100)
+    assert (same.win_rate.mean, same.ties) == (0.0, 1.0)
+    with pytest.raises(DataError, match="paired"):
+        compare([0.1, 0.2], [0.1], seed=0)
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "model": ["npm", "npm", "npm", "potts", "potts", "potts"],
+            "id": ["a", "b", "c", "b", "a", "d"],
+            "range": "long",
+            "round": ["0", "1", "1", "1", "0", "1"],
+            "precision": [0.5, 0.2, 0.9, 0.2, 0.1, 0.3],
+        }
+    )
+
+
+def test_models_are_compared_on_the_proteins_both_have(table):
+    row = compare_models(table, "npm", "potts", ["range"], seed=0, draws=100).iloc[0]
+    assert row["difference"] == pytest.approx(0.2)
+    assert (row["win_rate"], row["ties"]) == (0.5, 0.5)
+    assert (row["count"], row["unpaired"]) == (2, 2)
+
+
+def test_two_rows_for_one_protein_cannot_be_paired(table):
+    twice = pd.concat([table, table.head(1)])
+    with pytest.raises(DataError, match="tell them apart"):
+        compare_models(twice, "npm", "potts", ["range"], seed=0, draws=100)
+
+
+def test_a_summary_has_one_row_a_group(table):
+    found = summarise(table, ["model", "range"], seed=0, draws=200)
+    assert found["mean"].tolist() == pytest.approx([1.6 / 3, 0.2])
+    assert found["count"].tolist() == [3, 3]
+    assert (found["low"] <= found["mean"]).all()
+    assert (found["high"] >= found["mean"]).all()
+
+
+def test_an_empty_table_has_an_empty_summary(table):
+    empty = table.head(0)
+    assert summarise(empty, ["model"], seed=0).empty
+    assert compare_models(empty, "npm", "potts", ["range"], seed=0).empty
+
+
+def test_rounds_are_averaged_before_their_spread_is_taken(table):
+    found = over_rounds(table, ["model"]).set_index("model")
+    assert found.loc["npm", "mean"] == pytest.approx((0.5 + 0.55) / 2)
+    assert found.loc["npm", "deviation"] == pytest.approx(0.05 / np.sqrt(2))
+    assert found.loc["npm", ["rounds", "count"]].tolist() == [2, 3]
