@@ -190,26 +190,18 @@ def _match_columns_of_first(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[s
         yield name, sequence.upper().replace(".", "-")
 
 
-def read_msa(
-    path: Path | str,
-    *,
-    query: int | str = 0,
-    file_format: str | None = None,
-    max_rows: int | None = None,
+def read_alignment(
+    path: Path | str, *, file_format: str | None = None, max_rows: int | None = None
 ) -> Msa:
-    """Read an alignment and anchor it to its query.
+    """Read an alignment with all its columns and rows as they stand.
 
     Args:
         path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
-        query: Row (0-based) or name of the query; its gap columns are dropped.
         file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
         max_rows: Read at most this many rows.
 
-    Returns:
-        The alignment, query first, one column for each residue of the query.
-
     Raises:
-        DataError: The file is unreadable, ragged or empty, or the query is not in it.
+        DataError: The file is unreadable, ragged or empty, or of no known format.
     """
     path = Path(path)
     if file_format is None:
@@ -232,5 +224,29 @@ def read_msa(
             rows = _aln_records(stream)
         else:
             raise DataError(f"{path}: unknown alignment format {file_format!r}")
-        msa = msa_from_rows(rows, where, max_rows)
+        return msa_from_rows(rows, where, max_rows)
+
+
+def read_msa(
+    path: Path | str,
+    *,
+    query: int | str = 0,
+    file_format: str | None = None,
+    max_rows: int | None = None,
+) -> Msa:
+    """Read an alignment and anchor it to its query.
+
+    Args:
+        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
+        query: Row (0-based) or name of the query; its gap columns are dropped.
+        file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
+        max_rows: Read at most this many rows.
+
+    Returns:
+        The alignment, query first, one column for each residue of the query.
+
+    Raises:
+        DataError: The file is unreadable, ragged or empty, or the query is not in it.
+    """
+    msa = read_alignment(path, file_format=file_format, max_rows=max_rows)
     return msa.anchored_to(msa.row(query) if isinstance(query, str) else query)

@@ -1,0 +1,49 @@
+# setup, demo, test, lint, bench: each sets up what it needs first; a second time there is nothing
+# to set up.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= python3
+
+.PHONY: setup demo test lint bench lock clean
+
+setup: .venv/.installed .venv/.tools
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "ERROR: $(PYTHON) is older than 3.11; run make with PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.lock
+	.venv/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/.tools: workflow/install_tools.sh | .venv/.installed
+	bash workflow/install_tools.sh
+	@touch $@
+
+demo: setup
+	snakemake --cores $$(nproc) all
+	@echo "The reports: $(CURDIR)/reports/uniref50.html and $(CURDIR)/reports/pfam_clan.html"
+
+test: setup
+	python -m pytest -q
+
+lint: setup
+	ruff format --check .
+	ruff check .
+	mypy
+	snakefmt --check workflow rules
+	snakemake --lint
+
+bench: setup
+	python benchmarks/bench.py
+
+# Resolve pyproject.toml anew; torch is pinned to its version whichever build is installed.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet torch==2.13.0
+	build/lock/bin/python -m pip install --quiet --editable '.[dev]'
+	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
+	  | grep -v '^nvidia\|^triton' > requirements.lock
+
+clean:
+	rm -rf results reports logs checkpoints .snakemake

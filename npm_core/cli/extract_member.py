@@ -1,0 +1,19 @@
+"""Copy one file out of a tar archive, nested tars included, without unpacking the rest."""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `extract-member`."""
+    parser.add_argument("--archive", required=True, metavar="FILE.tar[.gz]")
+    parser.add_argument("--member", required=True, help="file name, without folders")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Stream the member to its place."""
+    from npm_core.archives import extract_member
+    from npm_core.progress import note
+
+    note(f"{args.output}: {extract_member(args.archive, args.member, args.output)}")

@@ -1,0 +1,133 @@
+"""Pfam clans: families, targets, buckets, and alignments reduced in depth (paper, 4.1 and C.3)."""
+
+
+rule extract_clans:
+    """Cut the clans' families out of Pfam's full and seed alignments (paper, C.3)."""
+    input:
+        full="results/sources/pfam_full",
+        seed="results/sources/pfam_seed",
+        clans="results/sources/pfam_clans",
+        pdbmap="results/sources/pdbmap",
+    output:
+        expand(
+            "results/clans/{clan}/{file}",
+            clan=config["pfam_clan"]["clans"],
+            file=[
+                "full.ffdata",
+                "full.ffindex",
+                "seed.ffdata",
+                "seed.ffindex",
+                "structures.tsv",
+                "counts.tsv",
+            ],
+        ),
+    log:
+        "logs/extract_clans.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        clans=config["pfam_clan"]["clans"],
+        max_rows=config["pfam_clan"]["max_rows"],
+        code=verb_digest("extract-clans"),
+    shell:
+        "python -m npm_core extract-clans --full {input.full:q} --seed {input.seed:q}"
+        " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {params.clans:q}"
+        " --max-rows {params.max_rows} --output-dir results/clans > {log} 2>&1"
+
+
+rule build_clan_families:
+    """Filter a clan's full alignments with HHfilter's defaults, weigh and tabulate them (C.3)."""
+    input:
+        msas=clan_file("full.ffindex"),
+    output:
+        families="results/families/pfam_clan/{clan}.parquet",
+        ledger="results/families/pfam_clan/{clan}.ledger.tsv",
+    log:
+        "logs/build_clan_families/{clan}.log",
+    conda:
+        "../envs/hhsuite.yaml"
+    threads: 8
+    params:
+        msas=subpath(input.msas, strip_suffix=".ffindex"),
+        settings=flags(config["families"]),
+        code=verb_digest("build-families"),
+    shell:
+        "python -m npm_core build-families --msas {params.msas:q} {params.settings}"
+        " --workers {threads} --output {output.families:q} --ledger {output.ledger:q}"
+        " > {log} 2>&1"
+
+
+rule choose_clan_targets:
+    """Choose one structure a family by pdbmap and align its SEQRES to the family's columns (C.3)."""
+    input:
+        structure_mirror,
+        structures="results/clans/{clan}/structures.tsv",
+        families="results/families/pfam_clan/{clan}.parquet",
+    output:
+        targets="results/clans/{clan}/targets.parquet",
+        columns="results/clans/{clan}/columns.parquet",
+        audit="results/clans/{clan}/choose_clan_targets.audit.tsv",
+    log:
+        "logs/choose_clan_targets/{clan}.log",
+    conda:
+        "../envs/core.yaml"
+    retries: 2
+    params:
+        template=address(config["sources"]["structures"]),
+        lock=config["sources_lock"],
+        code=verb_digest("choose-clan-targets"),
+    shell:
+        "python -m npm_core choose-clan-targets --structures {input.structures:q}"
+        " --families {input.families:q} --url-template {params.template:q}"
+        " --lock {params.lock:q} --cache results/sources/mmCIF"
+        " --output {output.targets:q} --columns {output.columns:q} --audit {output.audit:q}"
+        " > {log} 2>&1"
+
+
+rule split_buckets:
+    """Partition a clan's families into equal buckets; shared structures stay together (C.3)."""
+    input:
+        families="results/families/pfam_clan/{clan}.parquet",
+        targets=clan_file("targets.parquet"),
+    output:
+        "results/buckets/{clan}.tsv",
+    log:
+        "logs/split_buckets/{clan}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        buckets=config["pfam_clan"]["buckets"],
+        seed=config["seed"],
+        code=verb_digest("split-buckets"),
+    shell:
+        "python -m npm_core split-buckets --families {input.families:q}"
+        " --targets {input.targets:q} --buckets {params.buckets} --seed {params.seed}"
+        " --output {output:q} > {log} 2>&1"
+
+
+rule reduce_families:
+    """Reduce the evaluation bucket's alignments to a fixed depth (paper, C.3)."""
+    input:
+        families="results/families/pfam_clan/{clan}.parquet",
+        targets=clan_file("targets.parquet"),
+        columns=clan_file("columns.parquet"),
+        buckets="results/buckets/{clan}.tsv",
+    output:
+        reduced="results/reductions/{clan}/{round}/{depth}/reduced.parquet",
+        target_msas="results/reductions/{clan}/{round}/{depth}/target_msas.parquet",
+        targets="results/reductions/{clan}/{round}/{depth}/targets.parquet",
+    log:
+        "logs/reduce_families/{clan}/{round}/{depth}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=config["seed"],
+        identity=config["families"]["identity_threshold"],
+        code=verb_digest("reduce-families"),
+    shell:
+        "python -m npm_core reduce-families --families {input.families:q}"
+        " --targets {input.targets:q} --columns {input.columns:q} --buckets {input.buckets:q}"
+        " --round {wildcards.round} --depth {wildcards.depth} --seed {params.seed}"
+        " --identity-threshold {params.identity} --output {output.reduced:q}"
+        " --target-msas {output.target_msas:q} --evaluation-targets {output.targets:q}"
+        " > {log} 2>&1"

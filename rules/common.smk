@@ -1,0 +1,257 @@
+"""Settings check, digests of the code behind each verb, and input functions. Nothing else."""
+
+import json
+import shlex
+from pathlib import Path
+
+from snakemake.utils import validate
+
+from npm_core.fetch import is_url
+from npm_core.provenance import source_digest
+
+validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
+
+
+wildcard_constraints:
+    dataset="train|test|targets",
+    shard=r"\d{4}",
+    clan=r"(?!uniref50)[A-Za-z0-9_-]+",
+    round=r"\d+",
+    depth=r"\d+|full",
+    group=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+",
+    evaluation=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+/(\d+|full)",
+
+
+def verb_digest(verb):
+    """Digest of the code one verb runs: an edit in it, and only there, reruns the rule."""
+    return source_digest(f"npm_core.cli.{verb.replace('-', '_')}")
+
+
+def flags(section):
+    """One config section as command line flags: `filter_identity: 90` is `--filter-identity 90`.
+
+    A list repeats its values behind one flag, true is the bare flag, false and null are left out.
+    """
+    words = []
+    for key, value in section.items():
+        flag = f"--{key.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list):
+            words += [flag, *map(str, value)]
+        elif value is not False and value is not None:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def is_local():
+    """The user's own alignments and structures take the place of database search."""
+    return config["source"] == "local"
+
+
+def address(place):
+    """A configured place as a URL: a path is relative to the working directory."""
+    return place if is_url(place) else Path(place).resolve().as_uri()
+
+
+def addresses(wildcards):
+    """The URL of a source, then its mirrors."""
+    return [address(place) for place in config["sources"][wildcards.source]]
+
+
+def mirror_file(wildcards):
+    """The file of the generated universe that a source is read from, if it is."""
+    return generated(config["sources"][wildcards.source])
+
+
+def generated(places):
+    """Those of `places` that rule `generate_universe` makes."""
+    return [place for place in places if place.startswith("results/universe/")]
+
+
+def structure_mirror(wildcards):
+    """A file that stands for the universe's structures, where structures come from there."""
+    generates = config["sources"]["structures"].startswith("results/universe/")
+    return ["results/universe/truth/families.tsv"] if generates else []
+
+
+def shards(dataset):
+    """Names of the shards of queries; imported alignments are one."""
+    count = 1 if is_local() else config["queries"]["shards"][dataset]
+    return [f"{number:04d}" for number in range(count)]
+
+
+def queries_file(wildcards):
+    """The FASTA that a dataset's shards are cut from."""
+    if wildcards.dataset == "targets":
+        return "results/structures/representatives.fasta"
+    return f"results/queries/{wildcards.dataset}.fasta"
+
+
+def hhblits_database(wildcards):
+    """Index file of the search database: built from sequences, or unpacked as published."""
+    how = "built" if config["database"]["build"] else "unpacked"
+    return f"results/database/{how}/database_a3m.ffindex"
+
+
+def searched_or_imported(wildcards):
+    """The shard's alignments (FFindex of A3M): by HHblits, or the user's own."""
+    if is_local():
+        return multiext(f"results/imported/uniref50/{wildcards.dataset}", ".ffdata", ".ffindex")
+    return multiext(
+        f"results/msas/{wildcards.dataset}/{wildcards.shard}", ".ffdata", ".ffindex"
+    )
+
+
+def clan_file(name):
+    """Input function: a clan's file `name`, cut from Pfam or imported."""
+    folder = "imported" if is_local() else "clans"
+    return f"results/{folder}/{{clan}}/{name}"
+
+
+def pretraining_sequences(wildcards):
+    """What the language model is pretrained on: UniRef50 training sequences, or the user's."""
+    if is_local():
+        return config["local"]["sequences"]
+    return "results/queries/train.fasta"
+
+
+def training_families(wildcards):
+    """Families of UniRef50's training sequences."""
+    return expand("results/families/uniref50/train/{shard}.parquet", shard=shards("train"))
+
+
+def validation_families(wildcards):
+    """Families of held-out sequences, on which the training is watched."""
+    return expand("results/families/uniref50/test/{shard}.parquet", shard=shards("test"))
+
+
+def uniref50_targets(wildcards):
+    """Proteins of known structure of one shard."""
+    if is_local():
+        return "results/imported/uniref50/targets.parquet"
+    shard = wildcards.get("shard") or wildcards[0].split("/")[-1]
+    return f"results/structures/targets/{shard}.parquet"
+
+
+def evaluation_targets(wildcards):
+    """Proteins of known structure of one evaluation."""
+    experiment, *place = wildcards.evaluation.split("/")
+    if experiment == "uniref50":
+        return uniref50_targets(wildcards)
+    return f"results/reductions/{'/'.join(place)}/targets.parquet"
+
+
+def evaluation_families(wildcards):
+    """Alignments of those proteins, to which the independent Potts model is fitted."""
+    experiment, *place = wildcards.evaluation.split("/")
+    if experiment == "uniref50":
+        return f"results/families/uniref50/targets/{place[0]}.parquet"
+    return f"results/reductions/{'/'.join(place)}/target_msas.parquet"
+
+
+def evaluation_model(wildcards):
+    """Weights of the Neural Potts Model that an evaluation is about."""
+    experiment, *place = wildcards.evaluation.split("/")
+    path = "uniref50" if experiment == "uniref50" else "/".join([experiment, *place])
+    return f"results/models/{path}/model.safetensors"
+
+
+def evaluation_columns(wildcards):
+    """What every row of an evaluation's precision table carries."""
+    experiment, *place = wildcards.evaluation.split("/")
+    if experiment == "uniref50":
+        return ""
+    return shlex.join(
+        ["--column", *map("=".join, zip(("clan", "round", "reduced_depth"), place))]
+    )
+
+
+def nearest_scores(wildcards):
+    """The nearest neighbour's scores: those of a round serve all its depths of reduction."""
+    experiment, *place = wildcards.evaluation.split("/")
+    group = wildcards.evaluation if experiment == "uniref50" else f"{experiment}/{place[0]}/{place[1]}"
+    return f"results/contacts/{group}/nearest.parquet"
+
+
+def group_targets(wildcards):
+    """Targets that share their nearest neighbours: a UniRef50 shard, or a round of a clan."""
+    experiment, *place = wildcards.group.split("/")
+    if experiment == "uniref50":
+        return uniref50_targets(wildcards)
+    return f"results/reductions/{place[0]}/{place[1]}/full/targets.parquet"
+
+
+def group_families(wildcards):
+    """Families among which the nearest neighbours were looked for."""
+    experiment, *place = wildcards.group.split("/")
+    if experiment == "uniref50":
+        return training_families(wildcards)
+    return [f"results/families/pfam_clan/{place[0]}.parquet"]
+
+
+def evaluations(experiment):
+    """Every evaluation of one experiment."""
+    if experiment == "uniref50":
+        return [f"uniref50/{shard}" for shard in shards("targets")]
+    clans = config["pfam_clan"]
+    return expand(
+        "pfam_clan/{clan}/{round}/{depth}",
+        clan=clans["clans"],
+        round=range(clans["rounds"]),
+        depth=clans["depths"],
+    )
+
+
+def report_targets(wildcards):
+    """Target tables of the UniRef50 report."""
+    if is_local():
+        return ["results/imported/uniref50/targets.parquet"]
+    return expand("results/structures/targets/{shard}.parquet", shard=shards("targets"))
+
+
+def clan_targets(wildcards):
+    """Target tables of the clan report, one a clan."""
+    return [clan_file("targets.parquet").format(clan=clan) for clan in config["pfam_clan"]["clans"]]
+
+
+def uniref50_ledgers(wildcards):
+    """Where the UniRef50 chain counted what it dropped, in the order of the chain."""
+    built = [
+        f"results/families/uniref50/{dataset}/{shard}.ledger.tsv"
+        for dataset in ("train", "test", "targets")
+        for shard in shards(dataset)
+    ]
+    if is_local():
+        return ["results/imported/uniref50/audit.tsv", *built]
+    searched = [path.replace("families/uniref50", "msas") for path in built]
+    return [
+        "results/structures/select_structures.audit.tsv",
+        "results/structures/assign_structures.audit.tsv",
+        *(target.replace(".parquet", ".audit.tsv") for target in report_targets(wildcards)),
+        *searched,
+        *built,
+    ]
+
+
+def clan_ledgers(wildcards):
+    """Where the clan chain counted what it dropped."""
+    audit = "audit.tsv" if is_local() else "choose_clan_targets.audit.tsv"
+    clans = config["pfam_clan"]["clans"]
+    return [
+        *(clan_file(audit).format(clan=clan) for clan in clans),
+        *(f"results/families/pfam_clan/{clan}.ledger.tsv" for clan in clans),
+    ]
+
+
+def settings_json(wildcards):
+    """The checked settings as one line."""
+    return json.dumps(config, sort_keys=True)
+
+
+def reports(wildcards):
+    """The reports for which there is data."""
+    wanted = ["uniref50", "pfam_clan"]
+    if is_local():
+        wanted = [name for name in wanted if config["local"][name] is not None]
+    return [f"reports/{name}.html" for name in wanted]

@@ -1,0 +1,108 @@
+"""Contact scores of each evaluation's targets: independent Potts, NPM, nearest neighbour."""
+
+
+rule fit_potts:
+    """Fit an independent Potts model to each target's alignment and score its contacts (C.2)."""
+    input:
+        families=evaluation_families,
+        targets=evaluation_targets,
+    output:
+        scores="results/contacts/{evaluation}/potts.parquet",
+        report="results/contacts/{evaluation}/potts.report.tsv",
+    log:
+        "logs/fit_potts/{evaluation}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: 8
+    params:
+        settings=flags(config["potts"]),
+        code=verb_digest("potts-contacts"),
+    shell:
+        "python -m npm_core potts-contacts --families {input.families:q}"
+        " --targets {input.targets:q} {params.settings} --workers {threads}"
+        " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
+
+
+rule predict_npm:
+    """Predict contact scores from each target's sequence alone, and from a shuffled one."""
+    input:
+        targets=evaluation_targets,
+        model=evaluation_model,
+    output:
+        "results/contacts/{evaluation}/npm.parquet",
+    log:
+        "logs/predict_npm/{evaluation}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        model=subpath(input.model, parent=True),
+        seed=config["seed"],
+        centre=config["potts"]["centre"],
+        code=verb_digest("npm-contacts"),
+    shell:
+        "python -m npm_core npm-contacts --targets {input.targets:q} --checkpoint {params.model:q}"
+        " --shuffle-seed {params.seed} --centre {params.centre} --output {output:q} > {log} 2>&1"
+
+
+rule find_clan_neighbours:
+    """Find each target's nearest training family by HHalign probability (paper, C.3)."""
+    input:
+        targets="results/reductions/{clan}/{round}/full/targets.parquet",
+        buckets="results/buckets/{clan}.tsv",
+        profiles=clan_file("seed.ffindex"),
+    output:
+        "results/neighbours/pfam_clan/{clan}/{round}.parquet",
+    log:
+        "logs/find_clan_neighbours/{clan}/{round}.log",
+    conda:
+        "../envs/hhsuite.yaml"
+    threads: 8
+    params:
+        profiles=subpath(input.profiles, strip_suffix=".ffindex"),
+        code=verb_digest("find-neighbours"),
+    shell:
+        "python -m npm_core find-neighbours --method hhsearch --targets {input.targets:q}"
+        " --buckets {input.buckets:q} --round {wildcards.round} --profiles {params.profiles:q}"
+        " --workers {threads} --output {output:q} > {log} 2>&1"
+
+
+rule find_uniref50_neighbours:
+    """Find each target's nearest training query by MMseqs2: HHalign's place at UniRef50's size."""
+    input:
+        targets=uniref50_targets,
+        families=training_families,
+    output:
+        "results/neighbours/uniref50/{shard}.parquet",
+    log:
+        "logs/find_uniref50_neighbours/{shard}.log",
+    conda:
+        "../envs/mmseqs2.yaml"
+    threads: 8
+    params:
+        code=verb_digest("find-neighbours"),
+    shell:
+        "python -m npm_core find-neighbours --method mmseqs --targets {input.targets:q}"
+        " --families {input.families:q} --workers {threads} --output {output:q} > {log} 2>&1"
+
+
+rule transfer_nearest:
+    """Fit the nearest family's Potts model and carry its contact scores to the target (C.3)."""
+    input:
+        neighbours="results/neighbours/{group}.parquet",
+        targets=group_targets,
+        families=group_families,
+    output:
+        "results/contacts/{group}/nearest.parquet",
+    log:
+        "logs/transfer_nearest/{group}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: 8
+    params:
+        settings=flags(config["potts"]),
+        seed=config["seed"],
+        code=verb_digest("nearest-contacts"),
+    shell:
+        "python -m npm_core nearest-contacts --neighbours {input.neighbours:q}"
+        " --targets {input.targets:q} --families {input.families:q} {params.settings}"
+        " --seed {params.seed} --workers {threads} --output {output:q} > {log} 2>&1"

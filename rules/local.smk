@@ -1,0 +1,47 @@
+"""The user's own alignments and structures, in place of database search (`source: local`)."""
+
+
+rule import_uniref50:
+    """Import query-anchored alignments and structures: training, test and target proteins."""
+    input:
+        table=lookup(dpath="local/uniref50", within=config),
+    output:
+        multiext("results/imported/uniref50/train", ".ffdata", ".ffindex"),
+        multiext("results/imported/uniref50/test", ".ffdata", ".ffindex"),
+        multiext("results/imported/uniref50/targets", ".ffdata", ".ffindex"),
+        targets="results/imported/uniref50/targets.parquet",
+        audit="results/imported/uniref50/audit.tsv",
+    log:
+        "logs/import_uniref50.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=flags(config["split"]),
+        output=subpath(output.targets, parent=True),
+        code=verb_digest("import-families"),
+    shell:
+        "python -m npm_core import-families --table {input.table:q} {params.settings}"
+        " --output {params.output:q} > {log} 2>&1"
+
+
+rule import_clan:
+    """Import the family alignments of one clan, and structures aligned to their columns."""
+    input:
+        table=lookup(dpath="local/pfam_clan", within=config),
+    output:
+        multiext("results/imported/{clan}/full", ".ffdata", ".ffindex"),
+        multiext("results/imported/{clan}/seed", ".ffdata", ".ffindex"),
+        targets="results/imported/{clan}/targets.parquet",
+        columns="results/imported/{clan}/columns.parquet",
+        audit="results/imported/{clan}/audit.tsv",
+    log:
+        "logs/import_clan/{clan}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        output=subpath(output.targets, parent=True),
+        max_rows=config["pfam_clan"]["max_rows"],
+        code=verb_digest("import-clan"),
+    shell:
+        "python -m npm_core import-clan --table {input.table:q} --clan {wildcards.clan:q}"
+        " --max-rows {params.max_rows} --output {params.output:q} > {log} 2>&1"

@@ -1,0 +1,24 @@
+"""Precision of the contact scores against the structures (paper, C.2)."""
+
+
+rule tabulate_precision:
+    """Top-L/k precision and AUC, one row per model, target, range and cut-off (paper, C.2)."""
+    input:
+        targets=evaluation_targets,
+        potts="results/contacts/{evaluation}/potts.parquet",
+        npm="results/contacts/{evaluation}/npm.parquet",
+        nearest=nearest_scores,
+    output:
+        table="results/precision/{evaluation}.parquet",
+    log:
+        "logs/tabulate_precision/{evaluation}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        columns=evaluation_columns,
+        settings=flags(config["precision"]),
+        code=verb_digest("tabulate-precision"),
+    shell:
+        "python -m npm_core tabulate-precision --targets {input.targets:q}"
+        " --scores {input.potts:q} {input.npm:q} {input.nearest:q} {params.settings}"
+        " {params.columns} --output {output.table:q} > {log} 2>&1"

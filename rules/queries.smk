@@ -1,0 +1,39 @@
+"""Query sequences: UniRef50 split into training and test, and cut into shards."""
+
+
+rule split_queries:
+    """Partition UniRef50 at random into training and test sequences (paper, C.4)."""
+    input:
+        "results/sources/uniref50",
+    output:
+        train="results/queries/train.fasta",
+        test="results/queries/test.fasta",
+    log:
+        "logs/split_queries.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=flags(config["split"]),
+        code=verb_digest("split-queries"),
+    shell:
+        "python -m npm_core split-queries --fasta {input:q} {params.settings}"
+        " --train {output.train:q} --test {output.test:q} > {log} 2>&1"
+
+
+rule shard_queries:
+    """Cut one set of queries into shards, the unit of a search job."""
+    input:
+        queries_file,
+    output:
+        directory("results/queries/{dataset}"),
+    log:
+        "logs/shard_queries/{dataset}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        shards=lookup(dpath="queries/shards/{dataset}", within=config),
+        limit=lookup(dpath="queries/limit/{dataset}", within=config),
+        code=verb_digest("shard-queries"),
+    shell:
+        "python -m npm_core shard-queries --fasta {input:q} --shards {params.shards}"
+        " --max-queries {params.limit} --output-dir {output:q} > {log} 2>&1"

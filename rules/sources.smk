@@ -1,0 +1,97 @@
+"""Retrieve what the sources publish; the demo's source is a generated universe read as a mirror."""
+
+
+rule generate_universe:
+    """Write a small universe of protein families as the files that the real sources publish."""
+    output:
+        multiext(
+            "results/universe/",
+            "uniref50.fasta.gz",
+            "uniprot.fasta.gz",
+            "pdb/entries.idx",
+            "pdb/pdb_seqres.txt.gz",
+            "pfam/Pfam-A.full.gz",
+            "pfam/Pfam-A.seed.gz",
+            "pfam/Pfam-A.clans.tsv.gz",
+            "pfam/pdbmap.gz",
+            "truth/families.tsv",
+        ),
+        structures=directory("results/universe/pdb/mmCIF"),
+    log:
+        "logs/generate_universe.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=flags(config["universe"]),
+        code=verb_digest("universe"),
+    shell:
+        "python -m npm_core universe --output results/universe {params.settings} > {log} 2>&1"
+
+
+rule fetch_source:
+    """Download one published file, resumable, and check it against the lock file of digests."""
+    input:
+        mirror_file,
+    output:
+        protected("results/sources/{source}"),
+    log:
+        "logs/fetch_source/{source}.log",
+    conda:
+        "../envs/core.yaml"
+    retries: 2
+    params:
+        urls=addresses,
+        lock=config["sources_lock"],
+        code=verb_digest("fetch"),
+    shell:
+        "python -m npm_core fetch --url {params.urls:q} --output {output:q} --lock {params.lock:q}"
+        " > {log} 2>&1"
+
+
+rule build_database:
+    """Cluster the sequences and build the HH-suite database that HHblits searches."""
+    input:
+        "results/sources/uniprot",
+    output:
+        multiext(
+            "results/database/built/database_",
+            "a3m.ffdata",
+            "a3m.ffindex",
+            "cs219.ffdata",
+            "cs219.ffindex",
+        ),
+    log:
+        "logs/build_database.log",
+    conda:
+        "../envs/hhsuite.yaml"
+    threads: 8
+    params:
+        prefix="results/database/built/database",
+        code=verb_digest("build-database"),
+    shell:
+        "python -m npm_core build-database --fasta {input:q} --output {params.prefix}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule unpack_database:
+    """Unpack the published HH-suite database (UniClust30)."""
+    input:
+        "results/sources/uniclust30",
+    output:
+        multiext(
+            "results/database/unpacked/database_",
+            "a3m.ffdata",
+            "a3m.ffindex",
+            "cs219.ffdata",
+            "cs219.ffindex",
+        ),
+    log:
+        "logs/unpack_database.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        prefix="results/database/unpacked/database",
+        code=verb_digest("unpack-database"),
+    shell:
+        "python -m npm_core unpack-database --archive {input:q} --output {params.prefix}"
+        " > {log} 2>&1"

@@ -1,0 +1,215 @@
+"""The alphabet, alignments, tables, digests and the command line."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npm_core import alphabet, provenance
+from npm_core.cli import main, verbs
+from npm_core.errors import DataError
+from npm_core.files import atomic_path, open_text
+from npm_core.msa import Msa, read_alignment, read_msa
+from npm_core.tables import (
+    Family,
+    Scores,
+    Target,
+    read_families,
+    read_metadata,
+    read_scores,
+    read_targets,
+    write_families,
+    write_scores,
+    write_targets,
+)
+
+
+def test_the_alphabet_is_ccmpreds_with_the_gap_last():
+    assert alphabet.ALPHABET == "ARNDCQEGHILKMFPSTWYV-"
+    assert alphabet.encode("ARV-").tolist() == [0, 1, 19, 20]
+
+
+def test_nonstandard_letters_become_their_parent_or_a_gap_and_are_counted():
+    assert alphabet.decode(alphabet.encode("UOBJZX*.")) == "CK------"
+    assert alphabet.count_nonstandard("AUOBX-") == 4
+
+
+def test_a_letter_outside_the_alphabet_is_named_with_its_position():
+    with pytest.raises(DataError, match=r"'1' at position 3"):
+        alphabet.encode("AR1")
+    with pytest.raises(DataError, match="'a' at position 1"):
+        alphabet.encode("ar")
+
+
+A3M = ">query\nACDE\n>one two\nAcC-E\n>three\n-CDx.X\n"
+
+
+def test_a3m_inserts_are_dropped(tmp_path):
+    (tmp_path / "x.a3m").write_text(A3M)
+    msa = read_msa(tmp_path / "x.a3m")
+    assert [alphabet.decode(row) for row in msa.residues] == ["ACDE", "AC-E", "-CD-"]
+    assert msa.names == ("query", "one two", "three")
+    assert msa.nonstandard == 1
+
+
+def test_a_query_with_gaps_keeps_only_its_own_columns(tmp_path):
+    (tmp_path / "x.a3m").write_text(A3M)
+    msa = read_msa(tmp_path / "x.a3m", query="one")
+    assert msa.query == "ACE"
+    assert alphabet.decode(msa.residues[1]) == "ACE"
+    assert msa.names[0] == "one two"
+
+
+def test_every_format_reads_the_same_alignment_gzipped_or_not(tmp_path):
+    (tmp_path / "a.fasta").write_text(">q\nACd.\n>r\nA-DE\n")
+    with gzip.open(tmp_path / "b.sto.gz", "wt") as stream:
+        stream.write("# STOCKHOLM 1.0\n#=GF ID x\nq AC\nr A-\n\nq D-\nr DE\n//\n")
+    (tmp_path / "c.aln").write_text("ACD-\nA-DE\n")
+    read = [read_alignment(tmp_path / name) for name in ("a.fasta", "b.sto.gz", "c.aln")]
+    for msa in read:
+        assert [alphabet.decode(row) for row in msa.residues] == ["ACD-", "A-DE"]
+
+
+def test_a_ragged_alignment_says_which_row(tmp_path):
+    (tmp_path / "x.a3m").write_text(">q\nACDE\n>short\nACD\n")
+    with pytest.raises(DataError, match=r"row 2 \(short\) has 3 columns, row 1 \(q\) has 4"):
+        read_msa(tmp_path / "x.a3m")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.a3m", "", "no sequences"),
+        ("x.a3m", ">q\nXXX\n", "no residue to be a query"),
+        ("x.a3m", "ACD\n", "expected '>'"),
+        ("x.txt", ">q\nACD\n", "cannot tell the alignment's format"),
+        ("x.sto", "q AC DE\n//\n", "expected 'name sequence'"),
+    ],
+)
+def test_bad_alignments_are_refused_with_a_reason(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_msa(tmp_path / name)
+
+
+def test_a_truncated_gzip_is_an_error_not_a_short_file(tmp_path):
+    whole = gzip.compress(b">q\nACDEFGHIKLMNPQRSTVWY\n" * 50)
+    (tmp_path / "x.a3m.gz").write_bytes(whole[:-12])
+    with pytest.raises(DataError, match="truncated or corrupt"):
+        read_msa(tmp_path / "x.a3m.gz")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    class Interruption(Exception):
+        pass
+
+    with pytest.raises(Interruption), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise Interruption
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none: no such file"), open_text(tmp_path / "none"):
+        pass
+
+
+def test_families_survive_the_round_trip(tmp_path, rng):
+    families = [
+        Family(f"f{n}", rng.integers(0, 21, (n + 1, 5), dtype=np.uint8), np.full(n + 1, 0.5, "f4"))
+        for n in range(40)
+    ]
+    path = tmp_path / "families.parquet"
+    assert write_families(path, iter(families), provenance.provenance(seed=3)) == 40
+    read = list(read_families(path))
+    assert [family.id for family in read] == [family.id for family in families]
+    for before, after in zip(families, read, strict=True):
+        assert np.array_equal(before.residues, after.residues)
+        assert after.meff == pytest.approx(0.5 * before.depth)
+    assert read_metadata(path)["seed"] == 3
+
+
+def test_a_family_that_occurs_twice_is_refused(tmp_path):
+    family = Family("f", np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
+    with pytest.raises(DataError, match="f occurs twice"):
+        write_families(tmp_path / "x.parquet", [family, family], {})
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_distances_of_a_target_are_symmetric_and_undefined_where_unresolved(tmp_path):
+    coordinates = np.array([[0, 0, 0], [3, 4, 0], [np.nan] * 3], dtype=np.float32)
+    write_targets(tmp_path / "t.parquet", [Target("t", "test", "ACD", coordinates, "1abc_A")], {})
+    (target,) = read_targets(tmp_path / "t.parquet")
+    assert target.distances[0, 1] == target.distances[1, 0] == 5.0
+    assert np.isnan(target.distances[2]).all()
+
+
+def test_scores_survive_the_round_trip(tmp_path, rng):
+    matrix = rng.normal(size=(4, 4)).astype(np.float32)
+    matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
+    write_scores(tmp_path / "s.parquet", [Scores("t", "potts", matrix, 3, 2.5)], {})
+    (scores,) = read_scores(tmp_path / "s.parquet")
+    assert np.array_equal(scores.matrix, matrix)
+    assert (scores.depth, scores.meff) == (3, 2.5)
+
+
+def test_scores_with_nan_are_refused():
+    with pytest.raises(DataError, match="NaN"):
+        Scores("t", "npm", np.full((2, 2), np.nan, dtype=np.float32))
+
+
+def test_a_msa_without_rows_is_refused():
+    with pytest.raises(DataError, match="needs rows and columns"):
+        Msa((), np.zeros((0, 3), np.uint8))
+
+
+def test_the_digest_of_code_ignores_prose_and_sees_imports(tmp_path, monkeypatch):
+    package = tmp_path / "npm_core"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text('"""Prose."""\nfrom npm_core.b import f\n')
+    (package / "b.py").write_text("def f():\n    return 1\n")
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+
+    def digest() -> str:
+        for cached in (provenance._parsed, provenance._exists):
+            cached.cache_clear()
+        return provenance.source_digest("npm_core.a")
+
+    first = digest()
+    (package / "a.py").write_text('"""Other prose."""\n# why\nfrom npm_core.b import f\n')
+    assert digest() == first
+    (package / "b.py").write_text("def f():\n    return 2\n")
+    assert digest() != first
+    monkeypatch.undo()
+    for cached in (provenance._parsed, provenance._exists):
+        cached.cache_clear()
+
+
+def test_every_verb_has_help():
+    for verb, summary in verbs().items():
+        assert summary.endswith("."), f"{verb} needs a sentence for its docstring"
+        with pytest.raises(SystemExit) as exit_status:
+            main([verb, "--help"])
+        assert exit_status.value.code == 0
+
+
+def test_an_error_is_one_line_and_exit_status_2(tmp_path):
+    command = [sys.executable, "-m", "npm_core", "contacts", "--structure", "none.cif"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "x.npz")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("ERROR: ")
+    assert "Traceback" not in done.stderr
