@@ -1,0 +1,385 @@
+"""Protein chains of mmCIF and PDB files: C-beta coordinates numbered like the full sequence.
+
+Everything is numbered by label_seq_id, 1..L over the entity's sequence with the residues nobody
+saw; author numbers are free text with insertion codes and are never used as an axis. One reader
+serves both formats: gemmi turns a PDB file into the mmCIF categories first.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core.errors import DataError
+from npm_core.files import open_text
+from npm_core.tables import Target
+
+Floats = NDArray[np.float32]
+
+LONGEST_PEPTIDE_STEP = 4.5
+"""angstrom, C-alpha to C-alpha: bonded neighbours are 3.8 (trans) or 2.9 (cis) apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """One protein chain, numbered like its full sequence.
+
+    Attributes:
+        label: label_asym_id, unique in its file.
+        author: auth_asym_id, the letter in publications and in pdb_seqres.
+        sequence: L letters, modified residues as their parents, X where there is none; the
+            first alternative where the sequence itself is heterogeneous.
+        coordinates: (L, 3) float32, angstrom: C-beta, C-alpha of glycine. NaN where unresolved;
+            a residue other than glycine that has a C-alpha but no C-beta is unresolved.
+        sequence_from: "SEQRES", or "observed residues" where the file does not give the full
+            sequence: then breaks of the chain are filled with as many X as the author's numbers
+            leave out.
+    """
+
+    label: str
+    author: str
+    sequence: str
+    coordinates: Floats
+    sequence_from: str = "SEQRES"
+
+    @property
+    def resolved(self) -> NDArray[np.bool_]:
+        """(L,): whether each residue has coordinates."""
+        return np.isfinite(self.coordinates.sum(axis=1))
+
+    def target(self, id: str, split: str = "", source: str = "") -> Target:
+        """This chain as a row of the targets table.
+
+        Raises:
+            DataError: No residue is resolved.
+        """
+        if not self.resolved.any():
+            raise DataError(f"chain {self} of {id}: none of {len(self.sequence)} residues resolved")
+        return Target(id, split, self.sequence, self.coordinates, source)
+
+    def __str__(self) -> str:
+        return self.author if self.author == self.label else f"{self.author} (label {self.label})"
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The protein chains of one file.
+
+    Attributes:
+        chains: In the order of the file.
+        refused: Why each other polymer chain is not among them, by label.
+    """
+
+    chains: tuple[Chain, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def chain(self, name: str | None = None) -> Chain:
+        """The chain called `name` by its authors, else by label; the only one when None.
+
+        Raises:
+            DataError: There is no such chain, or more than one; the message lists them.
+        """
+        if name is None:
+            found = list(self.chains)
+        else:
+            found = [chain for chain in self.chains if chain.author == name]
+            found = found or [chain for chain in self.chains if chain.label == name]
+        if len(found) == 1:
+            return found[0]
+        chains = ", ".join(map(str, self.chains)) or "none"
+        refused = "".join(f"; {label}: {reason}" for label, reason in self.refused.items())
+        asked = "no chain was named" if name is None else f"{len(found)} chains are named {name!r}"
+        raise DataError(f"{asked}; choose one of the protein chains: {chains}{refused}")
+
+
+def read_structure(path: Path | str) -> Structure:
+    """Read the protein chains of the first model of an mmCIF or PDB file, gzipped or not.
+
+    Of alternative locations of one atom the one of highest occupancy counts, the first of equals.
+
+    Args:
+        path: The format is told from the content.
+
+    Raises:
+        DataError: The file is missing, is neither format, or has no atoms.
+    """
+    with open_text(path, encoding="latin-1") as stream:
+        text = stream.read()
+    try:
+        if _is_mmcif(text):
+            block = _atom_block(gemmi.cif.read_string(text))
+            if _has_sequences(block):
+                return _read_block(block)
+            structure = gemmi.make_structure_from_block(block)
+            structure.setup_entities()
+        else:
+            structure = gemmi.read_pdb_string(text)
+            if not len(structure) or not structure[0].count_atom_sites():
+                raise DataError("no atoms; expected an mmCIF or a PDB file")
+            _label_by_author(structure)
+        return _read_block(*_with_sequences(structure))
+    except (ValueError, RuntimeError, DataError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_chain(path: Path | str, chain: str | None = None) -> Chain:
+    """One chain of a file; `chain` as in `Structure.chain`.
+
+    Raises:
+        DataError: As in `read_structure` and `Structure.chain`.
+    """
+    structure = read_structure(path)
+    try:
+        return structure.chain(chain)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _is_mmcif(text: str) -> bool:
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return first.lower().startswith("data_")
+
+
+def _atom_block(document: gemmi.cif.Document) -> gemmi.cif.Block:
+    for block in document:
+        if len(block.find_values("_atom_site.label_atom_id")):
+            return block
+    raise DataError("no _atom_site with label_atom_id; expected coordinates")
+
+
+def _has_sequences(block: gemmi.cif.Block) -> bool:
+    needed = ("_entity_poly.type", "_entity_poly_seq.mon_id", "_struct_asym.entity_id")
+    return all(len(block.find_values(tag)) for tag in needed)
+
+
+def _read_block(block: gemmi.cif.Block, observed: frozenset[str] = frozenset()) -> Structure:
+    """Chains of mmCIF categories; refuses a chain whose atoms contradict its sequence.
+
+    Args:
+        block: Categories of one entry.
+        observed: Entities whose sequence is that of their observed residues.
+    """
+    types = dict(_pairs(block, "_entity_poly.", "entity_id", "type"))
+    parents = _parents(block)
+    atoms = _first_model_atoms(block)
+    entities = dict(_pairs(block, "_struct_asym.", "id", "entity_id"))
+    chains: list[Chain] = []
+    refused = dict.fromkeys(
+        sorted(atoms.keys() - entities.keys()), "its atoms have no row in _struct_asym"
+    )
+    for label, entity in entities.items():
+        if entity not in types:
+            continue
+        if types[entity] != "polypeptide(L)":
+            refused[label] = f"{types[entity]}, not polypeptide(L)"
+            continue
+        own = atoms.get(label, [])
+        try:
+            monomers = _monomers(block, entity)
+            letters = [_letter(names[0], parents) for names in monomers]
+            coordinates = _coordinates(own, monomers, letters)
+        except DataError as error:
+            refused[label] = str(error)
+            continue
+        author = own[0].author if own else _author_of_unseen(block, label)
+        sequence_from = "observed residues" if entity in observed else "SEQRES"
+        chains.append(Chain(label, author, "".join(letters), coordinates, sequence_from))
+    return Structure(tuple(chains), refused)
+
+
+@dataclass(frozen=True)
+class _Atom:
+    name: str
+    monomer: str
+    author: str
+    number: str
+    occupancy: float
+    position: tuple[float, float, float]
+
+
+def _first_model_atoms(block: gemmi.cif.Block) -> dict[str, list[_Atom]]:
+    """C-alpha and C-beta atoms of the first model by label_asym_id."""
+    tags = (
+        "label_atom_id",
+        "label_comp_id",
+        "label_asym_id",
+        "label_seq_id",
+        "Cartn_x",
+        "Cartn_y",
+        "Cartn_z",
+        "?auth_asym_id",
+        "?occupancy",
+        "?pdbx_PDB_model_num",
+    )
+    table = block.find("_atom_site.", list(tags))
+    if not len(table):
+        missing = [tag for tag in tags[:7] if not len(block.find_values(f"_atom_site.{tag}"))]
+        raise DataError(f"_atom_site lacks {', '.join(missing)}")
+    # Whole columns first: most rows are other atoms, and a large entry has a million.
+    names = np.array([gemmi.cif.as_string(name) for name in table.column(0)])
+    keep = np.isin(names, ("CA", "CB"))
+    if table.has_column(9):
+        models = np.array(list(table.column(9)))
+        keep &= models == models[0]
+    atoms: dict[str, list[_Atom]] = {}
+    for index in np.flatnonzero(keep):
+        row = table[int(index)]
+        label = row.str(2)
+        x, y, z = (_number(row[column], "coordinate") for column in (4, 5, 6))
+        author = row.str(7) if row.has(7) else label
+        occupancy = _number(row[8], "occupancy") if row.has(8) else 1.0
+        atoms.setdefault(label, []).append(
+            _Atom(names[index], row.str(1), author, row.str(3), occupancy, (x, y, z))
+        )
+    return atoms
+
+
+def _number(text: str, what: str) -> float:
+    """A CIF number; unknown ("?", ".") is NaN, for an occupancy it means 1."""
+    if gemmi.cif.is_null(text):
+        return 1.0 if what == "occupancy" else float("nan")
+    value = gemmi.cif.as_number(text)
+    if not np.isfinite(value):
+        raise DataError(f"_atom_site holds {text!r} where a {what} is expected")
+    return value
+
+
+def _monomers(block: gemmi.cif.Block, entity: str) -> list[list[str]]:
+    """Monomers at positions 1..L; more than one where the sequence is heterogeneous."""
+    monomers: list[list[str]] = []
+    for owner, number, name in _rows(block, "_entity_poly_seq.", "entity_id", "num", "mon_id"):
+        if owner != entity:
+            continue
+        if number == str(len(monomers)):
+            monomers[-1].append(name)
+        elif number == str(len(monomers) + 1):
+            monomers.append([name])
+        else:
+            raise DataError(
+                f"_entity_poly_seq of entity {entity} jumps from {len(monomers)} to {number}"
+            )
+    if not monomers:
+        raise DataError(f"_entity_poly_seq does not list entity {entity}")
+    return monomers
+
+
+def _coordinates(atoms: list[_Atom], monomers: list[list[str]], letters: list[str]) -> Floats:
+    """(L, 3): the atom that stands for each residue, of highest occupancy, or NaN."""
+    coordinates = np.full((len(monomers), 3), np.nan, dtype=np.float32)
+    occupancies = np.full(len(monomers), -np.inf)
+    for atom in atoms:
+        if not (atom.number.isdecimal() and 1 <= int(atom.number) <= len(monomers)):
+            raise DataError(
+                f"a {atom.monomer} has label_seq_id {atom.number or '.'}, outside the sequence "
+                f"of {len(monomers)} residues"
+            )
+        index = int(atom.number) - 1
+        if atom.monomer not in monomers[index]:
+            raise DataError(
+                f"the atoms at position {index + 1} are {atom.monomer}, the sequence has "
+                f"{'/'.join(monomers[index])}"
+            )
+        stands_for_residue = atom.name == ("CA" if letters[index] == "G" else "CB")
+        is_first_alternative = atom.monomer == monomers[index][0]
+        if stands_for_residue and is_first_alternative and atom.occupancy > occupancies[index]:
+            occupancies[index] = atom.occupancy
+            coordinates[index] = atom.position
+    return coordinates
+
+
+def _parents(block: gemmi.cif.Block) -> dict[str, str]:
+    """The parent each modified residue has according to the file, where it has exactly one."""
+    named = {
+        *_pairs(block, "_pdbx_struct_mod_residue.", "label_comp_id", "parent_comp_id"),
+        *_pairs(block, "_chem_comp.", "id", "mon_nstd_parent_comp_id"),
+    }
+    named = {(name, parent) for name, parent in named if parent}
+    times = Counter(name for name, _ in named)
+    return {name: parent for name, parent in named if times[name] == 1}
+
+
+def _letter(monomer: str, parents: dict[str, str]) -> str:
+    """One letter of a monomer: its own, its parent's, or X."""
+    for name in (monomer, parents.get(monomer, "")):
+        known = gemmi.find_tabulated_residue(name)
+        if known.found() and known.is_amino_acid() and known.one_letter_code.isalpha():
+            return known.one_letter_code.upper()
+    return "X"
+
+
+def _author_of_unseen(block: gemmi.cif.Block, label: str) -> str:
+    """Author's name of a chain without a single C-alpha or C-beta."""
+    for name, author in _pairs(block, "_pdbx_poly_seq_scheme.", "asym_id", "pdb_strand_id"):
+        if name == label:
+            return author
+    return label
+
+
+def _pairs(block: gemmi.cif.Block, category: str, *tags: str) -> Iterator[tuple[str, str]]:
+    return ((first, second) for first, second in _rows(block, category, *tags))
+
+
+def _rows(block: gemmi.cif.Block, category: str, *tags: str) -> Iterator[tuple[str, ...]]:
+    """Unquoted rows of a category; nothing where the category or a tag is missing."""
+    for row in block.find(category, list(tags)):
+        yield tuple(row.str(column) for column in range(len(tags)))
+
+
+def _label_by_author(structure: gemmi.Structure) -> None:
+    """A PDB file has no labels: its polymer chains get the letters it does have, or "_"."""
+    for model in structure:
+        for chain in model:
+            chain.name = chain.name.strip() or "_"
+    structure.setup_entities()
+    names = {}
+    for chain in structure[0]:
+        polymer = chain.get_polymer()
+        if len(polymer):
+            names[polymer.subchain_id()] = chain.name
+        for residue in polymer:
+            residue.subchain = chain.name
+    for entity in structure.entities:
+        entity.subchains = [names.get(label, label) for label in entity.subchains]
+
+
+def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozenset[str]]:
+    """mmCIF categories of a file without label numbering, and which entities lack a SEQRES."""
+    observed = set()
+    for entity in structure.entities:
+        if entity.entity_type == gemmi.EntityType.Polymer and not entity.full_sequence:
+            observed.add(entity.name)
+            for label in entity.subchains:
+                entity.full_sequence = _number_observed(structure[0].get_subchain(label))
+    structure.assign_label_seq_id()
+    return structure.make_mmcif_document().sole_block(), frozenset(observed)
+
+
+def _number_observed(residues: gemmi.ResidueSpan) -> list[str]:
+    """Number residues in the file's order and return their names, X where the chain is broken.
+
+    A break is a step too long for a peptide bond; author numbers alone would also leave gaps
+    where a numbering scheme skips a number.
+    """
+    names: list[str] = []
+    last: gemmi.Residue | None = None
+    for residue in residues.first_conformer():
+        if last is not None:
+            names += ["UNK"] * _missing_between(last, residue)
+        names.append(residue.name)
+        last = residue
+        residue.label_seq = len(names)
+    return names
+
+
+def _missing_between(last: gemmi.Residue, residue: gemmi.Residue) -> int:
+    left, right = last.get_ca(), residue.get_ca()
+    if left and right and left.pos.dist(right.pos) <= LONGEST_PEPTIDE_STEP:
+        return 0
+    if last.seqid.num is None or residue.seqid.num is None:
+        return 0
+    return max(0, residue.seqid.num - last.seqid.num - 1)
