@@ -1,0 +1,42 @@
+"""Make families of alignments: HHfilter, encoding, sequence weights, one table.
+
+The alignments are A3M texts in an ffindex; their keys become the ids of the families. The ledger
+has the search's columns and found (rows before the filter), length, meff and nonstandard (letters
+replaced by a parent amino acid or a gap).
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `build-families`."""
+    parser.add_argument("--msas", required=True, metavar="PREFIX", help="ffindex of A3M texts")
+    parser.add_argument("--output", required=True, metavar="PARQUET")
+    parser.add_argument("--ledger", required=True, metavar="TSV")
+    parser.add_argument(
+        "--identity-threshold",
+        type=float,
+        default=0.8,
+        help="rows that agree in this share of columns share their weight",
+    )
+    parser.add_argument("--filter-identity", type=int, default=90, help="hhfilter -id, per cent")
+    parser.add_argument("--filter-coverage", type=int, default=0, help="hhfilter -cov, per cent")
+    parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
+    parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
+    parser.add_argument("--workers", type=int, default=1, help="alignments at a time")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the table."""
+    from npm_core.family_building import build_families
+    from npm_core.hhsuite import FilterSettings
+
+    build_families(
+        args.msas,
+        args.output,
+        args.ledger,
+        settings=FilterSettings(args.filter_identity, args.filter_coverage, args.filter_diff),
+        identity_threshold=args.identity_threshold,
+        workers=args.workers,
+        max_failed_share=args.max_failed_share,
+    )

@@ -1,0 +1,30 @@
+"""Cut a FASTA file into a fixed number of shards, DIR/0000.fasta and on.
+
+Where a sequence goes depends on its id alone. Shards may be empty.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `shard-queries`."""
+    parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
+    parser.add_argument("--shards", required=True, type=int, help="how many files, exactly")
+    parser.add_argument(
+        "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"
+    )
+    parser.add_argument("--output-dir", required=True, metavar="DIR")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the sequences twice: once to choose, once to deal."""
+    from npm_core.progress import note
+    from npm_core.queries import shard_queries
+
+    counts = shard_queries(
+        args.fasta, args.output_dir, shards=args.shards, max_queries=args.max_queries
+    )
+    note(
+        f"{args.output_dir}: {sum(counts)} queries in {len(counts)} shards "
+        f"of {min(counts)} to {max(counts)}"
+    )

@@ -1,0 +1,291 @@
+"""One shard of the search: an alignment and a ledger row for each of its queries."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from npm_core import ffindex, hhsuite
+from npm_core.errors import DataError, SettingsError, ToolError
+from npm_core.hhsuite import HhblitsSettings, Programs
+from npm_core.ledger import Row, check_failed_share, summary, write_ledger
+from npm_core.msa import fasta_records
+from npm_core.parallel import map_as_ready
+from npm_core.progress import note, track
+from npm_core.queries import Query, read_queries
+
+LONGEST = 20_000
+"""Residues HH-suite reads of one sequence (its -maxres is 20,001)."""
+
+ANNOTATIONS = ("ss_", "sa_", "aa_", "Consensus", "_consensus", "cons_")
+"""Rows whose names begin so are HH-suite's annotations, not sequences."""
+
+_QUERY = "query"
+"""The query's name for hhblits: HH-suite reads meaning into names, and ids are anything."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one query may cost.
+
+    Attributes:
+        timeout: Seconds of wall time.
+        memory_gib: GiB a process may allocate; the mapped database does not count.
+        max_length: Longer queries are skipped.
+    """
+
+    timeout: float = 600.0
+    memory_gib: float = 8.0
+    max_length: int = LONGEST
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_length <= LONGEST:
+            raise SettingsError(
+                f"max_length is {self.max_length}; HH-suite reads 1 to {LONGEST} residues"
+            )
+        if self.timeout <= 0 or self.memory_gib <= 0:
+            raise SettingsError(f"limits must be positive, found {self}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A ledger row and its alignment, which is empty when the row says so."""
+
+    row: Row
+    a3m: str = ""
+
+
+def skip_reason(query: Query, *, max_length: int) -> str:
+    """Why a query cannot be searched with, or nothing."""
+    if not query.sequence.strip("X"):
+        return "no amino acids, only X"
+    if len(query.sequence) > max_length:
+        return f"{len(query.sequence)} residues, longer than {max_length}"
+    return ""
+
+
+def search_one(
+    query: Query, programs: Programs, *, settings: HhblitsSettings, limits: Limits
+) -> Found:
+    """Search with one query by HHblits (paper, C.4) and check what comes back."""
+    reason = skip_reason(query, max_length=limits.max_length)
+    if reason:
+        return Found(Row(query.id, "skipped", reason))
+    with tempfile.TemporaryDirectory(prefix="npm_search.") as folder:
+        source, a3m = Path(folder, "query.fasta"), Path(folder, "result.a3m")
+        source.write_text(Query(_QUERY, query.sequence).fasta, encoding="utf-8")
+        finished = programs.run(
+            settings.argv(hhsuite.program("hhblits"), source, a3m),
+            timeout=limits.timeout,
+            memory_limit_gib=limits.memory_gib,
+        )
+        row = Row(query.id, "failed", finished.failure, seconds=finished.seconds)
+        if finished.failure:
+            return Found(row)
+        try:
+            rows = list(_sequences(a3m))
+            _check_query(rows, query)
+        except DataError as error:
+            return Found(replace(row, reason=str(error)))
+    rows[0] = (query.id, rows[0][1])
+    text = "".join(f">{name}\n{sequence}\n" for name, sequence in rows)
+    return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
+
+
+def _sequences(a3m: Path) -> Iterator[tuple[str, str]]:
+    if not a3m.is_file():
+        raise DataError("hhblits ended well but wrote no alignment")
+    with a3m.open(encoding="utf-8", errors="replace") as stream:
+        for name, sequence in fasta_records(stream, "hhblits' alignment"):
+            if not name.startswith(ANNOTATIONS) and not name.split()[0].endswith("_consensus"):
+                yield name, sequence
+
+
+def _check_query(rows: Sequence[tuple[str, str]], query: Query) -> None:
+    if not rows:
+        raise DataError("hhblits ended well but its alignment is empty")
+    first = rows[0][1]
+    if first != query.sequence:
+        raise DataError(
+            f"the first row of hhblits' alignment is not the query: {len(first)} letters for "
+            f"{len(query.sequence)} residues"
+        )
+
+
+class Journal:
+    """Finished queries of one shard, one JSON line each, so that a killed shard can go on.
+
+    Failed queries are searched again; the last line may be torn and is then dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, tuple[int, int]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("a+b")
+        self._end = 0
+        self._stream.seek(0)
+        for line in self._stream:
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                record = None
+            if record is None:
+                break
+            if record["row"]["status"] != "failed":
+                self._places[record["key"]] = (self._end, len(line))
+            self._end += len(line)
+        self._stream.truncate(self._end)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> Found:
+        offset, length = self._places[key]
+        self._stream.seek(offset)
+        record = json.loads(self._stream.read(length))
+        return Found(Row(**record["row"]), record["a3m"])
+
+    def add(self, key: str, found: Found) -> None:
+        record = {"key": key, "row": asdict(found.row), "a3m": found.a3m}
+        line = json.dumps(record).encode() + b"\n"
+        self._stream.write(line)
+        self._stream.flush()
+        self._places[key] = (self._end, len(line))
+        self._end += len(line)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def search_shard(
+    queries: Path | str,
+    output: Path | str,
+    ledger: Path | str,
+    *,
+    settings: HhblitsSettings,
+    limits: Limits,
+    workers: int,
+    max_failed_share: float,
+    scratch: Path | str,
+) -> list[Row]:
+    """Search with every query of a FASTA file; the alignments do not depend on `workers`.
+
+    Args:
+        queries: FASTA file; it may be empty.
+        output: Prefix of the ffindex of A3M texts, keys are query ids, in the order of the file.
+        ledger: The ledger to write, one row for each query in the order of the file.
+        settings: The search.
+        limits: What one query may cost.
+        workers: Processes at a time.
+        max_failed_share: The shard fails when more than this share of its queries do.
+        scratch: Folder for the journal from which a killed shard goes on.
+
+    Returns:
+        The ledger.
+
+    Raises:
+        DataError: The queries or the database are unusable.
+        ToolError: hhblits is missing, too many queries failed, or another run has this shard.
+    """
+    version = hhsuite.version("hhblits")
+    clusters = hhsuite.check_database(settings.database)
+    wanted = list(read_queries(queries, may_be_empty=True))
+    note(f"{queries}: {len(wanted)} queries against {clusters} clusters by {version}")
+    return run_shard(
+        wanted,
+        partial(search_one, settings=settings, limits=limits),
+        output,
+        ledger,
+        signature=f"{version} {settings} {limits} {_identity(settings.database)}",
+        workers=workers,
+        max_failed_share=max_failed_share,
+        scratch=scratch,
+        where=str(queries),
+    )
+
+
+def _identity(database: str) -> str:
+    """Sizes and times of a database's files: enough to notice another under the same name."""
+    paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.DATABASE_PARTS]
+    return " ".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
+
+
+def run_shard(
+    queries: Sequence[Query],
+    engine: Callable[[Query, Programs], Found],
+    output: Path | str,
+    ledger: Path | str,
+    *,
+    signature: str,
+    workers: int,
+    max_failed_share: float,
+    scratch: Path | str,
+    where: str,
+) -> list[Row]:
+    """The part of `search_shard` that knows nothing of the search engine.
+
+    Args:
+        queries: Sequences with unique ids.
+        engine: Searches with one query; it runs its programs by those given.
+        output, ledger, workers, max_failed_share, scratch: As `search_shard`.
+        signature: Text that changes whenever a journal's results would.
+        where: The work, for messages.
+    """
+    keys = {query.id: _digest(signature, query.id, query.sequence) for query in queries}
+    name = _digest(str(Path(output).resolve()))[:16]
+    try:
+        with FileLock(Path(scratch, f"{name}.lock"), timeout=0):
+            journal = Journal(Path(scratch, f"{name}.jsonl"))
+            rows = _fill(queries, engine, journal, keys, workers, max_failed_share, where)
+            found = ((query.id, journal[keys[query.id]]) for query in queries)
+            ffindex.write_entries(
+                output, ((name, one.a3m.encode()) for name, one in found if one.a3m)
+            )
+            write_ledger(ledger, rows)
+            journal.close()
+            journal.path.unlink()
+    except Timeout as error:
+        raise ToolError(
+            f"{where}: another run is writing {output}, as {error.lock_file} says"
+        ) from error
+    note(f"{where}: {summary(rows)}")
+    return rows
+
+
+def _fill(
+    queries: Sequence[Query],
+    engine: Callable[[Query, Programs], Found],
+    journal: Journal,
+    keys: dict[str, str],
+    workers: int,
+    max_failed_share: float,
+    where: str,
+) -> list[Row]:
+    """Search what the journal lacks and return the ledger in the order of the queries."""
+    waiting = [query for query in queries if keys[query.id] not in journal]
+    if len(waiting) < len(queries):
+        note(f"{where}: {len(queries) - len(waiting)} of {len(queries)} queries were done before")
+    rows = {query.id: journal[keys[query.id]].row for query in queries if keys[query.id] in journal}
+    with Programs() as programs:
+        results = map_as_ready(
+            lambda query: engine(query, programs), waiting, workers=workers, stop=programs.stop
+        )
+        for found in track(results, total=len(waiting), what="queries searched"):
+            journal.add(keys[found.row.query], found)
+            rows[found.row.query] = found.row
+            if found.row.status == "failed":
+                so_far = list(rows.values())
+                check_failed_share(
+                    so_far, total=len(queries), allowed=max_failed_share, where=where
+                )
+    return [rows[query.id] for query in queries]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
