@@ -1,0 +1,337 @@
+"""Minibatches: families from disk, rows by weight, crops, gap columns, length buckets, padding.
+
+Randomness is counter-based. Every draw comes from a generator made of (seed, purpose, counters),
+so that batch number s is a pure function of the data and s: any step can be replayed without
+the steps before it, and a resumed or a distributed training sees the same batches.
+"""
+
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npm_core import alphabet
+from npm_core.errors import DataError
+from npm_core.model import pad_tokens
+from npm_core.tables import FAMILIES, Family
+
+T = TypeVar("T")
+
+PURPOSES = ("order", "buckets", "rows", "masks", "validation")
+"""What a draw is for; its place in this list is part of the counter."""
+
+BATCHES_A_BUCKET = 8
+"""Sequences of this many batches are sorted by length together, to pad little."""
+
+
+def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """The generator of one draw."""
+    return np.random.default_rng((seed, PURPOSES.index(purpose), *counters))
+
+
+# --- Which item comes when ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """An endless stream of items, each once an epoch, cut into batches of similar length.
+
+    Item number t belongs to epoch t // count. Within an epoch the windows of `window` consecutive
+    items come in random order, and the items of a window in random order: a reader that holds a
+    window or two in memory serves the stream. Batches run on across epochs, so all are full.
+
+    Attributes:
+        lengths: (count,), residues of each item, for the buckets.
+        batch: Items a batch.
+        window: Items of one window.
+        seed: Of all draws.
+    """
+
+    lengths: NDArray[np.int64]
+    batch: int
+    seed: int
+    window: int = 1024
+
+    def __post_init__(self) -> None:
+        if not len(self.lengths):
+            raise DataError("there is nothing to train on: no families or sequences were read")
+        object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._permuted))
+        object.__setattr__(self, "_bucket", lru_cache(maxsize=2)(self._sorted))
+
+    def items(self, step: int) -> list[tuple[int, int]]:
+        """(stream number t, item) of each member of batch `step`."""
+        bucket, place = divmod(step, BATCHES_A_BUCKET)
+        return self._bucket(bucket)[place]  # type: ignore[attr-defined]
+
+    def epoch(self, step: int) -> float:
+        """Epochs that batch `step` has behind it."""
+        return step * self.batch / len(self.lengths)
+
+    def _permuted(self, epoch: int) -> NDArray[np.int64]:
+        rng = generator(self.seed, "order", epoch)
+        count = len(self.lengths)
+        starts = rng.permutation(np.arange(0, count, self.window))
+        windows = [np.arange(start, min(start + self.window, count)) for start in starts]
+        return np.concatenate([rng.permutation(window) for window in windows])
+
+    def _sorted(self, bucket: int) -> list[list[tuple[int, int]]]:
+        size = self.batch * BATCHES_A_BUCKET
+        numbers = range(bucket * size, (bucket + 1) * size)
+        count = len(self.lengths)
+        stream = [(t, int(self._epoch(t // count)[t % count])) for t in numbers]  # type: ignore[attr-defined]
+        stream.sort(key=lambda pair: self.lengths[pair[1]])
+        batches = [stream[i : i + self.batch] for i in range(0, size, self.batch)]
+        places = generator(self.seed, "buckets", bucket).permutation(BATCHES_A_BUCKET)
+        return [batches[place] for place in places]
+
+
+# --- Families -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    path: Path
+    group: int
+    row: int
+
+
+class Families:
+    """Random access to the families of one or more Parquet shards, in bounded memory.
+
+    Attributes:
+        ids: Names, in the order of the shards.
+        lengths, meff: (count,) of each.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        replace: Sequence[Path | str] = (),
+        groups_in_memory: int = 256,
+    ) -> None:
+        """Read the index of the shards; alignments stay on disk until they are asked for.
+
+        Args:
+            paths: Tables of families.
+            replace: Tables whose families stand in for those of the same id.
+            groups_in_memory: Row groups kept decoded.
+
+        Raises:
+            DataError: An id occurs twice, or `replace` names a family that `paths` does not.
+        """
+        index = _index(paths)
+        replacements = _index(replace)
+        strangers = sorted(set(replacements) - set(index))
+        if strangers:
+            raise DataError(
+                f"{', '.join(map(str, replace))}: {len(strangers)} families replace nothing, "
+                f"first {strangers[0]}; expected ids of {', '.join(map(str, paths))}"
+            )
+        index.update(replacements)
+        self.ids = list(index)
+        self.lengths = np.array([length for _, length, _ in index.values()], dtype=np.int64)
+        self.meff = np.array([meff for _, _, meff in index.values()], dtype=np.float64)
+        self._places = [place for place, _, _ in index.values()]
+        self._groups: OrderedDict[tuple[Path, int], list[Family]] = OrderedDict()
+        self._groups_in_memory = groups_in_memory
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Family:
+        place = self._places[index]
+        key = (place.path, place.group)
+        with self._lock:
+            if key not in self._groups:
+                self._groups[key] = _read_group(*key)
+                while len(self._groups) > self._groups_in_memory:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(key)
+            return self._groups[key][place.row]
+
+
+def _index(paths: Sequence[Path | str]) -> dict[str, tuple[_Place, int, float]]:
+    index: dict[str, tuple[_Place, int, float]] = {}
+    for path in map(Path, paths):
+        try:
+            file = pq.ParquetFile(path)
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file") from error
+        except OSError as error:
+            raise DataError(f"{path}: not a Parquet file ({error})") from error
+        missing = set(FAMILIES.names) - set(file.schema_arrow.names)
+        if missing:
+            raise DataError(f"{path}: columns {sorted(missing)} are missing")
+        for group in range(file.num_row_groups):
+            columns = file.read_row_group(group, columns=["id", "length", "meff"]).to_pylist()
+            for row, found in enumerate(columns):
+                if found["id"] in index:
+                    raise DataError(f"{path}: family {found['id']} occurs twice")
+                index[found["id"]] = (_Place(path, group, row), found["length"], found["meff"])
+    return index
+
+
+def _read_group(path: Path, group: int) -> list[Family]:
+    rows = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names).to_pylist()
+    return [
+        Family(
+            row["id"],
+            np.frombuffer(row["residues"], np.uint8).reshape(row["depth"], row["length"]),
+            np.asarray(row["weights"], dtype=np.float32),
+        )
+        for row in rows
+    ]
+
+
+# --- One protein of a minibatch -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A query and the rows sampled from its MSA.
+
+    Attributes:
+        query: (L,) uint8 states of the query, without gaps (20, MASK: a letter of no amino acid).
+        rows: (M, L) uint8.
+        weight: Of this protein in the loss of the minibatch; their mean over a data set is 1.
+    """
+
+    query: NDArray[np.uint8]
+    rows: NDArray[np.uint8]
+    weight: float = 1.0
+
+
+def sample_example(
+    family: Family,
+    rng: np.random.Generator,
+    *,
+    rows: int,
+    max_length: int,
+    random_query: bool,
+    weight: float = 1.0,
+) -> Example:
+    """Draw a query, a crop and rows from one family (appendices C.1 and C.3).
+
+    The columns in which the query has a gap are dropped. Rows are drawn with replacement, each
+    with a probability proportional to its sequence weight.
+
+    Args:
+        family: The MSA.
+        rng: Of this example alone.
+        rows: M.
+        max_length: Longer queries are cropped to this many contiguous positions.
+        random_query: Any row with a residue may be the query, all equally likely; else row 0 is.
+        weight: Passed on.
+    """
+    candidates = family.residues if random_query else family.residues[:1]
+    present = np.flatnonzero((candidates != alphabet.GAP).any(1))
+    if not present.size:
+        raise DataError(f"family {family.id}: a row of gaps alone cannot be the query")
+    query = family.residues[rng.choice(present)]
+    columns = np.flatnonzero(query != alphabet.GAP)
+    if len(columns) > max_length:
+        start = int(rng.integers(len(columns) - max_length + 1))
+        columns = columns[start : start + max_length]
+    probability = family.weights.astype(np.float64)
+    chosen = rng.choice(family.depth, size=rows, p=probability / probability.sum())
+    return Example(query[columns], family.residues[np.ix_(chosen, columns)], weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Several examples as tensors.
+
+    Attributes:
+        tokens: (B, longest) int64, padded.
+        lengths: (B,) int64.
+        rows: B tensors (M, L_n) int64, not padded.
+        weights: (B,) float32.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    rows: list[Tensor]
+    weights: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(
+            self.tokens.to(device, non_blocking=True),
+            self.lengths.to(device, non_blocking=True),
+            [rows.to(device, non_blocking=True) for rows in self.rows],
+            self.weights.to(device, non_blocking=True),
+        )
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad the queries of a minibatch; rows keep their own length."""
+    tokens, lengths = pad_tokens([_int64(example.query) for example in examples])
+    return Batch(
+        tokens,
+        lengths,
+        [_int64(example.rows) for example in examples],
+        torch.tensor([example.weight for example in examples], dtype=torch.float32),
+    )
+
+
+def _int64(states: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(states.astype(np.int64))
+
+
+# --- Ahead of time ------------------------------------------------------------------------------
+
+
+class Prefetch(Generic[T]):
+    """Make the batches of coming steps in a thread while the model works on this one.
+
+    Attributes:
+        waited: Seconds spent waiting for data so far.
+    """
+
+    def __init__(self, make: Callable[[int], T], steps: range, *, ahead: int = 3) -> None:
+        self.waited = 0.0
+        self._steps = steps
+        self._ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(make,), daemon=True)
+        self._thread.start()
+
+    def _work(self, make: Callable[[int], T]) -> None:
+        for step in self._steps:
+            try:
+                made: tuple[T | None, BaseException | None] = (make(step), None)
+            except BaseException as error:  # handed to the consumer, who raises it
+                made = (None, error)
+            while not self._stop.is_set():
+                try:
+                    self._ready.put(made, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if self._stop.is_set() or made[1] is not None:
+                return
+
+    def __iter__(self) -> Iterator[tuple[int, T]]:
+        try:
+            for step in self._steps:
+                started = time.monotonic()
+                batch, error = self._ready.get()
+                self.waited += time.monotonic() - started
+                if error is not None:
+                    raise error
+                yield step, batch  # type: ignore[misc]
+        finally:
+            self._stop.set()
+            self._thread.join()

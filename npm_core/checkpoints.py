@@ -1,0 +1,190 @@
+"""A model on disk: a folder with config.json and model.safetensors; loads whole or not at all."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from npm_core import alphabet
+from npm_core.errors import DataError, SettingsError
+from npm_core.files import atomic_path, write_text
+from npm_core.model import (
+    HeadSettings,
+    MaskedLanguageModel,
+    NeuralPottsModel,
+    Trunk,
+    TrunkSettings,
+    build_trunk,
+)
+from npm_core.provenance import file_digest
+from npm_core.settings import from_mapping
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+Model = NeuralPottsModel | MaskedLanguageModel | Trunk
+
+
+KINDS = {
+    "trunk": Trunk,
+    "masked_language_model": MaskedLanguageModel,
+    "neural_potts_model": NeuralPottsModel,
+}
+
+
+def save_model(folder: Path | str, model: Model, facts: Mapping[str, Any]) -> None:
+    """Write a model; `config.json` comes last and names the sha256 of the weights.
+
+    Args:
+        folder: Made if need be. A model that stood there stays usable until the very end.
+        model: What to write.
+        facts: Settings and outcome of the training, for the record.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in _weights(model)}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    trunk = model if isinstance(model, Trunk) else model.trunk
+    head = model.head_settings if isinstance(model, NeuralPottsModel) else None
+    config = {
+        "kind": next(kind for kind, made in KINDS.items() if isinstance(model, made)),
+        "alphabet": alphabet.ALPHABET,
+        "trunk": dataclasses.asdict(trunk.settings),
+        "head": None if head is None else dataclasses.asdict(head),
+        "sha256": file_digest(folder / WEIGHTS),
+        "facts": dict(facts),
+    }
+    write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
+
+
+def load_model(folder: Path | str) -> Model:
+    """Read a model, on the CPU.
+
+    Raises:
+        DataError: A file is missing or damaged, its sha256 is not the one in the config, the
+            alphabet is another, or weights are missing, too many or of another shape.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; a checkpoint is a folder with {CONFIG}, {WEIGHTS}")
+    digest = file_digest(path)
+    if digest != config["sha256"]:
+        raise DataError(
+            f"{path}: sha256 is {digest}, {CONFIG} says {config['sha256']}. The two files are not "
+            "of one checkpoint, or one is damaged: copy the folder again"
+        )
+    try:
+        weights = load_file(path)
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file ({error})") from error
+    model = build_model(config["kind"], *model_settings(config, str(folder / CONFIG)))
+    load_exactly(model, weights, str(path))
+    return model
+
+
+def load_exactly(model: nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:
+    """Copy weights into a model that has exactly these.
+
+    Raises:
+        DataError: A weight is missing, unknown or of another shape.
+    """
+    expected = dict(_weights(model))
+    missing = sorted(set(expected) - set(weights))
+    unknown = sorted(set(weights) - set(expected))
+    if missing or unknown:
+        raise DataError(
+            f"{where}: {len(missing)} weights are missing (first: {missing[:1]}), {len(unknown)} "
+            f"are unknown (first: {unknown[:1]}). The settings are of another model"
+        )
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise DataError(
+                f"{where}: {name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}"
+            )
+    model.load_state_dict(dict(weights), strict=False)
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """`config.json` of a checkpoint.
+
+    Raises:
+        DataError: It is missing, no JSON, or of another alphabet.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file; a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    missing = {"kind", "alphabet", "trunk", "head", "sha256"} - set(config)
+    if missing:
+        raise DataError(f"{path}: {sorted(missing)} are missing")
+    if config["alphabet"] != alphabet.ALPHABET:
+        raise DataError(
+            f"{path}: the model's alphabet is {config['alphabet']}, ours is {alphabet.ALPHABET}"
+        )
+    return config
+
+
+def model_settings(
+    config: Mapping[str, Any], where: str
+) -> tuple[TrunkSettings, HeadSettings | None]:
+    """Trunk and head (None: there is none) of a config."""
+    trunk = from_mapping(TrunkSettings, config["trunk"], f"{where}, trunk")
+    head = config.get("head")
+    return trunk, None if head is None else from_mapping(HeadSettings, head, f"{where}, head")
+
+
+def build_model(kind: str, trunk: TrunkSettings, head: HeadSettings | None) -> Model:
+    """A model with random weights, of one of KINDS."""
+    if kind == "trunk":
+        return build_trunk(trunk)
+    if kind == "masked_language_model":
+        return MaskedLanguageModel(build_trunk(trunk))
+    if kind == "neural_potts_model" and head is not None:
+        return NeuralPottsModel(build_trunk(trunk), head)
+    raise DataError(f"a checkpoint of kind {kind!r}, expected one of {', '.join(KINDS)}")
+
+
+def start_from(init: str, asked: Callable[[Any], Any]) -> NeuralPottsModel:
+    """The model a training begins with.
+
+    Args:
+        init: "random", or the folder of a trunk or a masked language model (a new head on top),
+            or of a Neural Potts Model (all of it).
+        asked: Puts what the user asked for in place of a settings' fields.
+
+    Raises:
+        SettingsError: Asked for is another trunk or head than the checkpoint's.
+    """
+    if init == "random":
+        return NeuralPottsModel(build_trunk(asked(TrunkSettings())), asked(HeadSettings()))
+    model = load_model(init)
+    trunk = model if isinstance(model, Trunk) else model.trunk
+    require_same(init, trunk.settings, asked)
+    if not isinstance(model, NeuralPottsModel):
+        return NeuralPottsModel(trunk, asked(HeadSettings()))
+    require_same(init, model.head_settings, asked)
+    return model
+
+
+def require_same(where: str, found: Any, asked: Callable[[Any], Any]) -> None:
+    """Raise SettingsError if other settings are asked for than a checkpoint has."""
+    if asked(found) != found:
+        raise SettingsError(f"{where}: the model has {found}, asked for is {asked(found)}")
+
+
+def _weights(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return list(model.state_dict().items())

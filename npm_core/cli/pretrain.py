@@ -1,0 +1,65 @@
+"""Pretrain a trunk by masked language modelling of unaligned sequences.
+
+Writes a checkpoint (config.json, model.safetensors) that `train --init` starts from. A run that
+was stopped resumes from --scratch when the same command is given again. Under torchrun it trains
+on all processes.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    from npm_core.cli.train import add_run_flags
+    from npm_core.loop import LoopSettings
+    from npm_core.model import TrunkSettings
+    from npm_core.pretraining import PretrainSettings
+    from npm_core.settings import add_flags
+
+    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="Sequences.")
+    parser.add_argument(
+        "--validation", type=Path, nargs="+", default=[], help="Sequences whose loss is watched."
+    )
+    parser.add_argument(
+        "--init", default="random", help="A masked language model to go on from, or `random`."
+    )
+    add_run_flags(parser)
+    add_flags(parser, TrunkSettings, "trunk-")
+    add_flags(parser, PretrainSettings)
+    add_flags(parser, LoopSettings)
+
+
+def run(args: argparse.Namespace) -> None:
+    import torch
+
+    from npm_core.checkpoints import load_model, require_same
+    from npm_core.cli.train import finish
+    from npm_core.errors import SettingsError
+    from npm_core.loop import LoopSettings, fit, workers
+    from npm_core.model import MaskedLanguageModel, TrunkSettings, build_trunk
+    from npm_core.pretraining import MaskedLanguageTask, PretrainSettings, read_sequences
+    from npm_core.settings import overridden
+
+    loop = overridden(LoopSettings(), args)
+    pretrain = overridden(PretrainSettings(), args)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(loop.seed)
+    if args.init == "random":
+        model = MaskedLanguageModel(build_trunk(overridden(TrunkSettings(), args)))
+    else:
+        found = load_model(args.init)
+        if not isinstance(found, MaskedLanguageModel):
+            raise SettingsError(f"{args.init}: not a masked language model")
+        require_same(args.init, found.trunk.settings, lambda settings: overridden(settings, args))
+        model = found
+    task = MaskedLanguageTask(
+        model,
+        read_sequences(args.fasta),
+        pretrain=pretrain,
+        loop=loop,
+        validation=read_sequences(args.validation) if args.validation else None,
+    )
+    with workers(args.device) as team:
+        outcome = fit(task, loop, scratch=args.scratch, metrics=args.metrics, team=team)
+        if team.first:
+            finish(args.output, model, outcome, {"init": args.init}, pretrain, loop)

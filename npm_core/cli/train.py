@@ -1,0 +1,128 @@
+"""Train the Neural Potts Model on families (eq. 8, Algorithm 1).
+
+Writes a checkpoint (config.json, model.safetensors) for `predict` and `npm-contacts`. A run that
+was stopped resumes from --scratch when the same command is given again, to the same weights.
+Under torchrun it trains on all processes.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npm_core.checkpoints import Model
+    from npm_core.loop import Outcome
+    from npm_core.model import NeuralPottsModel
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    from npm_core.loop import LoopSettings
+    from npm_core.model import HeadSettings, TrunkSettings
+    from npm_core.objective import ObjectiveSettings
+    from npm_core.settings import add_flags
+    from npm_core.training import TrainSettings
+
+    parser.add_argument("--families", type=Path, nargs="+", required=True, help="Shards.")
+    parser.add_argument(
+        "--replace",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Families that stand in for those of the same id (the reduced bucket).",
+    )
+    parser.add_argument(
+        "--validation", type=Path, nargs="+", default=[], help="Families whose loss is watched."
+    )
+    parser.add_argument(
+        "--validation-targets",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Structures whose long-range P@L and P@L/5 are watched.",
+    )
+    parser.add_argument(
+        "--init",
+        required=True,
+        help="Folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
+        "(all of it); or `random`.",
+    )
+    add_run_flags(parser)
+    add_flags(parser, TrunkSettings, "trunk-")
+    add_flags(parser, HeadSettings, "head-")
+    add_flags(parser, TrainSettings)
+    add_flags(parser, ObjectiveSettings)
+    add_flags(parser, LoopSettings)
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of every training: where it writes and what it runs on."""
+    parser.add_argument("--output", type=Path, required=True, help="Folder of the checkpoint.")
+    parser.add_argument(
+        "--scratch", type=Path, required=True, help="Folder for what a stopped run resumes from."
+    )
+    parser.add_argument("--metrics", type=Path, required=True, help="CSV of the trajectory.")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+
+
+def run(args: argparse.Namespace) -> None:
+    import torch
+
+    from npm_core.batching import Families
+    from npm_core.checkpoints import start_from
+    from npm_core.loop import LoopSettings, fit, workers
+    from npm_core.objective import ObjectiveSettings
+    from npm_core.settings import overridden
+    from npm_core.training import NpmTask, TrainSettings, check_frozen
+
+    loop = overridden(LoopSettings(), args)
+    train = overridden(TrainSettings(), args)
+    objective = overridden(ObjectiveSettings(), args)
+    check_frozen(train, args.init)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(loop.seed)
+    model = start_from(args.init, lambda settings: overridden(settings, args))
+    task = NpmTask(
+        model,
+        Families(args.families, replace=args.replace),
+        train=train,
+        objective=objective,
+        loop=loop,
+        validation=Families(args.validation) if args.validation else None,
+        contacts=_contacts(args.validation_targets) if args.validation_targets else None,
+    )
+    with workers(args.device) as team:
+        outcome = fit(task, loop, scratch=args.scratch, metrics=args.metrics, team=team)
+        if team.first:
+            finish(args.output, model, outcome, {"init": args.init}, train, objective, loop)
+
+
+def _contacts(paths: list[Path]) -> "Callable[[NeuralPottsModel], dict[str, float]]":
+    from npm_core.predict import long_range_precision
+    from npm_core.tables import read_targets
+
+    targets = list(read_targets(*paths))
+    return lambda model: long_range_precision(model, targets)
+
+
+def finish(
+    output: Path, model: "Model", outcome: "Outcome", facts: Mapping[str, Any], *settings: Any
+) -> None:
+    """Write a trained model with the record of its training."""
+    import dataclasses
+
+    from npm_core.checkpoints import save_model
+    from npm_core.progress import note
+    from npm_core.provenance import provenance
+
+    record = {type(part).__name__: dataclasses.asdict(part) for part in settings}
+    save_model(
+        output,
+        model,
+        {**facts, **record, "outcome": dataclasses.asdict(outcome), **provenance()},
+    )
+    note(
+        f"{output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
+        f"{outcome.ended_by}, {outcome.waiting:.1%} of the time waiting for data"
+    )

@@ -1,0 +1,380 @@
+"""The Neural Potts Model: a Transformer reads one sequence, two heads write {h, J} (appendix B)."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from npm_core import alphabet
+from npm_core.errors import DataError, SettingsError
+from npm_core.settings import knob, require_positive
+
+K = alphabet.STATES
+MASK = alphabet.GAP
+"""A query has no gaps: its state 20, a letter that names no amino acid, is read as masked."""
+PAD = K
+TOKENS = K + 1
+
+
+@dataclass(frozen=True)
+class TrunkSettings:
+    """The Transformer g that embeds a sequence."""
+
+    kind: str = knob(
+        "rotary",
+        "Ours with rotary positions, or fair-esm's ESM-1 or ESM-2.",
+        choices=("rotary", "esm1", "esm2"),
+    )
+    layers: int = knob(12, "Transformer layers.")
+    width: int = knob(768, "Width d of the embedding of one residue.")
+    attention_heads: int = knob(12, "Attention heads a layer.")
+    feed_forward: int = knob(4, "Width of the hidden layer of a feed-forward block, in units of d.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "layers", "width", "attention_heads", "feed_forward")
+        if self.width % (2 * self.attention_heads):
+            raise SettingsError(
+                f"width {self.width} over {self.attention_heads} attention heads: "
+                "the width of one head must be a whole even number"
+            )
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """The multi-head bilinear form (mhbf) that writes the couplings."""
+
+    kind: str = knob(
+        "untied",
+        "untied: symmetric, one bilinear form for each pair of amino acids; tied: symmetric, "
+        "projections shared between pairs; asymmetric: untied U and V; conv: F heads, then "
+        "three 1x1 convolutions.",
+        choices=("untied", "tied", "asymmetric", "conv"),
+    )
+    rank: int = knob(128, "Projection dimension d' of U and V.")
+    channels: int = knob(128, "Number of heads F of the conv head; the others have 441.")
+    initial_coupling: float = knob(
+        0.01, "Standard deviation of the couplings that random weights give to unit embeddings."
+    )
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rank", "channels", "initial_coupling")
+
+
+PAPER = {
+    "pfam_clan": (
+        TrunkSettings("esm1", layers=12, width=768, attention_heads=12),
+        HeadSettings("conv", rank=128, channels=128),
+    ),
+    "uniref50": (
+        TrunkSettings("rotary", layers=32, width=1024, attention_heads=16),
+        HeadSettings("untied", rank=256),
+    ),
+}
+"""Table 2. Its UniRef50 model has 519 M parameters, which is d' = 256; it prints d' = 512."""
+
+
+# --- Trunk: tokens -> embeddings e = g(x) -------------------------------------------------------
+
+
+class Trunk(nn.Module):
+    """What every trunk offers: tokens and true lengths in, one embedding a residue out."""
+
+    settings: TrunkSettings
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Embed sequences.
+
+        Args:
+            tokens: (B, L) int64: states 0..19, MASK, and PAD after a sequence's end.
+            lengths: (B,) int64, residues of each sequence.
+
+        Returns:
+            (B, L, d); what stands behind a sequence's end has no meaning.
+        """
+        raise NotImplementedError
+
+
+class RotaryTrunk(Trunk):
+    """Pre-norm Transformer encoder with rotary positions: only distances along the chain count."""
+
+    def __init__(self, settings: TrunkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.embed = nn.Embedding(TOKENS, settings.width, padding_idx=PAD)
+        nn.init.normal_(self.embed.weight, std=1.0)
+        self.layers = nn.ModuleList(RotaryLayer(settings) for _ in range(settings.layers))
+        self.norm = nn.LayerNorm(settings.width)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        x = self.embed(tokens)
+        rotation = rotary_angles(
+            length, self.settings.width // self.settings.attention_heads, like=x
+        )
+        visible = torch.arange(length, device=tokens.device) < lengths[:, None]
+        mask = None if bool(visible.all()) else visible[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, rotation, mask)
+        return self.norm(x)
+
+
+class RotaryLayer(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, settings: TrunkSettings) -> None:
+        super().__init__()
+        d, hidden = settings.width, settings.width * settings.feed_forward
+        self.heads = settings.attention_heads
+        self.attention_norm = nn.LayerNorm(d)
+        self.query_key_value = nn.Linear(d, 3 * d)
+        self.attention_out = nn.Linear(d, d)
+        self.feed_forward_norm = nn.LayerNorm(d)
+        self.feed_forward_in = nn.Linear(d, hidden)
+        self.feed_forward_out = nn.Linear(hidden, d)
+        for writer in (self.attention_out, self.feed_forward_out):
+            nn.init.normal_(writer.weight, std=0.02 / math.sqrt(2 * settings.layers))
+            nn.init.zeros_(writer.bias)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        batch, length, d = x.shape
+        qkv = self.query_key_value(self.attention_norm(x))
+        q, k, v = qkv.view(batch, length, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(
+            rotate(q, rotation), rotate(k, rotation), v, attn_mask=mask
+        )
+        x = x + self.attention_out(attended.transpose(1, 2).reshape(batch, length, d))
+        hidden = functional.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
+        return x + self.feed_forward_out(hidden)
+
+
+def rotary_angles(length: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (L, width) of position times frequency (Su et al., 2021)."""
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, device=like.device) / width)
+    angle = torch.arange(length, device=like.device)[:, None] * frequency
+    angle = torch.cat([angle, angle], dim=1)
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair (x_a, x_{a + width/2}) by its angle. (..., L, width) -> the same."""
+    cosine, sine = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cosine + torch.cat([-second, first], dim=-1) * sine
+
+
+def build_trunk(settings: TrunkSettings) -> Trunk:
+    """A trunk with random weights."""
+    if settings.kind == "rotary":
+        return RotaryTrunk(settings)
+    from npm_core.esm_trunk import EsmTrunk
+
+    return EsmTrunk(settings)
+
+
+# --- Heads: embeddings of ONE protein -> h and J ------------------------------------------------
+
+
+class Couplings(Protocol):
+    """J of one protein, held or not. J_ij(k, l) = J_ji(l, k) always."""
+
+    def blocks(self) -> Tensor:
+        """(K, K, L, L): [k, l, i, j] is J_ij(k, l), with J_ii = 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class Factored:
+    """J_ij(k, l) = left_i^{kl} . right_j^{kl}, zero for i = j.
+
+    Attributes:
+        left: (K, L, K, r): left[k, i, l] is left_i^{kl}.
+        right: (K, L, K, r): right[l, j, k] is right_j^{kl}. For a symmetric head
+            (U^{kl} = V^{lk}) this is the same tensor as `left`.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def blocks(self) -> Tensor:
+        return without_diagonal(torch.einsum("kilr,ljkr->klij", self.left, self.right))
+
+
+@dataclass(frozen=True)
+class Tied:
+    """J_ij(k, l) = factor_i^k . factor_j^l, zero for i = j.
+
+    Attributes:
+        factor: (K, L, r): factor[k, i] is e_i U^k.
+    """
+
+    factor: Tensor
+
+    def blocks(self) -> Tensor:
+        return without_diagonal(torch.einsum("kir,ljr->klij", self.factor, self.factor))
+
+
+@dataclass(frozen=True)
+class Held:
+    """J as it is: (K, K, L, L), symmetric, with zero diagonal blocks."""
+
+    tensor: Tensor
+
+    def blocks(self) -> Tensor:
+        return self.tensor
+
+
+def without_diagonal(blocks: Tensor) -> Tensor:
+    """Zero J_ii. (..., L, L) -> the same."""
+    length = blocks.shape[-1]
+    return blocks * (1 - torch.eye(length, dtype=blocks.dtype, device=blocks.device))
+
+
+class UntiedHead(nn.Module):
+    """J_ij(k, l) = (e_i U^{kl}) . (e_j V^{kl}) with V^{kl} = U^{lk} (appendix B, symmetry)."""
+
+    def __init__(self, width: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.U = nn.Parameter(torch.empty(K, width, K * settings.rank))
+        nn.init.normal_(self.U, std=_projection_std(width, settings))
+
+    def forward(self, e: Tensor) -> Factored:
+        A = torch.matmul(e, self.U).view(K, len(e), K, -1)
+        return Factored(left=A, right=A)
+
+
+class TiedHead(nn.Module):
+    """J_ij(k, l) = (e_i U^k) . (e_j U^l) (appendix B, tied projection)."""
+
+    def __init__(self, width: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.U = nn.Parameter(torch.empty(K, width, settings.rank))
+        nn.init.normal_(self.U, std=_projection_std(width, settings))
+
+    def forward(self, e: Tensor) -> Tied:
+        return Tied(torch.matmul(e, self.U))
+
+
+class AsymmetricHead(nn.Module):
+    """(e_i U^{kl}) . (e_j V^{kl}) with free U and V, averaged with its transpose.
+
+    The energy sums over both orders of a pair, so only the symmetric part of the form enters it.
+    """
+
+    def __init__(self, width: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.U = nn.Parameter(torch.empty(K, width, K * settings.rank))
+        self.V = nn.Parameter(torch.empty(K, width, K * settings.rank))
+        for projection in (self.U, self.V):
+            nn.init.normal_(projection, std=_projection_std(width, settings))
+
+    def forward(self, e: Tensor) -> Factored:
+        A = torch.matmul(e, self.U).view(K, len(e), K, -1)
+        B = torch.matmul(e, self.V).view(K, len(e), K, -1).transpose(0, 2)  # B^{lk} at [k, i, l]
+        scale = math.sqrt(0.5)
+        return Factored(
+            left=torch.cat([A, B], dim=-1) * scale, right=torch.cat([B, A], dim=-1) * scale
+        )
+
+
+class ConvHead(nn.Module):
+    """F bilinear forms (e_i U^f) . (e_j V^f), then three 1x1 convolutions to 441 channels.
+
+    "Weight tying and symmetry considerations of the mhbf do not apply": the outcome is averaged
+    with its transpose, since only that part enters the energy.
+    """
+
+    def __init__(self, width: int, settings: HeadSettings) -> None:
+        super().__init__()
+        channels = settings.channels
+        self.U = nn.Parameter(torch.empty(channels, width, settings.rank))
+        self.V = nn.Parameter(torch.empty(channels, width, settings.rank))
+        for projection in (self.U, self.V):
+            nn.init.normal_(projection, std=(width**2 * settings.rank) ** -0.25)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, K * K, kernel_size=1),
+        )
+        last = self.convolutions[-1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.normal_(last.weight, std=settings.initial_coupling)
+
+    def forward(self, e: Tensor) -> Held:
+        forms = torch.bmm(torch.matmul(e, self.U), torch.matmul(e, self.V).transpose(1, 2))
+        blocks = self.convolutions(forms[None])[0].view(K, K, len(e), len(e))
+        return Held(without_diagonal((blocks + blocks.permute(1, 0, 3, 2)) / 2))
+
+
+def _projection_std(width: int, settings: HeadSettings) -> float:
+    """Standard deviation of U for which J has that of `initial_coupling`."""
+    return math.sqrt(settings.initial_coupling / (width * math.sqrt(settings.rank)))
+
+
+HEADS = {"untied": UntiedHead, "tied": TiedHead, "asymmetric": AsymmetricHead, "conv": ConvHead}
+
+
+# --- The two models -----------------------------------------------------------------------------
+
+
+class NeuralPottsModel(nn.Module):
+    """W(x) = {h(x), J(x)}: fields and couplings of a family from one of its sequences."""
+
+    def __init__(self, trunk: Trunk, head: HeadSettings) -> None:
+        super().__init__()
+        width = trunk.settings.width
+        self.head_settings = head
+        self.trunk = trunk
+        self.fields = nn.Linear(width, K, bias=False)
+        nn.init.normal_(self.fields.weight, std=0.1 / math.sqrt(width))
+        self.couplings = HEADS[head.kind](width, head)
+
+    def embed(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """e = g(x). (B, L), (B,) -> (B, L, d)."""
+        return self.trunk(tokens, lengths)
+
+    def heads(self, e: Tensor) -> tuple[Tensor, Couplings]:
+        """h = e P^h (L, K) and the couplings of one protein from its embedding (L, d)."""
+        return self.fields(e), self.couplings(e)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Couplings]:
+        """Fields and couplings of one protein from its (L,) tokens."""
+        lengths = torch.tensor([len(tokens)], device=tokens.device)
+        return self.heads(self.embed(tokens[None], lengths)[0])
+
+
+class MaskedLanguageModel(nn.Module):
+    """The trunk with a linear read-out of the amino acid that stood at a masked position."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.read_out = nn.Linear(trunk.settings.width, K - 1)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L) tokens -> (B, L, 20) logits."""
+        return self.read_out(self.trunk(tokens, lengths))
+
+
+def pad_tokens(sequences: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sequences of tokens -> (B, longest) padded with PAD, and their (B,) lengths.
+
+    Raises:
+        DataError: A sequence is empty.
+    """
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    if not len(lengths) or int(lengths.min()) == 0:
+        raise DataError("a sequence without residues cannot be embedded")
+    padded = nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PAD)
+    return padded, lengths
+
+
+def count_parameters(module: nn.Module, *, trained_only: bool = False) -> int:
+    """Number of weights, all or only those with a gradient."""
+    return sum(
+        weight.numel() for weight in module.parameters() if weight.requires_grad or not trained_only
+    )

@@ -1,0 +1,180 @@
+r"""The NPM loss of one protein, exactly, with or without ever holding J (eq. 7 and 8).
+
+With h, J = W(x) and M rows x^m sampled from the MSA of x by their sequence weights,
+
+.. math:: \frac1M \sum_m \sum_i -\log p(x^m_i | x^m_{-i}) + \lambda_J |J|^2 + \lambda_h |h|^2,
+          \qquad p(x_i = k | x_{-i}) \propto \exp(h_i(k) + \sum_{j \ne i} J_{ij}(k, x_j)).
+
+A row is drawn with probability w_m / Meff (appendix C.1), so the plain mean over the sample
+estimates the weighted mean of eq. (8). |J|^2 runs over the whole tensor, both halves, and the
+gap is a state like the others.
+
+Three exact forms give the same number; `form="cheapest"` takes the one with the fewest
+operations:
+
+- held: J as a (K, K, L, L) tensor. The only one for the conv head.
+- symmetric: the 231 blocks with k <= l, used in both directions.
+- matrix_free: the sum over j comes first, \sum_{j: x_j = l} right_j^{kl}, then one product with
+  left_i^{kl}; |J|^2 from the (d', d') Gram matrices of the factors; the terms j = i taken off.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from npm_core.errors import SettingsError
+from npm_core.model import Couplings, Factored, Held, K, Tied
+from npm_core.settings import knob
+
+FORMS = ("cheapest", "held", "symmetric", "matrix_free")
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """The regularisation of eq. (8), and the way to compute it."""
+
+    lambda_couplings: float = knob(1e-3, "Multiplier of |J|^2.")
+    lambda_fields: float = knob(1e-2, "Multiplier of |h|^2.")
+    form: str = knob("cheapest", "How the loss is computed; the value is the same.", choices=FORMS)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Loss of one protein in nats.
+
+    Attributes:
+        pseudolikelihood: Scalar, mean over rows of the sum over positions.
+        penalty: Scalar, lambda_J |J|^2 + lambda_h |h|^2.
+    """
+
+    pseudolikelihood: Tensor
+    penalty: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.pseudolikelihood + self.penalty
+
+
+def npm_loss(
+    fields: Tensor, couplings: Couplings, rows: Tensor, settings: ObjectiveSettings
+) -> Loss:
+    """Loss of one protein (eq. 8).
+
+    Args:
+        fields: (L, K) h.
+        couplings: J, in whatever form the head gives it.
+        rows: (M, L) int64, states of the sampled rows.
+        settings: Multipliers and form.
+
+    Raises:
+        SettingsError: The form does not exist for this head.
+    """
+    logits, squared = logits_and_norm(couplings, rows, form=settings.form)
+    logits = logits + fields.T[:, None]
+    cross_entropy = functional.cross_entropy(
+        logits.permute(1, 0, 2).float()
+        if logits.dtype != torch.float64
+        else logits.transpose(0, 1),
+        rows,
+        reduction="sum",
+    )
+    penalty = settings.lambda_couplings * squared + settings.lambda_fields * (fields**2).sum()
+    return Loss(cross_entropy / len(rows), penalty)
+
+
+def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[Tensor, Tensor]:
+    r"""\sum_{j \ne i} J_ij(k, x^m_j) as (K, M, L), and |J|^2.
+
+    Args:
+        couplings: J of one protein.
+        rows: (M, L) int64.
+        form: One of FORMS.
+    """
+    if isinstance(couplings, Held):
+        if form not in ("cheapest", "held"):
+            raise SettingsError(f"the conv head has no {form!r} form of the loss; use 'held'")
+        return _held(couplings.blocks(), rows)
+    if form == "held":
+        return _held(couplings.blocks(), rows)
+    if isinstance(couplings, Tied):
+        if form == "symmetric":
+            return _symmetric(_untied(couplings), rows)
+        return _tied(couplings, rows)
+    assert isinstance(couplings, Factored)
+    if form == "cheapest":
+        length, rank = couplings.left.shape[1], couplings.left.shape[3]
+        form = cheapest_form(length=length, rank=rank, depth=len(rows))
+    return (_matrix_free if form == "matrix_free" else _symmetric)(couplings, rows)
+
+
+def cheapest_form(*, length: int, rank: int, depth: int) -> str:
+    """The form with fewer multiply-adds after the projection, for an untied head.
+
+    Args:
+        length: L.
+        rank: d'.
+        depth: M.
+    """
+    matrix_free = 2 * depth * length * K * K * rank + length * K * K * rank**2
+    symmetric = length**2 * (K * (K + 1) // 2) * rank + depth * length**2 * K * K
+    return "matrix_free" if matrix_free <= symmetric else "symmetric"
+
+
+def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
+    """(K, M, L): [l, m, j] is 1 where x^m_j = l."""
+    states = torch.arange(K, device=rows.device)[:, None, None]
+    return (rows == states).to(like.dtype)
+
+
+def _held(blocks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    logits = torch.einsum("klij,lmj->kmi", blocks, _one_hot(rows, blocks))
+    return logits, (blocks**2).sum()
+
+
+def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
+    k, l = torch.triu_indices(K, K, device=rows.device)  # noqa: E741
+    length = rows.shape[1]
+    blocks = torch.bmm(couplings.left[k, :, l], couplings.right[l, :, k].transpose(1, 2))
+    blocks = blocks * (1 - torch.eye(length, dtype=blocks.dtype, device=blocks.device))
+    x = _one_hot(rows, blocks)
+    below = k != l
+    logits = torch.zeros_like(x)
+    logits = logits.index_add(0, k, torch.bmm(x[l], blocks.transpose(1, 2)))
+    logits = logits.index_add(0, l[below], torch.bmm(x[k[below]], blocks[below]))
+    times = 1 + below.to(blocks.dtype)
+    return logits, (times * (blocks**2).sum((1, 2))).sum()
+
+
+def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
+    left, right = couplings.left, couplings.right
+    depth, length = rows.shape
+    x = _one_hot(rows, left)
+    # sums[l, m, k] = \sum_{j: x^m_j = l} right_j^{kl}
+    sums = torch.bmm(x, right.reshape(K, length, -1)).view(K, depth, K, -1)
+    logits = torch.bmm(
+        sums.transpose(0, 2).reshape(K, depth, -1), left.reshape(K, length, -1).transpose(1, 2)
+    )
+    own = (left * right.transpose(0, 2)).sum(-1)  # [k, i, l]: J_ii(k, l), which is not there
+    logits = logits - torch.einsum("kil,lmi->kmi", own, x)
+    gram = torch.einsum("kilr,kils->klrs", left, left)
+    other = gram if right is left else torch.einsum("ljkr,ljks->lkrs", right, right)
+    squared = (gram * other.transpose(0, 1)).sum() - (own**2).sum()
+    return logits, squared
+
+
+def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:
+    factor = couplings.factor
+    x = _one_hot(rows, factor)
+    sums = torch.einsum("lmj,ljr->mr", x, factor)
+    own = torch.einsum("kir,lir->kil", factor, factor)
+    logits = torch.einsum("mr,kir->kmi", sums, factor) - torch.einsum("kil,lmi->kmi", own, x)
+    gram = torch.einsum("kir,kis->rs", factor, factor)
+    return logits, (gram**2).sum() - (own**2).sum()
+
+
+def _untied(couplings: Tied) -> Factored:
+    """The same J with the factor of k copied to every pair (k, l)."""
+    copies = couplings.factor[:, :, None].expand(-1, -1, K, -1)
+    return Factored(left=copies, right=copies)

@@ -1,0 +1,96 @@
+"""Settings as frozen dataclasses: one sentence a field, and each field is a flag."""
+
+import argparse
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from npm_core.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def knob(default: Any, sentence: str, *, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the sentence that explains it."""
+    return dataclasses.field(default=default, metadata={"help": sentence, "choices": choices})
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "") -> None:
+    """One flag for each field of a settings class, e.g. `--head-rank` for rank with "head-".
+
+    A flag that is not given leaves no trace in the parsed arguments, so that `overridden` can
+    tell a default from a choice.
+    """
+    hints = typing.get_type_hints(settings)
+    group = parser.add_argument_group(
+        f"{settings.__name__} ({(settings.__doc__ or '').splitlines()[0].rstrip('.')})"
+    )
+    for field in dataclasses.fields(settings):
+        flag = f"--{prefix}{field.name.replace('_', '-')}"
+        sentence = f"{field.metadata['help']} Default: {field.default}.".replace("%", "%%")
+        destination = f"{settings.__name__}.{field.name}"
+        kind = _plain_type(hints[field.name])
+        if kind is bool:
+            parser_action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        else:
+            parser_action = {
+                "type": kind,
+                "choices": field.metadata["choices"] or None,
+                "metavar": None if field.metadata["choices"] else kind.__name__.upper(),
+            }
+        group.add_argument(
+            flag, dest=destination, default=argparse.SUPPRESS, help=sentence, **parser_action
+        )
+
+
+def overridden(base: T, args: argparse.Namespace) -> T:
+    """`base` with the fields whose flags were given."""
+    prefix = f"{type(base).__name__}."
+    given = {
+        key.removeprefix(prefix): value
+        for key, value in vars(args).items()
+        if key.startswith(prefix)
+    }
+    return dataclasses.replace(base, **given)  # type: ignore[type-var]
+
+
+def from_mapping(settings: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Settings from a JSON or YAML mapping.
+
+    Raises:
+        SettingsError: A key is unknown or a value has another type.
+    """
+    hints = typing.get_type_hints(settings)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise SettingsError(f"{where}: unknown {unknown}; known are {sorted(hints)}")
+    for name, value in values.items():
+        kind = _plain_type(hints[name])
+        optional = _is_optional(hints[name])
+        right = (value is None and optional) or (
+            isinstance(value, int | float if kind is float else kind)
+            and not (isinstance(value, bool) and kind is not bool)
+        )
+        if not right:
+            raise SettingsError(f"{where}: {name} is {value!r}, expected {kind.__name__}")
+    return settings(**values)
+
+
+def _is_optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def _plain_type(hint: Any) -> type:
+    if _is_optional(hint):
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
+def require_positive(settings: object, *names: str) -> None:
+    """Raise SettingsError unless each of these fields is above zero."""
+    for name in names:
+        value = getattr(settings, name)
+        if value <= 0:
+            raise SettingsError(f"{type(settings).__name__}: {name} is {value}, expected above 0")

@@ -1,0 +1,193 @@
+"""Training of the Neural Potts Model: families in, eq. (8) down (Algorithm 1)."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from npm_core.batching import (
+    Batch,
+    Families,
+    Order,
+    collate,
+    generator,
+    sample_example,
+)
+from npm_core.errors import SettingsError
+from npm_core.loop import LoopSettings, Task
+from npm_core.model import NeuralPottsModel
+from npm_core.objective import ObjectiveSettings, npm_loss
+from npm_core.settings import knob, require_positive
+
+VALIDATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What is trained and what it sees (Table 2, appendix C.1)."""
+
+    rows: int = knob(100, "Rows M sampled from the MSA of each query.")
+    max_length: int = knob(512, "Longer queries are cropped at random to so many positions.")
+    query: str = knob(
+        "first",
+        "Which row of an MSA the model reads: its first, or any at random (Pfam).",
+        choices=("first", "random"),
+    )
+    weighting: str = knob(
+        "none",
+        "Weight of a family's term: one, or the root of its Meff (Pfam).",
+        choices=("none", "sqrt_meff"),
+    )
+    frozen: bool = knob(False, "Leave the trunk's weights as they are; train the heads alone.")
+    head_learning_rate: float = knob(1e-4, "Of fields and couplings heads.")
+    trunk_learning_rate: float = knob(1e-4, "Of the trunk, unless frozen.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rows", "max_length", "head_learning_rate")
+
+
+class NpmTask(Task):
+    """The Neural Potts Model, its families and its loss."""
+
+    measures = ("pseudolikelihood", "penalty")
+
+    def __init__(
+        self,
+        model: NeuralPottsModel,
+        families: Families,
+        *,
+        train: TrainSettings,
+        objective: ObjectiveSettings,
+        loop: LoopSettings,
+        validation: Families | None = None,
+        contacts: Callable[[NeuralPottsModel], dict[str, float]] | None = None,
+    ) -> None:
+        """Tie a model to its data.
+
+        Args:
+            model: Initial weights.
+            families: To train on.
+            train, objective, loop: Settings.
+            validation: Families whose loss is watched.
+            contacts: Precisions of the present model, by name ("long_P@L", "long_P@L/5").
+        """
+        super().__init__()
+        if train.frozen:
+            model.trunk.requires_grad_(False)
+        self.model = model
+        self.families, self.validation, self.contacts = families, validation, contacts
+        self.train_settings, self.objective, self.loop = train, objective, loop
+        self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
+        weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
+        self.weights = weights / weights.mean()
+        self.validation_measures = (
+            *(("validation_pseudolikelihood",) if validation else ()),
+            *(("long_P@L", "long_P@L/5") if contacts else ()),
+        )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        settings, model = self.train_settings, self.model
+        heads = [*model.fields.parameters(), *model.couplings.parameters()]
+        groups: list[dict[str, Any]] = [{"params": heads, "lr": settings.head_learning_rate}]
+        if not settings.frozen:
+            trunk = [weight for weight in model.trunk.parameters() if weight.requires_grad]
+            groups.append({"params": trunk, "lr": settings.trunk_learning_rate})
+        return groups
+
+    def batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        items = self.order.items(step)[rank::world]
+        size = self.loop.micro_batch
+        return [
+            collate([self._example(number, item) for number, item in items[i : i + size]])
+            for i in range(0, len(items), size)
+        ]
+
+    def _example(self, number: int, item: int) -> Any:
+        settings = self.train_settings
+        return sample_example(
+            self.families[item],
+            generator(self.loop.seed, "rows", number),
+            rows=settings.rows,
+            max_length=settings.max_length,
+            random_query=settings.query == "random",
+            weight=float(self.weights[item]),
+        )
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.train_settings.frozen):
+            embeddings = self.model.embed(batch.tokens, batch.lengths)
+        total = embeddings.new_zeros((), dtype=torch.float32)
+        measures = total.new_zeros(2)
+        # One protein at a time: no padding in the heads, where the work is, and one J at most
+        for e, length, rows, weight in zip(
+            embeddings, batch.lengths.tolist(), batch.rows, batch.weights, strict=True
+        ):
+            fields, couplings = self.model.heads(e[:length])
+            loss = npm_loss(fields, couplings, rows, self.objective)
+            total = total + weight * loss.total
+            parts = torch.stack([loss.pseudolikelihood / length, loss.penalty / length])
+            measures = measures + parts.detach()
+        return total, measures
+
+    def epoch(self, step: int) -> float:
+        return self.order.epoch(step)
+
+    def validate(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if self.validation:
+            found["validation_pseudolikelihood"] = validation_loss(
+                self.model, self.validation, self.train_settings, self.objective
+            )
+        if self.contacts:
+            found |= self.contacts(self.model)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "train": dataclasses.asdict(self.train_settings),
+            "objective": dataclasses.asdict(self.objective),
+            "families": [
+                list(row)
+                for row in zip(
+                    self.families.ids, self.families.lengths, self.families.meff, strict=True
+                )
+            ],
+        }
+
+
+def validation_loss(
+    model: NeuralPottsModel,
+    families: Families,
+    train: TrainSettings,
+    objective: ObjectiveSettings,
+) -> float:
+    """Pseudolikelihood loss in nats a residue on rows of families, their first row as query.
+
+    The sampled rows are the same at every call; every family counts the same.
+    """
+    device = next(model.parameters()).device
+    losses = []
+    for index in range(len(families)):
+        example = sample_example(
+            families[index],
+            generator(VALIDATION_SEED, "validation", index),
+            rows=train.rows,
+            max_length=train.max_length,
+            random_query=False,
+        )
+        batch = collate([example]).to(device)
+        embedding = model.embed(batch.tokens, batch.lengths)[0]
+        fields, couplings = model.heads(embedding)
+        loss = npm_loss(fields, couplings, batch.rows[0], objective)
+        losses.append(float(loss.pseudolikelihood) / len(example.query))
+    return float(np.mean(losses))
+
+
+def check_frozen(train: TrainSettings, init: str) -> None:
+    """Refuse to freeze random weights."""
+    if train.frozen and init == "random":
+        raise SettingsError("--frozen with --init random would train heads on a random trunk")
