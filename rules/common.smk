@@ -75,6 +75,12 @@ def structure_mirror(wildcards):
     return ["results/universe/truth/families.tsv"] if generates else []
 
 
+def uniref50_fasta(wildcards):
+    """UniRef50 as it is published, or taken out of its archive."""
+    packed = config["sources"]["uniref50_member"] is not None
+    return "results/unpacked/uniref50.fasta.gz" if packed else "results/sources/uniref50"
+
+
 def shards(dataset):
     """Names of the shards of queries; imported alignments are one."""
     count = 1 if is_local() else config["queries"]["shards"][dataset]

@@ -4,7 +4,7 @@
 rule split_queries:
     """Partition UniRef50 at random into training and test sequences (paper, C.4)."""
     input:
-        "results/sources/uniref50",
+        uniref50_fasta,
     output:
         train="results/queries/train.fasta",
         test="results/queries/test.fasta",

@@ -48,6 +48,24 @@ rule fetch_source:
         " > {log} 2>&1"
 
 
+rule extract_uniref50:
+    """Take UniRef50's FASTA out of the archive in which UniProt publishes old releases."""
+    input:
+        "results/sources/uniref50_archive",
+    output:
+        "results/unpacked/uniref50.fasta.gz",
+    log:
+        "logs/extract_uniref50.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        member=config["sources"]["uniref50_member"],
+        code=verb_digest("extract-member"),
+    shell:
+        "python -m npm_core extract-member --archive {input:q} --member {params.member:q}"
+        " --output {output:q} > {log} 2>&1"
+
+
 rule build_database:
     """Cluster the sequences and build the HH-suite database that HHblits searches."""
     input:

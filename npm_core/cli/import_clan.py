@@ -1,0 +1,55 @@
+"""Import the user's own family alignments of one clan, and structures in their columns.
+
+The table (TSV) has the columns id, clan and alignment, and may have query, structure, chain and
+columns; docs/formats.md describes each. Written are OUTPUT/full and OUTPUT/seed (.ffdata and
+.ffindex, A3M; the same alignment serves as the profile of nearest-neighbour search), and
+OUTPUT/{targets,columns}.parquet and OUTPUT/audit.tsv.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `import-clan`."""
+    parser.add_argument("--table", required=True, metavar="FILE.tsv")
+    parser.add_argument("--clan", required=True, help="import the families of this clan")
+    parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read each family of the clan, and write alignments, targets and the audit."""
+    from npm_core.clan_targets import write_columns
+    from npm_core.errors import DataError
+    from npm_core.ffindex import write_entries
+    from npm_core.files import write_text
+    from npm_core.local_data import a3m_text, audit_text, import_unanchored, read_table
+    from npm_core.progress import track
+    from npm_core.provenance import file_digest, provenance
+    from npm_core.tables import write_targets
+
+    table = read_table(args.table)
+    families = [family for family in table if family.clan == args.clan]
+    if not families:
+        clans = sorted({family.clan for family in table})
+        raise DataError(f"{args.table}: no family of clan {args.clan}; there are {clans}")
+    imported = [
+        import_unanchored(family, max_rows=args.max_rows)
+        for family in track(families, total=len(families), what="families imported")
+    ]
+    for name in ("full", "seed"):
+        write_entries(args.output / name, ((one.family.id, a3m_text(one.msa)) for one in imported))
+    facts = provenance(table=file_digest(args.table), clan=args.clan)
+    targets = [one for one in imported if one.target is not None]
+    write_targets(
+        args.output / "targets.parquet",
+        (one.target for one in targets if one.target is not None),
+        facts,
+    )
+    write_columns(
+        args.output / "columns.parquet",
+        {one.family.id: one.target_columns for one in targets if one.target_columns is not None},
+        facts,
+    )
+    write_text(args.output / "audit.tsv", audit_text(imported))

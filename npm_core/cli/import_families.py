@@ -1,0 +1,53 @@
+"""Import the user's own query-anchored alignments and structures as training, test and targets.
+
+The table (TSV) has the columns id and alignment, and may have query, structure, chain, columns
+and split; docs/formats.md describes each. Written are OUTPUT/{train,test,targets}.ffdata and
+.ffindex (A3M), OUTPUT/targets.parquet and OUTPUT/audit.tsv.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `import-families`."""
+    parser.add_argument("--table", required=True, metavar="FILE.tsv")
+    parser.add_argument("--test-share", type=float, default=0.1, help="default: 0.1")
+    parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read each family, and write the datasets and the audit."""
+    from npm_core.ffindex import write_entries
+    from npm_core.files import write_text
+    from npm_core.local_data import (
+        a3m_text,
+        audit_text,
+        import_anchored,
+        read_table,
+        under_target,
+    )
+    from npm_core.progress import track
+    from npm_core.provenance import file_digest, provenance
+    from npm_core.tables import write_targets
+
+    table = read_table(args.table)
+    imported = [
+        import_anchored(family, test_share=args.test_share, salt=args.salt)
+        for family in track(table, total=len(table), what="families imported")
+    ]
+
+    for dataset in ("train", "test"):
+        chosen = [one for one in imported if one.split == dataset]
+        write_entries(args.output / dataset, ((one.family.id, a3m_text(one.msa)) for one in chosen))
+    targets = [one for one in imported if one.target is not None]
+    write_entries(
+        args.output / "targets", ((one.family.id, a3m_text(under_target(one))) for one in targets)
+    )
+    write_targets(
+        args.output / "targets.parquet",
+        (one.target for one in targets if one.target is not None),
+        provenance(table=file_digest(args.table)),
+    )
+    write_text(args.output / "audit.tsv", audit_text(imported))

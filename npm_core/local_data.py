@@ -1,0 +1,274 @@
+"""The user's own data: a table of alignments and structures into the chain's own files."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import alphabet
+from npm_core.errors import DataError
+from npm_core.files import open_text
+from npm_core.msa import Msa, read_alignment, read_msa
+from npm_core.pairwise import aligned_positions, domain
+from npm_core.queries import is_test
+from npm_core.reduction import anchor
+from npm_core.structures import Chain, read_chain
+from npm_core.tables import Target
+
+COLUMNS = ("id", "clan", "alignment", "query", "structure", "chain", "columns", "split")
+"""Columns of the table; `id` and `alignment` are needed, the others may be empty or absent."""
+
+MIN_IDENTITY = 0.9
+"""A structure whose sequence agrees less than this with the row it belongs to is refused."""
+
+_ID = re.compile(r"[A-Za-z0-9_.|:-]{1,64}")
+
+
+@dataclass(frozen=True)
+class LocalFamily:
+    """One line of the table.
+
+    Attributes:
+        id: Name, unique in the table.
+        alignment: A3M, aligned FASTA, Stockholm or PSICOV aln.
+        query: Row of the query: its name, or its number from 1; empty for the first.
+        structure: mmCIF or PDB file of the query's protein, or None.
+        chain: Chain in that file; empty for its only protein chain.
+        columns: TSV of `residue` (number in the chain's sequence, from 1) and `column` (of the
+            alignment, from 1), or None to align the chain's sequence to the query row.
+        clan: Clan, for the clan experiment.
+        split: "train" or "test"; empty to draw by hash of the id.
+    """
+
+    id: str
+    alignment: Path
+    query: str = ""
+    structure: Path | None = None
+    chain: str = ""
+    columns: Path | None = None
+    clan: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedFamily:
+    """What one line of the table became.
+
+    Attributes:
+        family: The line.
+        msa: The alignment: in its query's columns, or as it stands (clans).
+        split: "train" or "test"; the clan in the clan experiment.
+        target: The protein of known structure, or None.
+        target_columns: (L of the target,) int32, column of each residue or -1; None without one.
+        refusal: Why there is no target although a structure was given; empty otherwise.
+    """
+
+    family: LocalFamily
+    msa: Msa
+    split: str
+    target: Target | None = None
+    target_columns: NDArray[np.int32] | None = None
+    refusal: str = ""
+
+
+def read_table(path: Path | str) -> list[LocalFamily]:
+    """Read a table of families (TSV with a header line; paths relative to the table).
+
+    Raises:
+        DataError: A column is missing or unknown, an id is repeated or cannot be a file's name,
+            a file does not exist.
+    """
+    path = Path(path)
+    families: dict[str, LocalFamily] = {}
+    with open_text(path) as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        header = reader.fieldnames or []
+        if set(header) - set(COLUMNS) or not {"id", "alignment"} <= set(header):
+            raise DataError(
+                f"{path}: columns are {', '.join(header) or 'missing'}; needed are id and "
+                f"alignment, allowed {', '.join(COLUMNS)}, separated by tabs"
+            )
+        for number, row in enumerate(reader, start=2):
+            family = _family(row, path, f"{path}, line {number}", len(header))
+            if family.id in families:
+                raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
+            families[family.id] = family
+    if not families:
+        raise DataError(f"{path}: no families below the header")
+    return list(families.values())
+
+
+def _family(row: dict[str, str], table: Path, where: str, width: int) -> LocalFamily:
+    if None in row or None in row.values():
+        raise DataError(f"{where}: expected {width} tab-separated values")
+    if not _ID.fullmatch(row["id"]):
+        raise DataError(f"{where}: id {row['id']!r} must match {_ID.pattern}")
+    if row.get("split", "") not in ("", "train", "test"):
+        raise DataError(f"{where}: split is {row['split']!r}, expected train, test or nothing")
+
+    def file(column: str) -> Path | None:
+        if not row.get(column):
+            return None
+        if not (table.parent / row[column]).is_file():
+            raise DataError(f"{where}: no file {table.parent / row[column]}")
+        return table.parent / row[column]
+
+    alignment = file("alignment")
+    if alignment is None:
+        raise DataError(f"{where}: no alignment")
+    return LocalFamily(
+        id=row["id"],
+        alignment=alignment,
+        query=row.get("query", ""),
+        structure=file("structure"),
+        chain=row.get("chain", ""),
+        columns=file("columns"),
+        clan=row.get("clan", ""),
+        split=row.get("split", ""),
+    )
+
+
+def import_anchored(family: LocalFamily, *, test_share: float, salt: str) -> ImportedFamily:
+    """A family in its query's columns, and its target with the whole alignment in its numbering.
+
+    Args:
+        family: The table line.
+        test_share: Share of ids that a hash puts into the test split.
+        salt: Of that hash.
+    """
+    row = int(family.query) - 1 if family.query.isdigit() else family.query or 0
+    msa = read_msa(family.alignment, query=row)
+    split = family.split or (
+        "test" if is_test(family.id, share=test_share, salt=salt) else "train"
+    )
+    return _with_target(family, msa, 0, split, whole_chain=True)
+
+
+def import_unanchored(family: LocalFamily, *, max_rows: int) -> ImportedFamily:
+    """A clan's family with all its columns, and its target cut to the stretch they cover."""
+    msa = read_alignment(family.alignment, max_rows=max_rows)
+    query = family.query
+    row = int(query) - 1 if query.isdigit() else msa.row(query) if query else 0
+    if row >= msa.depth:
+        raise DataError(f"{family.alignment}: no row {row + 1} among {msa.depth}")
+    return _with_target(family, msa, row, family.clan, whole_chain=False)
+
+
+def _with_target(
+    family: LocalFamily, msa: Msa, row: int, split: str, *, whole_chain: bool
+) -> ImportedFamily:
+    if family.structure is None:
+        return ImportedFamily(family, msa, split)
+    try:
+        chain = read_chain(family.structure, family.chain or None)
+        columns = chain_columns(family, chain, msa, row)
+        part = slice(0, len(columns)) if whole_chain else domain(columns)
+        if not chain.resolved[part].any():
+            raise DataError(f"{family.structure}: no residue of the domain is resolved")
+    except DataError as error:
+        return ImportedFamily(family, msa, split, refusal=str(error))
+    target = Target(
+        id=family.id,
+        split=split,
+        sequence=chain.sequence[part],
+        coordinates=chain.coordinates[part],
+        source=f"{family.structure.name.split('.')[0]}_{chain.author}",
+    )
+    return ImportedFamily(family, msa, split, target, columns[part])
+
+
+def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDArray[np.int32]:
+    """Alignment column of each residue of a chain; -1 where it has none.
+
+    Args:
+        family: Its table line; `columns` names a file with the map, else the chain's sequence is
+            aligned to the query row's residues.
+        chain: The structure's chain, L residues.
+        msa: The family's alignment.
+        row: The query's row; it may hold gaps.
+
+    Returns:
+        (L,) int32.
+
+    Raises:
+        DataError: The map is malformed, or fewer than 90 % of the query's residues agree with
+            the chain.
+    """
+    columns = np.full(len(chain.sequence), -1, dtype=np.int32)
+    if family.columns is not None:
+        for residue, column in _column_map(family.columns):
+            if not (1 <= residue <= len(chain.sequence) and 1 <= column <= msa.length):
+                raise DataError(
+                    f"{family.columns}: residue {residue}, column {column} is outside the chain's "
+                    f"{len(chain.sequence)} residues or the alignment's {msa.length} columns"
+                )
+            columns[residue - 1] = column - 1
+        if (columns < 0).all():
+            raise DataError(f"{family.columns}: maps no residue")
+        return columns
+    present = np.flatnonzero(msa.residues[row] != alphabet.GAP)
+    query = alphabet.decode(msa.residues[row, present])
+    left, right = aligned_positions(chain.sequence, query)
+    same = sum(chain.sequence[a] == query[b] for a, b in zip(left, right, strict=True))
+    if same < MIN_IDENTITY * min(len(query), len(chain.sequence)):
+        raise DataError(
+            f"{family.structure}, chain {chain}: {same} of the query's {len(query)} residues "
+            f"agree with the chain's {len(chain.sequence)}, expected {MIN_IDENTITY:.0%}. Name the "
+            "row of the structure's own sequence in column `query`, or give `columns`"
+        )
+    columns[left] = present[right]
+    return columns
+
+
+def _column_map(path: Path) -> Iterator[tuple[int, int]]:
+    with open_text(path) as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        if not {"residue", "column"} <= set(reader.fieldnames or []):
+            raise DataError(f"{path}: expected the columns residue and column")
+        for number, row in enumerate(reader, start=2):
+            try:
+                yield int(row["residue"]), int(row["column"])
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{path}, line {number}: expected two whole numbers") from error
+
+
+def under_target(imported: ImportedFamily) -> Msa:
+    """The alignment in the numbering of the target, whose sequence is row 0.
+
+    A residue without a column (unresolved or inserted) has only gaps below it. A first row that
+    is the target itself is not kept twice.
+    """
+    target, columns = imported.target, imported.target_columns
+    if target is None or columns is None:
+        raise DataError(f"family {imported.family.id} has no target")
+    rows = anchor(imported.msa.residues, columns)
+    query = alphabet.encode(target.sequence)
+    start = int((rows[0] == query)[columns >= 0].all())
+    return Msa(
+        (target.id, *imported.msa.names[start:]),
+        np.concatenate([query[None], rows[start:]]),
+        imported.msa.nonstandard,
+    )
+
+
+def a3m_text(msa: Msa) -> bytes:
+    """An alignment as A3M without inserts."""
+    records = (
+        f">{name}\n{alphabet.decode(row)}\n"
+        for name, row in zip(msa.names, msa.residues, strict=True)
+    )
+    return "".join(records).encode()
+
+
+def audit_text(imported: Sequence[ImportedFamily]) -> str:
+    """One line a family: whether it became a target, and why not."""
+    lines = ["family\tstatus\treason"]
+    for one in imported:
+        status = "ok" if one.target else "refused" if one.refusal else "skipped"
+        reason = one.refusal or ("" if one.target else "no structure: trains only")
+        lines.append(f"{one.family.id}\t{status}\t{' '.join(reason.split())}")
+    return "\n".join(lines) + "\n"

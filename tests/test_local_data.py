@@ -1,0 +1,160 @@
+"""The user's own alignments and structures."""
+
+import gzip
+
+import gemmi
+import numpy as np
+import pytest
+
+from npm_core import alphabet
+from npm_core.clan_targets import read_columns
+from npm_core.cli import main
+from npm_core.errors import DataError
+from npm_core.ffindex import read_entries
+from npm_core.local_data import import_anchored, import_unanchored, read_table, under_target
+from npm_core.pairwise import aligned_positions, domain
+from npm_core.tables import read_targets
+
+SEQUENCE = "MKVLAWHDEG"
+UNRESOLVED = 4
+
+
+def write_structure(path, sequence=SEQUENCE, missing=(UNRESOLVED,)):
+    """A straight chain with SEQRES: C-alpha and C-beta, 3.8 angstrom a residue."""
+    structure = gemmi.Structure()
+    structure.name = "1abc"
+    model = gemmi.Model(1)
+    chain = gemmi.Chain("A")
+    names = gemmi.expand_one_letter_sequence(sequence, gemmi.ResidueKind.AA)
+    for number, name in enumerate(names, start=1):
+        if number - 1 in missing:
+            continue
+        residue = gemmi.Residue()
+        residue.name, residue.seqid = name, gemmi.SeqId(str(number))
+        for atom_name in ("CA", "CB") if name != "GLY" else ("CA",):
+            atom = gemmi.Atom()
+            atom.name, atom.element = atom_name, gemmi.Element("C")
+            atom.pos = gemmi.Position(3.8 * number, 1.5 * (atom_name == "CB"), 0)
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    structure.setup_entities()
+    structure.entities[0].full_sequence = names
+    structure.assign_label_seq_id()
+    path.write_text(structure.make_mmcif_document().as_string())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    # The query lacks the unresolved residue, as alignments made from coordinates do.
+    observed = SEQUENCE[:UNRESOLVED] + SEQUENCE[UNRESOLVED + 1 :]
+    with gzip.open(tmp_path / "one.a3m.gz", "wt") as stream:
+        stream.write(f">one\n{observed}\n>b\n{'A' * len(observed)}\n")
+    (tmp_path / "two.sto").write_text(f"other AAAAA\nq     -{SEQUENCE[2:6]}\n//\n")
+    write_structure(tmp_path / "one.cif")
+    (tmp_path / "table.tsv").write_text(
+        "id\tclan\talignment\tquery\tstructure\tsplit\n"
+        "one\t\tone.a3m.gz\t\tone.cif\ttest\n"
+        "two\tC\ttwo.sto\tq\tone.cif\ttrain\n"
+        "three\tC\ttwo.sto\t1\t\ttrain\n"
+    )
+    return tmp_path
+
+
+def test_a_query_is_aligned_to_the_full_sequence_of_its_chain():
+    here, there = aligned_positions("MKVLAWHDEG", "VLWHD")
+    assert here.tolist() == [2, 3, 5, 6, 7]
+    assert there.tolist() == [0, 1, 2, 3, 4]
+    assert domain(np.array([-1, 3, -1, 4, -1])) == slice(1, 4)
+
+
+def test_a_target_is_numbered_like_seqres_and_its_alignment_with_it(folder):
+    one, *_ = (
+        import_anchored(f, test_share=0.1, salt="") for f in read_table(folder / "table.tsv")
+    )
+    assert one.target.sequence == SEQUENCE
+    assert np.isnan(one.target.coordinates[UNRESOLVED]).all()
+    msa = under_target(one)
+    assert [alphabet.decode(row) for row in msa.residues] == [
+        SEQUENCE,
+        "AAAA-AAAAA",
+    ][:2]
+    assert msa.depth == 2  # the query is the target itself and is not kept twice
+
+
+def test_a_clan_family_keeps_its_columns_and_its_target_the_stretch_they_cover(folder):
+    _, two, three = (import_unanchored(f, max_rows=10) for f in read_table(folder / "table.tsv"))
+    assert two.msa.depth == 2
+    assert two.msa.length == 5
+    assert two.target.sequence == SEQUENCE[2:6]
+    assert two.target_columns.tolist() == [1, 2, 3, 4]
+    assert three.target is None
+    assert three.refusal == ""
+
+
+def test_a_given_map_of_columns_is_followed(folder):
+    (folder / "map.tsv").write_text("residue\tcolumn\n3\t1\n5\t4\n")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tstructure\tcolumns\nx\ttwo.sto\tone.cif\tmap.tsv\n"
+    )
+    (family,) = read_table(folder / "t.tsv")
+    imported = import_unanchored(family, max_rows=10)
+    assert imported.target.sequence == "VLA"
+    assert imported.target_columns.tolist() == [0, -1, 3]
+
+
+def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder):
+    write_structure(folder / "one.cif", sequence="GGGGGGGGGG")
+    (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tone.a3m.gz\tone.cif\n")
+    (family,) = read_table(folder / "t.tsv")
+    imported = import_anchored(family, test_share=0.0, salt="")
+    assert imported.target is None
+    assert "agree with the chain's 10, expected 90%" in imported.refusal
+
+
+def test_a_domain_without_resolved_residues_is_refused(folder):
+    write_structure(folder / "one.cif", missing=range(2, 6))
+    (_, two, _) = read_table(folder / "table.tsv")
+    imported = import_unanchored(two, max_rows=10)
+    assert imported.target is None
+    assert "no residue of the domain is resolved" in imported.refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id\tmsa\nx\ty\n", "needed are id and alignment"),
+        ("id\talignment\nx\tnone.a3m\n", "no file"),
+        ("id\talignment\nx\tone.a3m.gz\nx\tone.a3m.gz\n", "line 3: id x occurs twice"),
+        ("id\talignment\nx; rm -rf y\tone.a3m.gz\n", "id 'x; rm -rf y' must match"),
+        ("id\talignment\tsplit\nx\tone.a3m.gz\tvalid\n", "expected train, test or nothing"),
+        ("id\talignment\nx\n", "expected 2 tab-separated values"),
+        ("id\talignment\n", "no families"),
+    ],
+)
+def test_a_bad_table_is_refused_with_its_line(folder, text, message):
+    (folder / "bad.tsv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(folder / "bad.tsv")
+
+
+def test_the_verbs_write_every_dataset(folder):
+    table = str(folder / "table.tsv")
+    main(["import-families", "--table", table, "--output", str(folder / "all")])
+    assert [key for key, _ in read_entries(folder / "all" / "train")] == ["two", "three"]
+    assert [key for key, _ in read_entries(folder / "all" / "test")] == ["one"]
+    assert {t.id: t.split for t in read_targets(folder / "all" / "targets.parquet")} == {
+        "one": "test",
+        "two": "train",
+    }
+    main(["import-clan", "--table", table, "--clan", "C", "--output", str(folder / "C")])
+    assert [key for key, _ in read_entries(folder / "C" / "full")] == ["two", "three"]
+    assert read_columns(folder / "C" / "columns.parquet")["two"].tolist() == [1, 2, 3, 4]
+    audit = (folder / "C" / "audit.tsv").read_text().splitlines()
+    assert audit[1:] == ["two\tok\t", "three\tskipped\tno structure: trains only"]
+
+
+def test_an_unknown_clan_lists_the_known(folder):
+    arguments = ["import-clan", "--table", str(folder / "table.tsv"), "--output", str(folder)]
+    assert main([*arguments, "--clan", "D"]) == 2
