@@ -93,22 +93,57 @@ def rank_pairs(
     Raises:
         DataError: The shapes differ, a score is not finite, or no pair qualifies.
     """
+    _check_shapes(scores, distances)
+    i, j = scorable_pairs(distances, separation)
+    if i.size == 0:
+        raise DataError(
+            f"none of {len(scores)} residues pair up at separations from {separation.start} on"
+        )
+    return _rank(scores, distances, i, j, contact_distance)
+
+
+def rank_ranges(
+    scores: Floats, distances: Floats, *, contact_distance: float
+) -> dict[str, Ranking]:
+    """`rank_pairs` of every range in RANGES that has a pair to score; the others are absent.
+
+    Args:
+        scores: As in `rank_pairs`.
+        distances: As in `rank_pairs`.
+        contact_distance: As in `rank_pairs`.
+
+    Raises:
+        DataError: The shapes differ, or a score is not finite.
+    """
+    _check_shapes(scores, distances)
+    pairs = {name: scorable_pairs(distances, separation) for name, separation in RANGES.items()}
+    return {
+        name: _rank(scores, distances, i, j, contact_distance)
+        for name, (i, j) in pairs.items()
+        if i.size
+    }
+
+
+def _check_shapes(scores: Floats, distances: Floats) -> None:
     if scores.shape != distances.shape or scores.ndim != 2 or len(scores) != scores.shape[1]:
         raise DataError(
             f"scores are {scores.shape} but distances are {distances.shape}; expected (L, L) both"
         )
-    length = len(scores)
-    i, j = scorable_pairs(distances, separation)
-    if i.size == 0:
-        raise DataError(
-            f"none of {length} residues pair up at separations from {separation.start} on"
-        )
+
+
+def _rank(
+    scores: Floats,
+    distances: Floats,
+    i: NDArray[np.intp],
+    j: NDArray[np.intp],
+    contact_distance: float,
+) -> Ranking:
     values = scores[i, j]
     if not np.isfinite(values).all():
         raise DataError("scores hold NaN or infinity; the model that made them has diverged")
     contacts = distances[i, j] <= contact_distance
-    strongest = _strongest(values, length)
-    return Ranking(length, contacts[strongest], int(i.size), int(contacts.sum()))
+    strongest = _strongest(values, len(scores))
+    return Ranking(len(scores), contacts[strongest], int(i.size), int(contacts.sum()))
 
 
 def _strongest(values: Floats, count: int) -> NDArray[np.intp]:

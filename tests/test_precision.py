@@ -14,6 +14,7 @@ from npm_core.precision import (
     meff_bins,
     over_rounds,
     rank_pairs,
+    rank_ranges,
     summarise,
     top_precision,
 )
@@ -117,6 +118,11 @@ def test_auc_ranks_at_least_one_pair_and_no_more_than_there_are(distances):
     ranking = rank_pairs(scores, distances, separation=range(3, 5), contact_distance=8.0)
     # floor(5 m / 10), at least 1, at most the 3 pairs: 1 1 1 2 2 3 3 3 3 3
     assert ranking.auc() == pytest.approx((5 * 1.0 + 5 * 2 / 3) / 10)
+
+
+def test_ranges_without_a_pair_are_absent():
+    found = rank_ranges(np.zeros((13, 13)), np.zeros((13, 13)), contact_distance=8.0)
+    assert {name: ranking.pairs for name, ranking in found.items()} == {"short": 27, "medium": 1}
 
 
 def test_perfect_scores_reach_one_while_contacts_last(rng):

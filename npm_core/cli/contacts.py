@@ -1,0 +1,44 @@
+"""Distances between the C-beta atoms (glycine: C-alpha) of one protein chain.
+
+The output holds the full sequence (SEQRES), `distances` (L, L) in angstrom with NaN where a
+residue is unresolved, `resolved` (L,), and the chain's names. Residues are numbered by
+label_seq_id. Of a PDB file without SEQRES the sequence is that of the observed residues, with an
+X for each number left out where the chain is broken.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--structure", type=Path, required=True, help="mmCIF or PDB file, gzipped or not"
+    )
+    parser.add_argument(
+        "--chain", help="author's name of the chain, else its label; needed if there are several"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="npz file")
+
+
+def run(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from npm_core.files import atomic_path
+    from npm_core.progress import note
+    from npm_core.structures import read_chain
+
+    chain = read_chain(args.structure, args.chain)
+    target = chain.target(str(args.structure))
+    with atomic_path(args.output) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            sequence=np.array(target.sequence),
+            distances=target.distances,
+            resolved=chain.resolved,
+            chain=np.array(chain.author),
+            label=np.array(chain.label),
+        )
+    note(
+        f"{args.output}: chain {chain}, {target.length} residues ({chain.sequence_from}), "
+        f"{int(chain.resolved.sum())} resolved"
+    )

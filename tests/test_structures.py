@@ -1,0 +1,271 @@
+import gzip
+
+import gemmi
+import numpy as np
+import pytest
+
+from npm_core.errors import DataError
+from npm_core.queries import read_queries
+from npm_core.structures import read_chain, read_structure
+
+HEADER = """data_1ABC
+loop_
+_entity_poly.entity_id
+_entity_poly.type
+1 'polypeptide(L)'
+2 polyribonucleotide
+loop_
+_entity_poly_seq.entity_id
+_entity_poly_seq.num
+_entity_poly_seq.mon_id
+{sequence}
+2 1 A
+loop_
+_struct_asym.id
+_struct_asym.entity_id
+A 2
+B 1
+C 3
+loop_
+_atom_site.group_PDB
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_seq_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.auth_seq_id
+_atom_site.auth_asym_id
+_atom_site.pdbx_PDB_model_num
+"""
+
+SEQUENCE = "1 1 ALA\n1 2 GLY\n1 3 MSE\n1 4 SER\n1 5 XYZ"
+
+ATOMS = """ATOM CA . ALA B 1 0 0 0 1.0 101 H 1
+ATOM CB . ALA B 1 1 0 0 1.0 101 H 1
+ATOM CA . GLY B 2 4 0 0 1.0 102 H 1
+HETATM CA . MSE B 3 8 0 0 1.0 102A H 1
+HETATM CB A MSE B 3 8 1 0 0.4 102A H 1
+HETATM CB B MSE B 3 8 2 0 0.6 102A H 1
+ATOM CA . SER B 4 12 0 0 1.0 90 H 1
+HETATM CA . CA C . 0 0 9 1.0 300 H 1
+ATOM CB . ALA B 1 7 7 7 1.0 101 H 2
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="1abc.cif"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def entry(write):
+    """One chain, label B and author H: alanine, glycine, selenomethionine with two locations of
+    C-beta, serine without C-beta, an unseen residue of unknown kind; and RNA and calcium."""
+    return write(HEADER.format(sequence=SEQUENCE) + ATOMS)
+
+
+def test_a_chain_is_numbered_like_its_full_sequence(entry):
+    chain = read_chain(entry)
+    assert (chain.label, chain.author, chain.sequence) == ("B", "H", "AGMSX")
+    assert chain.resolved.tolist() == [True, True, True, False, False]
+    assert chain.coordinates[:3].tolist() == [[1, 0, 0], [4, 0, 0], [8, 2, 0]]
+    assert np.isnan(chain.coordinates[3:]).all()
+
+
+def test_distances_are_nan_where_a_residue_is_unresolved(entry):
+    distances = read_chain(entry).target("1abc_H").distances
+    assert distances[0, 1] == pytest.approx(3.0)
+    assert distances[1, 2] == pytest.approx(np.sqrt(20))
+    assert np.isnan(distances[3:]).all()
+    assert np.isnan(distances[:, 3:]).all()
+
+
+def test_the_first_of_equally_occupied_locations_counts(write):
+    text = HEADER.format(sequence=SEQUENCE) + ATOMS.replace("0.4", "0.6")
+    assert read_chain(write(text)).coordinates[2].tolist() == [8, 1, 0]
+
+
+def test_gzipped_files_read_the_same(entry, tmp_path):
+    zipped = tmp_path / "zipped"
+    zipped.write_bytes(gzip.compress(entry.read_bytes()))
+    assert read_chain(zipped).sequence == "AGMSX"
+
+
+def test_a_chain_goes_by_its_authors_name_before_its_label(entry):
+    assert read_chain(entry, "H").label == "B"
+    assert read_chain(entry, "B").label == "B"
+    with pytest.raises(DataError, match=r"'A'; choose one of the protein chains: H \(label B\)"):
+        read_chain(entry, "A")
+
+
+def test_nucleic_chains_are_refused_with_their_kind(entry):
+    structure = read_structure(entry)
+    assert structure.refused == {"A": "polyribonucleotide, not polypeptide(L)"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("ALA B 1 0", "VAL B 1 0", "at position 1 are VAL, the sequence has ALA"),
+        ("SER B 4", "SER B 6", "label_seq_id 6, outside the sequence of 5"),
+        ("SER B 4", "SER B .", "label_seq_id ., outside"),
+        ("1 4 SER", "1 6 SER", "jumps from 3 to 6"),
+    ],
+)
+def test_atoms_that_contradict_the_sequence_refuse_the_chain(write, old, new, reason):
+    text = HEADER.format(sequence=SEQUENCE) + ATOMS
+    assert old in text
+    structure = read_structure(write(text.replace(old, new)))
+    assert structure.chains == ()
+    assert reason in structure.refused["B"]
+
+
+def test_the_first_alternative_of_a_heterogeneous_residue_counts(write):
+    sequence = SEQUENCE.replace("1 4 SER", "1 4 SER\n1 4 THR")
+    atoms = "ATOM CB A SER B 4 12 1 0 0.3 90 H 1\nATOM CB B THR B 4 12 2 0 0.7 90 H 1\n" + ATOMS
+    chain = read_chain(write(HEADER.format(sequence=sequence) + atoms))
+    assert chain.sequence == "AGMSX"
+    assert chain.coordinates[3].tolist() == [12, 1, 0]
+
+
+def test_the_file_names_the_parent_of_a_residue_nobody_else_knows(write):
+    parents = "loop_\n_chem_comp.id\n_chem_comp.mon_nstd_parent_comp_id\nXYZ LYS\nALA ?\n"
+    text = HEADER.format(sequence=SEQUENCE) + ATOMS + parents
+    assert read_chain(write(text)).sequence == "AGMSK"
+
+
+def test_a_chain_nobody_saw_is_no_target(write):
+    atoms = ATOMS.replace(" B ", " D ")
+    structure = read_structure(write(HEADER.format(sequence=SEQUENCE) + atoms))
+    assert "no row in _struct_asym" in structure.refused["D"]
+    with pytest.raises(DataError, match="none of 5 residues"):
+        structure.chain("B").target("1abc_B")
+
+
+def test_a_coordinate_that_is_no_number_is_an_error(write):
+    text = HEADER.format(sequence=SEQUENCE) + ATOMS.replace("GLY B 2 4", "GLY B 2 four")
+    with pytest.raises(DataError, match=r"1abc\.cif: .*'four' where a coordinate"):
+        read_structure(write(text))
+
+
+@pytest.mark.parametrize("text", ["", "data_x\n_entry.id x\n", "data_x\nloop_\n", "no atoms\n"])
+def test_a_file_without_atoms_is_an_error(write, text):
+    with pytest.raises(DataError, match=r"1abc\.cif"):
+        read_structure(write(text))
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_structure(tmp_path / "none.cif")
+
+
+def pdb_atom(name, residue, number, x, chain="A", altloc=" ", occupancy=1.0):
+    return (
+        f"ATOM      1  {name:<3}{altloc}{residue} {chain}{number:>4}    "
+        f"{x:8.3f}{0:8.3f}{0:8.3f}{occupancy:6.2f}{0:6.2f}          {name[0]:>2}\n"
+    )
+
+
+def trace(*residues, chain="A"):
+    return "".join(
+        pdb_atom(name, residue, number, x, chain)
+        for residue, number, x in residues
+        for name in ("CA", "CB")
+    )
+
+
+def test_a_pdb_file_with_seqres_keeps_the_residues_nobody_saw(write):
+    seqres = "SEQRES   1 A    6  MET ALA VAL SER THR LEU\n"
+    atoms = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 15, 11), ("LEU", 16, 14.8))
+    chain = read_chain(write(seqres + atoms, "1abc.pdb"))
+    assert (chain.label, chain.sequence, chain.sequence_from) == ("A", "MAVSTL", "SEQRES")
+    assert chain.resolved.tolist() == [False, True, True, False, True, True]
+
+
+def test_without_seqres_a_break_is_filled_by_the_numbers_left_out(write):
+    broken = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 16, 12), ("LEU", 17, 15.8))
+    chain = read_chain(write(broken, "1abc.pdb"))
+    assert (chain.sequence, chain.sequence_from) == ("AVXXTL", "observed residues")
+    assert chain.resolved.tolist() == [True, True, False, False, True, True]
+
+
+def test_a_number_skipped_without_a_break_is_not_missing(write):
+    bonded = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 16, 7.6), ("LEU", 17, 11.4))
+    assert read_chain(write(bonded, "1abc.pdb")).sequence == "AVTL"
+
+
+def test_chains_of_a_pdb_file_go_by_their_letters(write):
+    atoms = trace(("ALA", 1, 0), ("VAL", 2, 3.8)) + trace(("SER", 1, 0), ("LEU", 2, 3.8), chain=" ")
+    path = write(atoms, "1abc.pdb")
+    assert read_chain(path, "_").sequence == "SL"
+    with pytest.raises(DataError, match="choose one of the protein chains: A, _"):
+        read_chain(path)
+
+
+def test_real_entries_agree_with_gemmis_own_model(real_data):
+    """Sequence, resolved residues and distances of every protein chain of every file."""
+    files = sorted((real_data / "struct_cif").glob("*.cif.gz"))
+    compared = 0
+    for path in files:
+        found = {chain.label: chain for chain in read_structure(path).chains}
+        model = gemmi.read_structure(str(path))
+        model.setup_entities()
+        canonical = {
+            row.str(0): "".join(row.str(1).split())
+            for row in gemmi.cif.read(str(path))
+            .sole_block()
+            .find("_entity_poly.", ["entity_id", "pdbx_seq_one_letter_code_can"])
+        }
+        for entity in model.entities:
+            if entity.polymer_type != gemmi.PolymerType.PeptideL:
+                assert not found.keys() & set(entity.subchains), path
+                continue
+            for label in entity.subchains:
+                chain = found.pop(label)
+                names = [gemmi.Entity.first_mon(item) for item in entity.full_sequence]
+                assert len(chain.sequence) == len(names), path
+                # One file is cut after 100 residues but keeps its canonical sequence.
+                assert canonical[entity.name].startswith(chain.sequence), path
+                expected = gemmi_coordinates(model[0].get_subchain(label), names)
+                assert (chain.resolved == ~np.isnan(expected[:, 0])).all(), path
+                distances = np.linalg.norm(expected[:, None] - expected[None], axis=-1)
+                np.testing.assert_allclose(chain.target("x").distances, distances, atol=1e-3)
+                compared += 1
+        assert not found, path
+    assert len(files) >= 27
+    assert compared >= 30
+
+
+def gemmi_coordinates(residues, names):
+    coordinates = np.full((len(names), 3), np.nan)
+    for residue in residues:
+        if residue.name != names[residue.label_seq - 1]:
+            continue
+        letter = gemmi.find_tabulated_residue(residue.name).one_letter_code.upper()
+        atoms = [atom for atom in residue if atom.name == ("CA" if letter == "G" else "CB")]
+        if atoms:
+            best = max(atoms, key=lambda atom: atom.occ)
+            coordinates[residue.label_seq - 1] = best.pos.tolist()
+    return coordinates
+
+
+def test_real_pdb_chains_hold_the_observed_residues(real_data):
+    """The alignments beside these files were searched with the residues somebody saw."""
+    files = sorted((real_data / "pdb_sprot").glob("*.pdb.gz"))[::4]
+    for path in files:
+        name = path.name.removesuffix(".pdb.gz")
+        chain = read_chain(path, name.split("_")[1])
+        query = next(read_queries(path.with_name(f"{name}.a3m.gz"))).sequence
+        letters = iter(chain.sequence)
+        assert all(any(letter in ("X", found) for found in letters) for letter in query), path
+        assert abs(chain.resolved.sum() - len(query)) <= 3, path
+    assert len(files) >= 30
