@@ -1,0 +1,32 @@
+"""Download one file from the first mirror that has it, resumably, and check its digest.
+
+The first download of a URL records its sha256 in the lock file; every later one must have the same.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `fetch`."""
+    parser.add_argument(
+        "--url",
+        required=True,
+        nargs="+",
+        action="extend",
+        help="https://, http:// or file://, then its mirrors, best first",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--lock", metavar="JSON", help="digests on record; omit to check nothing")
+    parser.add_argument("--attempts", type=int, default=8, help="for each mirror")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds without a byte")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Download."""
+    from npm_core.fetch import download
+    from npm_core.progress import note
+
+    digest = download(
+        args.url, args.output, lock=args.lock, attempts=args.attempts, timeout=args.timeout
+    )
+    note(f"{args.output}: sha256 {digest}")
