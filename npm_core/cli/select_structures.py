@@ -1,0 +1,83 @@
+"""Select PDB chains by resolution, length and deposition date, from the archive's index files.
+
+Reads entries.idx and pdb_seqres.txt. Identical protein sequences of one entry become one
+candidate, named after its first chain (1abc_A); the others follow in the FASTA header. The audit
+has a row for every entry of either file: entry, deposited, resolution, method, fate (selected or
+dropped), reason, candidates.
+"""
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--entries", type=Path, required=True, help="entries.idx")
+    parser.add_argument("--seqres", type=Path, required=True, help="pdb_seqres.txt, gzipped or not")
+    parser.add_argument(
+        "--obsolete", type=Path, help="the archive's obsolete.dat; its entries are dropped"
+    )
+    parser.add_argument(
+        "--max-resolution", type=float, default=2.5, help="angstrom; resolutions below this"
+    )
+    parser.add_argument(
+        "--min-length", type=int, default=40, help="residues; chains longer than this"
+    )
+    parser.add_argument(
+        "--deposited-before",
+        type=date.fromisoformat,
+        default=date(2020, 5, 1),
+        metavar="YYYY-MM-DD",
+        help="first day that is too late",
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        default=[],
+        metavar="METHOD",
+        help='experimental methods, e.g. "X-RAY DIFFRACTION"; any when not given',
+    )
+    parser.add_argument("--output", type=Path, required=True, help="FASTA of the candidates")
+    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+
+
+def run(args: argparse.Namespace) -> None:
+    from collections import Counter
+
+    from npm_core.files import atomic_path
+    from npm_core.pdb_selection import Criteria, read_entries, read_obsolete, select
+    from npm_core.progress import note
+
+    criteria = Criteria(
+        max_resolution=args.max_resolution,
+        min_length=args.min_length,
+        deposited_before=args.deposited_before,
+        methods=tuple(method.upper() for method in args.methods),
+    )
+    obsolete = read_obsolete(args.obsolete) if args.obsolete else None
+    reasons: Counter[str] = Counter()
+    count = 0
+    with (
+        atomic_path(args.output) as fasta_part,
+        atomic_path(args.audit) as audit_part,
+        fasta_part.open("w", encoding="utf-8") as fasta,
+        audit_part.open("w", encoding="utf-8") as audit,
+    ):
+        audit.write("entry\tdeposited\tresolution\tmethod\tfate\treason\tcandidates\n")
+        for fate in select(read_entries(args.entries), args.seqres, criteria, obsolete=obsolete):
+            entry = fate.index
+            facts = (
+                [str(entry.deposited), f"{entry.resolution or ''}", entry.method]
+                if entry
+                else ["", "", ""]
+            )
+            ids = [candidate.id for candidate in fate.candidates]
+            verdict = "dropped" if fate.reason else "selected"
+            audit.write("\t".join([fate.entry, *facts, verdict, fate.reason, ",".join(ids)]) + "\n")
+            reasons[fate.reason or "selected"] += 1
+            count += len(ids)
+            for candidate in fate.candidates:
+                chains = ",".join(candidate.chains)
+                fasta.write(f">{candidate.id} chains={chains}\n{candidate.sequence}\n")
+    listed = "; ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    note(f"{args.output}: {count} candidates; {sum(reasons.values())} entries: {listed or 'none'}")
