@@ -238,14 +238,15 @@ def _request(url: str, part: Path, timeout: float) -> bool:
                 for chunk in _chunks(response, url, have, size):
                     stream.write(chunk)
     except (requests.RequestException, HTTPError, ConnectionError, TimeoutError) as error:
-        raise _Transient(f"{type(error).__name__}: {error}") from error
+        got = part.stat().st_size if part.exists() else 0
+        raise _Transient(f"broke off after {got} bytes ({type(error).__name__})") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DataError(f"{part}: the disk is full; run again to go on from here") from error
         raise DataError(f"{part}: {error.strerror}") from error
     got = part.stat().st_size
     if size is not None and got < size:
-        raise _Transient(f"broke off after {got} of {size} bytes")
+        raise _Transient(f"broke off after {got} bytes of {size}")
     if size is not None and got > size:
         _discard(part)
         raise _Transient(f"{got} bytes came, {size} were announced")

@@ -1,0 +1,339 @@
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.fetch import download, is_url
+
+BODY = bytes(range(256)) * 40
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Server:
+    """Answers each request by the next of its script, then always as a good server does."""
+
+    def __init__(self) -> None:
+        self.script: list[Answer] = []
+        self.ranges: list[str | None] = []
+        self.body = BODY
+        self.etag: str | None = '"v1"'
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server.ranges.append(self.headers.get("Range"))
+                self.close_connection = True
+                (server.script.pop(0) if server.script else server.well)(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/file"
+
+    def well(self, handler: BaseHTTPRequestHandler, send: int | None = None) -> None:
+        wanted = handler.headers.get("Range")
+        honoured = wanted and handler.headers.get("If-Range") == self.etag
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if honoured else 0
+        handler.send_response(206 if honoured else 200)
+        if honoured:
+            end, size = len(self.body) - 1, len(self.body)
+            handler.send_header("Content-Range", f"bytes {start}-{end}/{size}")
+        if self.etag:
+            handler.send_header("ETag", self.etag)
+        handler.send_header("Content-Length", str(len(self.body) - start))
+        handler.end_headers()
+        handler.wfile.write(self.body[start:][:send])
+
+    def truncated(self, after: int) -> Answer:
+        return lambda handler: self.well(handler, send=after)
+
+    def stalled(self, after: int, freed: threading.Event) -> Answer:
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            self.well(handler, send=after)
+            handler.wfile.flush()
+            freed.wait(20)
+
+        return answer
+
+
+def says(status: int, body: bytes = b"", **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()
+
+
+@pytest.fixture
+def fetch(tmp_path):
+    def run(*urls, name="file", **knobs):
+        output = tmp_path / "out" / name
+        knobs = {"lock": tmp_path / "lock.json", "attempts": 4, "timeout": 5.0} | knobs
+        download(urls, output, first_wait=0.001, **knobs)
+        return output.read_bytes()
+
+    return run
+
+
+def test_fetches_from_a_server_and_records_the_digest(server, fetch, tmp_path):
+    assert fetch(server.url) == BODY
+    entries = json.loads((tmp_path / "lock.json").read_text())
+    assert entries == {server.url: {"bytes": len(BODY), "sha256": DIGEST}}
+
+
+def test_fetches_a_file_url_with_blanks_in_its_name(fetch, tmp_path):
+    (tmp_path / "a file").write_bytes(BODY)
+    assert fetch((tmp_path / "a file").as_uri()) == BODY
+
+
+def test_does_not_ask_again_for_a_file_that_has_the_recorded_digest(server, fetch):
+    fetch(server.url)
+    fetch(server.url)
+    assert len(server.ranges) == 1
+
+
+def test_resumes_a_truncated_download_where_it_broke_off(server, fetch):
+    server.script = [server.truncated(1000), server.truncated(500)]
+    assert fetch(server.url) == BODY
+    assert server.ranges == [None, "bytes=1000-", "bytes=1500-"]
+
+
+def test_resumes_what_an_earlier_run_left(server, fetch):
+    server.script = [server.truncated(1000)]
+    with pytest.raises(DataError, match="broke off after 1000 bytes"):
+        fetch(server.url, attempts=1)
+    assert fetch(server.url) == BODY
+    assert server.ranges[-1] == "bytes=1000-"
+
+
+def test_resumes_after_a_stall(server, fetch):
+    freed = threading.Event()
+    server.script = [server.stalled(700, freed)]
+    try:
+        assert fetch(server.url, timeout=0.2) == BODY
+    finally:
+        freed.set()
+    assert server.ranges == [None, "bytes=700-"]
+
+
+def test_starts_again_when_the_file_changed_during_the_download(server, fetch):
+    def change(handler):
+        server.truncated(1000)(handler)
+        server.body, server.etag = b"another" * 500, '"v2"'
+
+    server.script = [change]
+    assert fetch(server.url) == b"another" * 500
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Content_Range": f"bytes 900-{len(BODY) - 1}/{len(BODY)}", "ETag": '"v1"'},
+        {"Content_Range": "bytes 1000-1099/1100", "ETag": '"v1"'},
+        {"Content_Range": f"bytes 1000-{len(BODY) - 1}/{len(BODY)}", "ETag": '"v2"'},
+        {"Content_Range": "nonsense", "ETag": '"v1"'},
+        {"ETag": '"v1"'},
+    ],
+    ids=["offset", "size", "etag", "nonsense", "none"],
+)
+def test_a_206_with_the_wrong_range_starts_again_from_the_beginning(server, fetch, wrong):
+    server.script = [server.truncated(1000), says(206, b"x" * (len(BODY) - 1000), **wrong)]
+    assert fetch(server.url) == BODY
+    assert server.ranges == [None, "bytes=1000-", None]
+
+
+def test_a_206_that_nobody_asked_for_is_not_taken_for_the_file(server, fetch):
+    server.script = [says(206, BODY[:50], Content_Range="bytes 0-49/50", ETag='"v1"')]
+    assert fetch(server.url) == BODY
+
+
+def test_a_416_starts_again_from_the_beginning(server, fetch):
+    server.script = [server.truncated(1000), says(416)]
+    assert fetch(server.url) == BODY
+    assert server.ranges == [None, "bytes=1000-", None]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(server, fetch, status):
+    server.script = [says(status, Retry_After="0"), says(status)]
+    assert fetch(server.url) == BODY
+
+
+def test_a_server_that_stays_busy_is_given_up_with_its_status(server, fetch):
+    server.script = [says(503, Retry_After="0")] * 4
+    with pytest.raises(DataError, match="HTTP status 503"):
+        fetch(server.url)
+
+
+def test_a_missing_file_is_not_asked_for_again(server, fetch):
+    server.script = [says(404)]
+    with pytest.raises(DataError, match="HTTP status 404"):
+        fetch(server.url)
+    assert len(server.ranges) == 1
+
+
+def test_without_an_etag_nothing_is_resumed(server, fetch):
+    server.etag = None
+    server.script = [server.truncated(1000)]
+    assert fetch(server.url) == BODY
+    assert server.ranges == [None, None]
+
+
+def test_a_mirror_serves_when_the_first_place_does_not(server, fetch, tmp_path):
+    (tmp_path / "copy").write_bytes(BODY)
+    server.script = [says(404)]
+    assert fetch(server.url, (tmp_path / "copy").as_uri()) == BODY
+    assert list(json.loads((tmp_path / "lock.json").read_text())) == [server.url]
+
+
+def test_bytes_of_one_mirror_are_not_continued_by_another(server, fetch):
+    other = f"{server.url}/other"
+    server.script = [server.truncated(1000)]
+    assert fetch(server.url, other, attempts=1) == BODY
+    assert server.ranges == [None, None]
+
+
+def test_a_digest_other_than_the_recorded_one_is_refused(server, fetch, tmp_path):
+    fetch(server.url)
+    server.body = b"another"
+    with pytest.raises(DataError, match="the lock file has"):
+        fetch(server.url, name="again")
+    assert not (tmp_path / "out" / "again").exists()
+
+
+def test_a_mirror_with_the_recorded_digest_serves_for_one_that_changed(server, fetch, tmp_path):
+    fetch(server.url)
+    server.body = b"another"
+    (tmp_path / "copy").write_bytes(BODY)
+    assert fetch(server.url, (tmp_path / "copy").as_uri(), name="again") == BODY
+
+
+@pytest.mark.parametrize("body", [gzip.compress(BODY)[:-9], b"<html>busy</html>"])
+def test_damaged_gzip_data_is_no_file(server, fetch, tmp_path, body):
+    server.body = body
+    server.url += ".gz"
+    with pytest.raises(DataError, match="gzip"):
+        fetch(server.url, name="file.gz")
+    assert not (tmp_path / "out" / "file.gz").exists()
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_a_gzip_file_that_ends_early_without_a_length_is_fetched_again(server, fetch):
+    whole = gzip.compress(BODY)
+
+    def lengthless(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(whole[:-9])
+
+    server.body, server.script = whole, [lengthless]
+    assert fetch(server.url) == whole
+
+
+def test_a_chunked_answer_is_read_to_its_end(server, fetch):
+    def chunked(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for part in (BODY[:3000], BODY[3000:]):
+            handler.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    server.script = [chunked]
+    assert fetch(server.url) == BODY
+
+
+def test_a_chunked_answer_that_breaks_off_is_fetched_again(server, fetch):
+    def broken(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(f"{len(BODY):x}\r\n".encode() + BODY[:2000])
+
+    server.script = [broken]
+    assert fetch(server.url) == BODY
+
+
+def test_an_encoding_nobody_asked_for_is_refused(server, fetch):
+    server.script = [says(200, gzip.compress(BODY), Content_Encoding="gzip")]
+    with pytest.raises(DataError, match="encoding 'gzip'"):
+        fetch(server.url)
+
+
+def test_the_old_file_survives_a_failed_download(server, fetch, tmp_path):
+    fetch(server.url)
+    (tmp_path / "lock.json").unlink()
+    server.script = [says(404)]
+    with pytest.raises(DataError):
+        fetch(server.url)
+    assert (tmp_path / "out" / "file").read_bytes() == BODY
+
+
+def test_two_writers_of_one_lock_file_lose_no_entry(fetch, tmp_path):
+    places = [tmp_path / f"source{number}" for number in range(12)]
+    for place in places:
+        place.write_bytes(place.name.encode())
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda place: fetch(place.as_uri(), name=place.name), places):
+            pass
+    entries = json.loads((tmp_path / "lock.json").read_text())
+    assert set(entries) == {place.as_uri() for place in places}
+
+
+def test_a_damaged_lock_file_is_an_error_and_not_an_empty_one(fetch, tmp_path):
+    (tmp_path / "source").write_bytes(BODY)
+    (tmp_path / "lock.json").write_text('{"a": 1')
+    with pytest.raises(DataError, match="not a lock file"):
+        fetch((tmp_path / "source").as_uri())
+
+
+@pytest.mark.parametrize("url", ["ftp://a.b/c", "/plain/path", "file://host/x", "http:///x"])
+def test_other_kinds_of_url_are_refused(fetch, url):
+    with pytest.raises(SettingsError, match="expected http"):
+        fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("https://a/b", True), ("file:///a", True), ("results/a.gz", False), ("a:b", False)],
+)
+def test_tells_urls_from_paths(place, expected):
+    assert is_url(place) is expected
+
+
+def test_the_verb_takes_mirrors_behind_one_flag_and_reports_what_failed(tmp_path, capsys):
+    missing, copy = tmp_path / "missing", tmp_path / "copy"
+    copy.write_bytes(BODY)
+    output = tmp_path / "out"
+    places = [missing.as_uri(), copy.as_uri()]
+    assert main(["fetch", "--url", *places, "--output", str(output)]) == 0
+    assert output.read_bytes() == BODY
+    assert main(["fetch", "--url", places[0], "--output", str(tmp_path / "no")]) == 2
+    assert "No such file" in capsys.readouterr().err
