@@ -188,6 +188,21 @@ def read_families(*paths: Path | str) -> Iterator[Family]:
         )
 
 
+def read_queries(*paths: Path | str) -> dict[str, str]:
+    """Query (row 0, gaps kept) of every family by id, in order, without reading the alignments.
+
+    Raises:
+        DataError: As `read_families`, or an id occurs twice.
+    """
+    queries: dict[str, str] = {}
+    for path in paths:
+        for row in _rows([path], pa.schema([FAMILIES.field("id"), FAMILIES.field("query")])):
+            if row["id"] in queries:
+                raise DataError(f"{path}: family {row['id']} occurs twice")
+            queries[row["id"]] = row["query"]
+    return queries
+
+
 def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[str, str]) -> int:
     """Write targets and return their number."""
 
@@ -289,5 +304,5 @@ def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
         missing = set(schema.names) - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{path}: columns {sorted(missing)} are missing")
-        for batch in file.iter_batches(batch_size=16):
+        for batch in file.iter_batches(batch_size=16, columns=schema.names):
             yield from batch.to_pylist()

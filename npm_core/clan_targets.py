@@ -1,0 +1,301 @@
+"""The structure a Pfam family is judged by: chosen, aligned to its row, cut to the domain."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from npm_core.errors import DataError
+from npm_core.fetch import download
+from npm_core.files import atomic_path, open_text, write_text
+from npm_core.pairwise import aligned_positions, domain
+from npm_core.pdb_selection import entry_id
+from npm_core.pfam import StructureRow
+from npm_core.structures import Chain, read_chain
+from npm_core.tables import Target
+
+Indices = NDArray[np.int32]
+
+STRUCTURE_COLUMNS = ("clan", "family", "pdb", "chain", "row", "a3m")
+AUDIT_COLUMNS = ("family", "pdb", "chain", "row", "status", "identity", "coverage", "reason")
+
+COLUMNS = pa.schema([("id", pa.string()), ("columns", pa.list_(pa.int32()))])
+"""One row a target: for each residue its column in the family's alignment, or -1."""
+
+_ABSENT = re.compile(r"HTTP status (404|410)\b|No such file")
+"""What a fetch says where the archive does not have the entry."""
+
+
+class Refused(DataError):
+    """A structure cannot be its family's target; the next one is tried."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of one structure, a line of the audit.
+
+    Attributes:
+        structure: The structure and its row.
+        status: "chosen" or "refused".
+        identity: Identical among the aligned residues; None if it did not come to an alignment.
+        coverage: Aligned among the row's residues; None likewise.
+        reason: Why it was refused.
+    """
+
+    structure: StructureRow
+    status: str
+    identity: float | None = None
+    coverage: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class DomainMap:
+    """Where a chain meets a row of its family.
+
+    Attributes:
+        part: The stretch of the chain from its first to its last residue with a family column.
+        columns: (length of the part,), family column of each residue, or -1.
+        identity: Identical among the aligned residues.
+        coverage: Aligned among the row's residues.
+    """
+
+    part: slice
+    columns: Indices
+    identity: float
+    coverage: float
+
+
+def row_columns(a3m: str) -> tuple[str, Indices]:
+    """Residues of an a3m row, upper case, and the column of each; -1 for inserts."""
+    residues: list[str] = []
+    columns: list[int] = []
+    column = 0
+    for letter in a3m:
+        if letter.islower():
+            residues.append(letter.upper())
+            columns.append(-1)
+            continue
+        if letter != "-":
+            residues.append(letter)
+            columns.append(column)
+        column += 1
+    return "".join(residues), np.array(columns, dtype=np.int32)
+
+
+def map_to_family(sequence: str, a3m: str) -> DomainMap:
+    """Align a chain's full sequence to its row and carry the family's columns over.
+
+    pdbmap and `DR PDB` lines name a row and a chain, but not which residue is which: the chain
+    may be longer (tags, other domains), shorter or mutated.
+
+    Args:
+        sequence: The chain's SEQRES.
+        a3m: The row of the family; upper case letters and `-` are the family's columns.
+
+    Raises:
+        Refused: No residue of the chain falls on a column.
+    """
+    residues, row = row_columns(a3m)
+    here, there = aligned_positions(sequence, residues) if residues else ((), ())
+    columns = np.full(len(sequence), -1, dtype=np.int32)
+    columns[here] = row[there]
+    if (columns < 0).all():
+        raise Refused("no residue of the chain falls on a column of the family")
+    identical = sum(sequence[i] == residues[k] for i, k in zip(here, there, strict=True))
+    part = domain(columns)
+    return DomainMap(part, columns[part], identical / len(here), len(here) / len(residues))
+
+
+def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Path | None) -> Chain:
+    """Fetch an entry's mmCIF file, unless the cache has it, and read the row's chain.
+
+    Args:
+        row: Names entry and chain.
+        url_template: `{id}` is the entry, `{middle}` its second and third character.
+        cache: Folder of fetched files.
+        lock: sha256 of everything fetched (JSON), or None.
+
+    Raises:
+        Refused: The archive has no such entry (it may be obsolete), or the file no such chain.
+        DataError: The fetch failed otherwise; the next run goes on from here.
+    """
+    try:
+        entry = entry_id(row.pdb)
+    except DataError as error:
+        raise Refused(str(error)) from error
+    url = url_template.format(id=entry, middle=entry[-3:-1])
+    path = cache / url.rpartition("/")[2]
+    try:
+        download([url], path, lock=lock)
+    except DataError as error:
+        if not _ABSENT.search(str(error)):
+            raise
+        raise Refused(f"the archive has no entry {entry}") from error
+    try:
+        return read_chain(path, row.chain)
+    except DataError as error:
+        raise Refused(str(error)) from error
+
+
+def in_order_of_preference(structures: Iterable[StructureRow]) -> list[StructureRow]:
+    """Structures whose row fills most of the family's columns first; then by pdb and chain."""
+
+    def filled(row: StructureRow) -> int:
+        return sum(letter.isupper() for letter in row.a3m)
+
+    return sorted(structures, key=lambda row: (-filled(row), row.pdb, row.chain, row.name))
+
+
+def choose_target(
+    family: str,
+    clan: str,
+    length: int,
+    structures: Sequence[StructureRow],
+    read: Callable[[StructureRow], Chain],
+    *,
+    min_identity: float,
+    min_coverage: float,
+    max_attempts: int,
+) -> tuple[Target | None, Indices | None, list[Attempt]]:
+    """A single structure for a family (C.3, "Evaluation"): the first that is not refused.
+
+    Args:
+        family: Accession; becomes the target's id.
+        clan: Becomes the target's split.
+        length: Columns of the family's alignment.
+        structures: Candidates; tried in `in_order_of_preference`.
+        read: Fetches and reads a candidate's chain, or raises `Refused`.
+        min_identity: Least identity of chain and row over the aligned residues.
+        min_coverage: Least share of the row's residues that the chain must cover.
+        max_attempts: Candidates to try before the family goes without a target.
+
+    Returns:
+        The target cut to the domain, the family column of each of its residues, and what became
+        of each candidate that was tried. Target and columns are None if all were refused.
+
+    Raises:
+        DataError: A row does not have the family's number of columns.
+    """
+    attempts: list[Attempt] = []
+    for structure in in_order_of_preference(structures)[:max_attempts]:
+        columns = sum(letter.isupper() or letter == "-" for letter in structure.a3m)
+        if columns != length:
+            raise DataError(
+                f"family {family}: row {structure.name} has {columns} columns, the family "
+                f"{length}. Make structures and families from the same release"
+            )
+        found = None
+        try:
+            chain = read(structure)
+            found = map_to_family(chain.sequence, structure.a3m)
+            _check(found, chain, min_identity, min_coverage)
+        except Refused as refusal:
+            identity, coverage = (found.identity, found.coverage) if found else (None, None)
+            attempts.append(Attempt(structure, "refused", identity, coverage, str(refusal)))
+            continue
+        attempts.append(Attempt(structure, "chosen", found.identity, found.coverage))
+        target = Target(
+            id=family,
+            split=clan,
+            sequence=chain.sequence[found.part],
+            coordinates=chain.coordinates[found.part],
+            source=f"{structure.pdb}_{structure.chain}",
+        )
+        return target, found.columns, attempts
+    return None, None, attempts
+
+
+def _check(found: DomainMap, chain: Chain, min_identity: float, min_coverage: float) -> None:
+    if found.identity < min_identity:
+        raise Refused(f"identity {found.identity:.2f} is below {min_identity}")
+    if found.coverage < min_coverage:
+        raise Refused(f"the chain covers {found.coverage:.2f} of the row, below {min_coverage}")
+    if not np.isfinite(chain.coordinates[found.part]).all(1).any():
+        raise Refused("no residue of the domain is resolved")
+
+
+def write_structures(
+    path: Path | str, clan: str, structures: Mapping[str, Sequence[StructureRow]]
+) -> None:
+    """Write the structures of a clan's families as TSV."""
+    lines = ["\t".join(STRUCTURE_COLUMNS)]
+    lines += [
+        "\t".join((clan, family, row.pdb, row.chain, row.name, row.a3m))
+        for family, rows in structures.items()
+        for row in rows
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_structures(path: Path | str) -> tuple[dict[str, str], dict[str, list[StructureRow]]]:
+    """Clan of each family with structures, and the structures, as `write_structures` wrote them.
+
+    Raises:
+        DataError: The header or a line has other fields.
+    """
+    clans: dict[str, str] = {}
+    structures: dict[str, list[StructureRow]] = {}
+    with open_text(path) as stream:
+        header = stream.readline().rstrip("\n").split("\t")
+        if tuple(header) != STRUCTURE_COLUMNS:
+            raise DataError(f"{path}: expected the columns {', '.join(STRUCTURE_COLUMNS)}")
+        for number, line in enumerate(stream, start=2):
+            fields = line.rstrip("\n").split("\t")
+            if len(fields) != len(STRUCTURE_COLUMNS):
+                raise DataError(
+                    f"{path}, line {number}: {len(fields)} fields, "
+                    f"expected {len(STRUCTURE_COLUMNS)}"
+                )
+            clan, family, *structure = fields
+            clans[family] = clan
+            structures.setdefault(family, []).append(StructureRow(*structure))
+    return clans, structures
+
+
+def write_audit(path: Path | str, attempts: Mapping[str, Sequence[Attempt]]) -> None:
+    """Write what became of each structure; a family without any has one line that says so."""
+    lines = ["\t".join(AUDIT_COLUMNS)]
+    for family, tried in attempts.items():
+        lines += ["\t".join(_audit_fields(family, attempt)) for attempt in tried]
+        if not tried:
+            lines.append("\t".join((family, "", "", "", "refused", "", "", "no structure")))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _audit_fields(family: str, attempt: Attempt) -> Iterator[str]:
+    row = attempt.structure
+    yield from (family, row.pdb, row.chain, row.name, attempt.status)
+    for share in (attempt.identity, attempt.coverage):
+        yield "" if share is None else f"{share:.4f}"
+    yield " ".join(attempt.reason.split())
+
+
+def write_columns(
+    path: Path | str, columns: Mapping[str, Indices], metadata: dict[str, str]
+) -> None:
+    """Write the family column of each target's residues as Parquet."""
+    rows = [{"id": name, "columns": values} for name, values in columns.items()]
+    table = pa.Table.from_pylist(rows, schema=COLUMNS.with_metadata(metadata))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_columns(path: Path | str) -> dict[str, Indices]:
+    """Family column of each residue, by target, as `write_columns` wrote them.
+
+    Raises:
+        DataError: The file is missing or no such table.
+    """
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a table of columns ({error})") from error
+    if not set(COLUMNS.names) <= set(table.column_names):
+        raise DataError(f"{path}: columns are {table.column_names}, expected {COLUMNS.names}")
+    return {row["id"]: np.array(row["columns"], dtype=np.int32) for row in table.to_pylist()}

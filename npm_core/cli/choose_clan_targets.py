@@ -1,0 +1,79 @@
+"""Choose one structure for each family of a clan, in the columns of its alignment (paper, C.3).
+
+Candidates come from pdbmap (`extract-clans`). The one whose row fills most columns is fetched
+first; its full sequence (SEQRES) is aligned to the row, and it is refused, with the reason in the
+audit, when they are not the same protein. The target is the stretch the family's columns cover.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `choose-clan-targets`."""
+    parser.add_argument("--structures", required=True, metavar="FILE.tsv")
+    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--url-template",
+        required=True,
+        help="of an mmCIF file; {id} is the entry, {middle} its second and third character",
+    )
+    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    parser.add_argument("--cache", required=True, type=Path, help="folder of fetched files")
+    parser.add_argument(
+        "--min-identity", type=float, default=0.9, help="of SEQRES and row, over aligned residues"
+    )
+    parser.add_argument(
+        "--min-coverage", type=float, default=0.5, help="share of the row that SEQRES must cover"
+    )
+    parser.add_argument(
+        "--max-attempts", type=int, default=20, help="structures to try before a family has none"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE.parquet")
+    parser.add_argument("--columns", required=True, metavar="FILE.parquet")
+    parser.add_argument("--audit", required=True, metavar="FILE.tsv")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Choose, fetch and align the structures, and write targets, columns and the audit."""
+    from npm_core.clan_targets import (
+        choose_target,
+        fetched_chain,
+        read_structures,
+        write_audit,
+        write_columns,
+    )
+    from npm_core.progress import note, track
+    from npm_core.provenance import provenance
+    from npm_core.tables import read_queries, write_targets
+
+    clans, structures = read_structures(args.structures)
+    queries = read_queries(*args.families)
+    targets, columns, attempts = [], {}, {}
+    for family, query in track(queries.items(), total=len(queries), what="families"):
+        target, mapped, attempts[family] = choose_target(
+            family,
+            clans.get(family, ""),
+            len(query),
+            structures.get(family, ()),
+            lambda row: fetched_chain(row, args.url_template, cache=args.cache, lock=args.lock),
+            min_identity=args.min_identity,
+            min_coverage=args.min_coverage,
+            max_attempts=args.max_attempts,
+        )
+        if target is not None and mapped is not None:
+            targets.append(target)
+            columns[family] = mapped
+    tried = sum(map(len, attempts.values()))
+    facts = provenance(
+        families=len(queries),
+        without_structure=sum(not found for found in attempts.values()),
+        refused_structures=tried - len(targets),
+        min_identity=args.min_identity,
+        min_coverage=args.min_coverage,
+        max_attempts=args.max_attempts,
+    )
+    write_targets(args.output, targets, facts)
+    write_columns(args.columns, columns, facts)
+    write_audit(args.audit, attempts)
+    note(f"{len(targets)} targets for {len(queries)} families; {tried} structures were tried")

@@ -1,0 +1,105 @@
+"""Find the training family nearest to each target, and align the target to it (paper, C.3).
+
+With hhsearch the family is the one whose seed profile matches with the highest probability, and
+the target is aligned to that family's own alignment by HHalign. With mmseqs, for query-centred
+families, it is the one whose query has the highest bit score, in that alignment.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `find-neighbours`."""
+    parser.add_argument("--targets", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--method", choices=("hhsearch", "mmseqs"), default="hhsearch")
+    parser.add_argument(
+        "--profiles",
+        metavar="PREFIX",
+        help="FFindex of seed alignments (A3M by family), needed by hhsearch",
+    )
+    parser.add_argument(
+        "--buckets",
+        metavar="FILE.tsv",
+        help="train on the families outside a target's own bucket; without it on all",
+    )
+    parser.add_argument(
+        "--round", type=int, dest="cv_round", help="only the targets of this bucket, from 0"
+    )
+    parser.add_argument("--e-value", type=float, default=1e-3, help="of MMseqs2")
+    parser.add_argument(
+        "--keep-own", action="store_true", help="do not leave out a family called like its target"
+    )
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, align and write the neighbours."""
+    from npm_core.errors import SettingsError
+    from npm_core.ffindex import read_entries
+    from npm_core.neighbours import (
+        nearest_by_hhsearch,
+        nearest_by_mmseqs,
+        scratch_folder,
+        training_families,
+        write_neighbours,
+    )
+    from npm_core.progress import note
+    from npm_core.provenance import provenance
+    from npm_core.reduction import bucket_members, read_buckets
+    from npm_core.tables import read_families, read_queries, read_targets
+
+    if args.method == "hhsearch" and args.profiles is None:
+        raise SettingsError("--method hhsearch needs --profiles, the families' seed alignments")
+    if args.cv_round is not None and args.buckets is None:
+        raise SettingsError("--round needs --buckets")
+    targets = list(read_targets(*args.targets))
+    queries = read_queries(*args.families)
+    buckets = read_buckets(args.buckets) if args.buckets else None
+    if buckets is not None and args.cv_round is not None:
+        members = bucket_members(buckets, args.cv_round)
+        targets = [target for target in targets if target.id in members]
+    candidates = {
+        target.id: training_families(target.id, queries, buckets, keep_own=args.keep_own)
+        for target in targets
+    }
+    with scratch_folder(args.output) as folder:
+        if args.method == "hhsearch":
+            wanted = set().union(*candidates.values())
+            profiles = {
+                family: text.decode()
+                for family, text in read_entries(args.profiles)
+                if family in wanted
+            }
+            found = nearest_by_hhsearch(
+                targets,
+                candidates,
+                profiles=profiles,
+                alignments=lambda ids: (
+                    family for family in read_families(*args.families) if family.id in ids
+                ),
+                workers=args.workers,
+                scratch=Path(folder),
+            )
+        else:
+            found = nearest_by_mmseqs(
+                targets,
+                candidates,
+                # A gap in a query is a residue nobody knows, and a column like the others.
+                queries={family: query.replace("-", "X") for family, query in queries.items()},
+                e_value=args.e_value,
+                threads=args.workers,
+                scratch=Path(folder),
+            )
+    without = sum(neighbour.family is None for neighbour in found)
+    facts = provenance(
+        method=args.method,
+        round=args.cv_round,
+        families=len(queries),
+        targets=len(found),
+        targets_without_hit=without,
+    )
+    write_neighbours(args.output, found, facts)
+    note(f"{len(found)} targets, {without} without a hit in {len(queries)} families")

@@ -1,0 +1,92 @@
+"""Reduce the depth of one bucket's alignments, and put them under their targets (paper, C.3).
+
+Written are the evaluation bucket's families with DEPTH random rows each, in Pfam's columns, for
+training; and of those with a structure the same rows below the target's sequence, in the target's
+positions, for the independent Potts model. A smaller depth is a subset of a larger one.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `reduce-families`."""
+    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--targets", required=True, metavar="FILE.parquet")
+    parser.add_argument("--columns", required=True, metavar="FILE.parquet")
+    parser.add_argument("--buckets", required=True, metavar="FILE.tsv")
+    parser.add_argument(
+        "--round", required=True, type=int, dest="cv_round", help="the bucket to reduce, from 0"
+    )
+    parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--identity-threshold", type=float, default=0.8, help="for the weights")
+    parser.add_argument("--output", required=True, metavar="FILE.parquet")
+    parser.add_argument("--target-msas", required=True, metavar="FILE.parquet")
+    parser.add_argument(
+        "--evaluation-targets", metavar="FILE.parquet", help="write the bucket's targets here"
+    )
+
+
+def _depth(text: str) -> int | None:
+    if text == "full":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of rows or 'full', found {text!r}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Reduce the families of one bucket and write both tables."""
+    from npm_core.clan_targets import read_columns
+    from npm_core.errors import DataError
+    from npm_core.progress import note, track
+    from npm_core.provenance import provenance
+    from npm_core.reduction import (
+        bucket_members,
+        check_columns,
+        is_target,
+        read_buckets,
+        reduce_family,
+        under_target,
+    )
+    from npm_core.tables import read_families, read_targets, write_families, write_targets
+
+    members = bucket_members(read_buckets(args.buckets), args.cv_round)
+    targets = {target.id: target for target in read_targets(args.targets) if target.id in members}
+    all_columns = read_columns(args.columns)
+    threshold = args.identity_threshold
+    reduced, msas, redundant = [], [], 0
+    families = (family for family in read_families(*args.families) if family.id in members)
+    for family in track(families, total=len(members), what="families reduced"):
+        target = targets.get(family.id)
+        own = columns = None
+        if target is not None:
+            columns = check_columns(family, target, all_columns.get(target.id))
+            own = is_target(family.residues, target, columns)
+            redundant += int(own.sum())
+        key = (args.seed, args.cv_round, family.id)
+        kept = reduce_family(family, args.depth, key=key, identity_threshold=threshold, without=own)
+        reduced.append(kept)
+        if target is not None and columns is not None:
+            msas.append(under_target(kept, target, columns, identity_threshold=threshold))
+    if len(reduced) != len(members):
+        missing = members - {family.id for family in reduced}
+        raise DataError(f"{args.buckets}: {min(missing)} is not among the families")
+    shallow = sum(args.depth is not None and family.depth < args.depth for family in reduced)
+    facts = provenance(
+        round=args.cv_round,
+        depth=args.depth or "full",
+        seed=args.seed,
+        identity_threshold=threshold,
+        families=len(reduced),
+        shallower_than_depth=shallow,
+        rows_identical_to_targets=redundant,
+    )
+    write_families(args.output, reduced, facts)
+    write_families(args.target_msas, msas, facts)
+    if args.evaluation_targets:
+        write_targets(args.evaluation_targets, targets.values(), facts)
+    note(
+        f"{len(reduced)} families at depth {args.depth or 'full'} ({shallow} have fewer rows), "
+        f"{len(msas)} with a target, {redundant} rows identical to targets left out"
+    )

@@ -1,0 +1,31 @@
+"""Partition a clan's families into equal buckets; families that share a structure stay together.
+
+Written is a TSV of family and bucket, 0-based.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `split-buckets`."""
+    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--targets", required=True, metavar="FILE.parquet")
+    parser.add_argument("--buckets", type=int, default=5, help="how many (C.3: five)")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--output", required=True, metavar="FILE.tsv")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read ids and targets, deal the buckets and write them."""
+    from npm_core.progress import note
+    from npm_core.reduction import split_buckets, write_buckets
+    from npm_core.tables import read_queries, read_targets
+
+    targets = list(read_targets(args.targets))
+    families = list(read_queries(*args.families))
+    buckets = split_buckets(families, targets, buckets=args.buckets, seed=args.seed)
+    write_buckets(args.output, buckets)
+    with_target = {target.id for target in targets}
+    for bucket in range(args.buckets):
+        own = {family for family, number in buckets.items() if number == bucket}
+        note(f"bucket {bucket}: {len(own)} families, {len(own & with_target)} with a target")

@@ -1,0 +1,452 @@
+"""The nearest-neighbour baseline: the Potts model of the most similar training family (C.3)."""
+
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from npm_core import alphabet, ffindex
+from npm_core.errors import DataError, ToolError
+from npm_core.files import atomic_path
+from npm_core.hhsuite import Programs, program, require
+from npm_core.msa import Msa, States
+from npm_core.parallel import map_in_order
+from npm_core.progress import track
+from npm_core.reduction import generator
+from npm_core.tables import Family, Floats, Target
+
+Indices = NDArray[np.int32]
+
+NEIGHBOURS = pa.schema(
+    [
+        ("target", pa.string()),
+        ("family", pa.string()),
+        ("probability", pa.float64()),
+        ("bits", pa.float64()),
+        ("target_positions", pa.list_(pa.int32())),
+        ("family_columns", pa.list_(pa.int32())),
+    ]
+)
+"""One row a target. family is null where no training family was hit; of probability (HHsearch,
+per cent) and bits (MMseqs2) the one is null that was not measured."""
+
+_NO_COLUMN = re.compile(r"[a-z.\s]")
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """The training family nearest to a target, and where the two meet.
+
+    Attributes:
+        target: Target id.
+        family: Family id, None without a hit.
+        probability: HHsearch's, per cent; None with MMseqs2.
+        bits: MMseqs2's score; None with HHsearch.
+        target_positions, family_columns: (n,) int32, 0-based and increasing: residue and column
+            that the alignment puts side by side.
+    """
+
+    target: str
+    family: str | None
+    probability: float | None
+    bits: float | None
+    target_positions: Indices
+    family_columns: Indices
+
+    def __post_init__(self) -> None:
+        if self.target_positions.shape != self.family_columns.shape:
+            raise DataError(
+                f"target {self.target}: {len(self.target_positions)} positions meet "
+                f"{len(self.family_columns)} columns"
+            )
+
+
+def _without_hit(target: str) -> Neighbour:
+    nothing = np.zeros(0, dtype=np.int32)
+    return Neighbour(target, None, None, None, nothing, nothing)
+
+
+def training_families(
+    target: str, families: Collection[str], buckets: Mapping[str, int] | None, *, keep_own: bool
+) -> set[str]:
+    """Families that a target may be compared to.
+
+    Args:
+        target: Target id; a clan's target is called like its family.
+        families: All families.
+        buckets: Family to bucket; families of the target's own bucket are not in its training
+            set. None: all families are.
+        keep_own: Whether the family called like the target stays, where it is in the training set.
+
+    Raises:
+        DataError: The target, or a family, is in no bucket.
+    """
+    chosen = set(families)
+    if buckets is not None:
+        strays = [name for name in (target, *families) if name not in buckets]
+        if strays:
+            raise DataError(f"{strays[0]} is in no bucket. Were buckets made from these families?")
+        chosen = {family for family in chosen if buckets[family] != buckets[target]}
+    return chosen if keep_own else chosen - {target}
+
+
+def a3m_of(residues: States, name: str) -> str:
+    """(N, L) states as a3m whose columns are all matches; the first row is called `name`."""
+    rows = map(alphabet.decode, residues)
+    return "".join(f">{name if index == 0 else index}\n{row}\n" for index, row in enumerate(rows))
+
+
+def nearest_by_hhsearch(
+    targets: Sequence[Target],
+    candidates: Mapping[str, set[str]],
+    *,
+    profiles: Mapping[str, str],
+    alignments: Callable[[Collection[str]], Iterator[Family]],
+    workers: int,
+    scratch: Path,
+) -> list[Neighbour]:
+    """Nearest families by HHsearch's probability, then the alignment to the family (C.3).
+
+    The paper calls HHalign with the sequence and each family's seed alignment; one HHsearch of the
+    sequence against all seeds gives the same probabilities. The sequence is then aligned to the
+    nearest family's own MSA by HHalign (step 1), whose columns are the Potts model's.
+
+    Args:
+        targets: With their sequences.
+        candidates: Target id to the families in its training set.
+        profiles: Family to its seed alignment (a3m).
+        alignments: Gives the named families' MSAs.
+        workers: How many programs run at a time.
+        scratch: An empty folder.
+
+    Raises:
+        DataError: A candidate has no profile or no MSA.
+        ToolError: A program is missing or failed.
+    """
+    order = sorted(set().union(*candidates.values()))
+    missing = [family for family in order if family not in profiles]
+    if missing:
+        raise DataError(f"{len(missing)} families have no profile, first {missing[0]}")
+    if not order:
+        return [_without_hit(target.id) for target in targets]
+    numbers = {family: str(number) for number, family in enumerate(order)}
+    database = scratch / "profiles"
+    _write_profiles(database, {numbers[family]: profiles[family] for family in order})
+    max_rows = max(65_535, *(profiles[family].count(">") + 1 for family in order))
+    queries = [_write_query(scratch / f"query{n}.fasta", t) for n, t in enumerate(targets)]
+
+    with Programs() as programs:
+
+        def search(query: Path) -> dict[str, float]:
+            return hhsearch(programs, query, database, size=len(order), max_rows=max_rows)
+
+        searches = map_in_order(search, queries, workers=workers)
+        found = track(searches, total=len(queries), what="targets searched")
+        best = [
+            _best({family: hits.get(numbers[family]) for family in candidates[target.id]})
+            for target, hits in zip(targets, found, strict=True)
+        ]
+        chosen = {hit[0] for hit in best if hit is not None}
+        for family in alignments(chosen):
+            path = scratch / f"family{numbers[family.id]}.a3m"
+            path.write_text(a3m_of(family.residues, numbers[family.id]), encoding="ascii")
+
+        def align(place: int) -> Neighbour:
+            target, hit = targets[place], best[place]
+            if hit is None:
+                return _without_hit(target.id)
+            template = scratch / f"family{numbers[hit[0]]}.a3m"
+            if not template.exists():
+                raise DataError(f"family {hit[0]} has a profile but no alignment")
+            pairs = hhalign(programs, queries[place], template)
+            return Neighbour(target.id, hit[0], hit[1], None, *pairs)
+
+        alignments_made = map_in_order(align, range(len(targets)), workers=workers)
+        return list(track(alignments_made, total=len(targets), what="targets aligned"))
+
+
+def _best(hits: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """The highest value; of equals the first name."""
+    found = [(-value, name) for name, value in hits.items() if value is not None]
+    if not found:
+        return None
+    value, name = min(found)
+    return name, -value
+
+
+def _write_profiles(database: Path, profiles: Mapping[str, str]) -> None:
+    """A database as HHsearch reads it: a3m, and in place of cs219 anything of the right length.
+
+    cs219 sequences serve HHblits' prefilter; HHsearch, which has none, takes only their lengths.
+    """
+    named = {key: _renamed(text, key) for key, text in profiles.items()}
+    lengths = {key: _columns(text) for key, text in named.items()}
+    order = sorted(named, key=lambda key: (-lengths[key], key))
+    ffindex.write_entries(f"{database}_a3m", ((key, named[key].encode()) for key in order))
+    ffindex.write_entries(f"{database}_cs219", ((key, b"A" * lengths[key]) for key in order))
+
+
+def _renamed(a3m: str, name: str) -> str:
+    """The same a3m with its first row called `name`, which is what HHsearch calls the hit."""
+    start = a3m.find(">")
+    end = a3m.find("\n", start)
+    if start < 0 or end < 0:
+        raise DataError(f"profile {name} is no a3m: it starts with {a3m[:20]!r}")
+    return f">{name}{a3m[end:]}"
+
+
+def _columns(a3m: str) -> int:
+    first_row = a3m.split(">", 2)[1].partition("\n")[2]
+    return len(_NO_COLUMN.sub("", first_row))
+
+
+def _write_query(path: Path, target: Target) -> Path:
+    path.write_text(f">query\n{target.sequence}\n", encoding="ascii")
+    return path
+
+
+def hhsearch(
+    programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
+) -> dict[str, float]:
+    """Probability (per cent) of each database entry that HHsearch lists for a sequence.
+
+    Args:
+        programs: Runs it.
+        query: FASTA file of one sequence.
+        database: Prefix of the database.
+        size: Entries in it, so that all are listed.
+        max_rows: Rows of its longest alignment; HHsearch stops reading at 65,535 unless told.
+    """
+    report = query.with_suffix(".hhr")
+    finished = programs.run(
+        [
+            *(program("hhsearch"), "-i", str(query), "-d", str(database), "-o", str(report)),
+            *("-p", "0", "-Z", str(size), "-z", str(size), "-B", "1", "-b", "1", "-alt", "1"),
+            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", "-maxseq", str(max_rows)),
+        ]
+    )
+    require(finished, f"hhsearch of {query}")
+    return parse_hit_list(report.read_text(encoding="utf-8"))
+
+
+def parse_hit_list(report: str) -> dict[str, float]:
+    """Name and probability (per cent) of the hits in the table of an .hhr report.
+
+    Of several hits of one name the most probable counts.
+
+    Raises:
+        ToolError: The report has no such table.
+    """
+    lines = iter(report.splitlines())
+    if not any(line.startswith(" No Hit") for line in lines):
+        raise ToolError("the report of hhsearch has no list of hits")
+    hits: dict[str, float] = {}
+    for line in lines:
+        if not line.strip():
+            break
+        _, name, probability, *_ = line.split()
+        hits[name] = max(float(probability), hits.get(name, 0.0))
+    return hits
+
+
+def hhalign(programs: Programs, query: Path, template: Path) -> tuple[Indices, Indices]:
+    """Positions of a sequence and columns of an a3m that HHalign puts side by side, 0-based."""
+    table = query.with_suffix(".atab")
+    rows = template.read_bytes().count(b">")
+    finished = programs.run(
+        [
+            *(program("hhalign"), "-i", str(query), "-t", str(template), "-o", "/dev/null"),
+            *("-atab", str(table), "-alt", "1", "-v", "0", "-M", "a2m"),
+            *("-maxseq", str(max(65_535, rows + 1))),
+        ]
+    )
+    require(finished, f"hhalign of {query} to {template}")
+    return parse_alignment(table.read_text(encoding="utf-8"))
+
+
+def parse_alignment(table: str) -> tuple[Indices, Indices]:
+    """Positions and columns, 0-based, of the first alignment of an -atab table; may be none."""
+    pairs: list[tuple[int, int]] = []
+    alignments = 0
+    for line in table.splitlines():
+        alignments += line.startswith(">")
+        fields = line.split()
+        if alignments == 1 and len(fields) >= 2 and fields[0].isdigit() and fields[1].isdigit():
+            pairs.append((int(fields[0]) - 1, int(fields[1]) - 1))
+    both = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def nearest_by_mmseqs(
+    targets: Sequence[Target],
+    candidates: Mapping[str, set[str]],
+    *,
+    queries: Mapping[str, str],
+    e_value: float,
+    threads: int,
+    scratch: Path,
+) -> list[Neighbour]:
+    """Nearest families by MMseqs2's bit score of target against family query.
+
+    For query-centred families, whose columns are the residues of their query, at a size where
+    HHalign against every family is out of reach.
+
+    Args:
+        targets: With their sequences.
+        candidates: Target id to the families in its training set.
+        queries: Family to its query, one letter a column, X where the residue is unknown.
+        e_value: Hits above it do not count.
+        threads: Of MMseqs2.
+        scratch: An empty folder.
+
+    Raises:
+        ToolError: mmseqs is missing or failed.
+    """
+    families = sorted(set().union(*candidates.values()))
+    if not families or not targets:
+        return [_without_hit(target.id) for target in targets]
+    _write_fasta(scratch / "targets.fasta", [target.sequence for target in targets])
+    _write_fasta(scratch / "queries.fasta", [queries[family] for family in families])
+    with Programs() as programs:
+        finished = programs.run(
+            [
+                *(program("mmseqs"), "easy-search", str(scratch / "targets.fasta")),
+                *(str(scratch / "queries.fasta"), str(scratch / "hits.tsv"), str(scratch / "tmp")),
+                *("--threads", str(threads), "-e", str(e_value), "-v", "1"),
+                *("--format-output", "query,target,bits,qstart,tstart,qaln,taln"),
+            ]
+        )
+    require(finished, "mmseqs easy-search of targets against family queries")
+    best: dict[str, tuple[float, str, list[str]]] = {}
+    for line in (scratch / "hits.tsv").read_text(encoding="ascii").splitlines():
+        number, hit, bits, *alignment = line.split("\t")
+        target, family = targets[int(number)].id, families[int(hit)]
+        if family not in candidates[target]:
+            continue
+        key = (-float(bits), family, alignment)
+        best[target] = min(key, best.get(target, key))
+    return [
+        Neighbour(target.id, best[target.id][1], None, -best[target.id][0], *_pairs(target, best))
+        if target.id in best
+        else _without_hit(target.id)
+        for target in targets
+    ]
+
+
+def _pairs(
+    target: Target, best: Mapping[str, tuple[float, str, list[str]]]
+) -> tuple[Indices, Indices]:
+    query_start, hit_start, query_row, hit_row = best[target.id][2]
+    return paired_positions(query_row, hit_row, int(query_start) - 1, int(hit_start) - 1)
+
+
+def paired_positions(
+    first: str, second: str, first_start: int, second_start: int
+) -> tuple[Indices, Indices]:
+    """Positions side by side in two aligned rows (`-` is a gap) that start where they say."""
+    left = np.array([letter != "-" for letter in first])
+    right = np.array([letter != "-" for letter in second])
+    both = left & right
+    positions = first_start + np.cumsum(left) - 1
+    columns = second_start + np.cumsum(right) - 1
+    return positions[both].astype(np.int32), columns[both].astype(np.int32)
+
+
+def _write_fasta(path: Path, sequences: Sequence[str]) -> None:
+    records = (f">{number}\n{sequence}\n" for number, sequence in enumerate(sequences))
+    path.write_text("".join(records), encoding="ascii")
+
+
+def reference_alignment(family: Family, *, seed: int) -> tuple[Msa, Indices]:
+    """A family's alignment under a random member (C.3, step 2), and the columns that it keeps.
+
+    The member depends on the seed and the family's id alone, so every target that has this
+    neighbour meets the same model.
+
+    Returns:
+        The alignment, the member first, and (L',) the family's columns in which it has residues.
+    """
+    residues = family.residues != alphabet.GAP
+    members = np.flatnonzero(residues.any(1))
+    if not members.size:
+        raise DataError(f"family {family.id}: no row has a residue to be a reference")
+    member = int(generator(seed, "reference", family.id).choice(members))
+    msa = Msa(tuple(str(row) for row in range(family.depth)), family.residues)
+    return msa.anchored_to(member), np.flatnonzero(residues[member]).astype(np.int32)
+
+
+def transfer(scores: Floats, columns: Indices, neighbour: Neighbour, length: int) -> Floats | None:
+    """Rows and columns of a family's contact scores that align to a target (C.3, step 3).
+
+    Pairs with a residue that does not align are unknown to the neighbour: they get the lowest of
+    the transferred scores, so that they rank last, after every pair it has an opinion on.
+
+    Args:
+        scores: (L', L'), of the family's model.
+        columns: (L',), the family's columns the model is about, increasing.
+        neighbour: Where the target meets the family.
+        length: L of the target.
+
+    Returns:
+        (L, L) float32, symmetric, zero diagonal; None if no pair of residues aligns.
+    """
+    model = np.full(int(max(columns.max(), neighbour.family_columns.max(initial=0))) + 1, -1)
+    model[columns] = np.arange(len(columns))
+    here = model[neighbour.family_columns]
+    positions, here = neighbour.target_positions[here >= 0], here[here >= 0]
+    if len(positions) < 2:
+        return None
+    block = scores[np.ix_(here, here)]
+    lowest = block[~np.eye(len(block), dtype=bool)].min()
+    matrix = np.full((length, length), lowest, dtype=np.float32)
+    matrix[np.ix_(positions, positions)] = block
+    np.fill_diagonal(matrix, 0.0)
+    return matrix
+
+
+def write_neighbours(
+    path: Path | str, neighbours: Sequence[Neighbour], metadata: dict[str, str]
+) -> None:
+    """Write the nearest family of each target as Parquet."""
+    rows = [
+        {name: getattr(neighbour, name) for name in NEIGHBOURS.names} for neighbour in neighbours
+    ]
+    table = pa.Table.from_pylist(rows, schema=NEIGHBOURS.with_metadata(metadata))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_neighbours(path: Path | str) -> list[Neighbour]:
+    """The nearest family of each target, as `write_neighbours` wrote it.
+
+    Raises:
+        DataError: The file is missing or no such table.
+    """
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a table of neighbours ({error})") from error
+    if not set(NEIGHBOURS.names) <= set(table.column_names):
+        raise DataError(f"{path}: columns are {table.column_names}, expected {NEIGHBOURS.names}")
+    return [
+        Neighbour(
+            **{
+                **row,
+                "target_positions": np.array(row["target_positions"], dtype=np.int32),
+                "family_columns": np.array(row["family_columns"], dtype=np.int32),
+            }
+        )
+        for row in table.select(NEIGHBOURS.names).to_pylist()
+    ]
+
+
+def scratch_folder(beside: Path) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder next to an output file, where there is room for what makes it."""
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=f".{beside.name}.", dir=beside.parent)

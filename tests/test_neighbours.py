@@ -1,0 +1,241 @@
+"""The nearest family and what is carried over from it, against pairs checked by hand."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from npm_core.alphabet import decode, encode
+from npm_core.cli import main
+from npm_core.errors import DataError, ToolError
+from npm_core.ffindex import write_entries
+from npm_core.neighbours import (
+    Neighbour,
+    a3m_of,
+    paired_positions,
+    parse_alignment,
+    parse_hit_list,
+    read_neighbours,
+    reference_alignment,
+    training_families,
+    transfer,
+    write_neighbours,
+)
+from npm_core.reduction import write_buckets
+from npm_core.tables import (
+    Family,
+    Target,
+    read_metadata,
+    write_families,
+    write_targets,
+)
+
+REPORT = """\
+Query         query
+Match_columns 177
+
+ No Hit                             Prob E-value P-value  Score    SS Cols Query HMM  Template HMM
+  1 20                              95.4 5.1E-07 1.7E-08   47.5   0.0   66   38-103     2-75  (120)
+  2 7                               86.3 0.00014 4.8E-06   42.0   0.0  102   24-128    12-130(214)
+  3 20                               1.0    0.49   0.016   23.3   0.0   33   31-63    178-210 (532)
+
+No 1
+>20
+"""
+
+TABLE = """\
+>7
+missing dssp
+    i     j  score     SS  probab
+   38     2   0.06   0.00  0.4123
+   39     4   1.08   0.00  0.6991
+>7
+   90    91   0.48   0.00  0.8428
+"""
+
+
+def neighbour(positions, columns):
+    positions, columns = np.array(positions, np.int32), np.array(columns, np.int32)
+    return Neighbour("t", "f", 90.0, None, positions, columns)
+
+
+def mutated(rng, sequence, share):
+    letters = np.array(list(sequence))
+    places = rng.random(len(letters)) < share
+    letters[places] = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), places.sum())
+    return "".join(letters)
+
+
+def protein(rng, length):
+    return "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
+
+
+def family(name, rows):
+    return Family(name, np.stack([encode(row) for row in rows]), np.ones(len(rows), np.float32))
+
+
+def test_a_hit_list_gives_the_highest_probability_of_each_name():
+    assert parse_hit_list(REPORT) == {"20": 95.4, "7": 86.3}
+    with pytest.raises(ToolError, match="no list of hits"):
+        parse_hit_list("Query query\n")
+
+
+def test_only_the_first_alignment_of_a_table_counts_and_numbers_start_at_0():
+    positions, columns = parse_alignment(TABLE)
+    assert positions.tolist() == [37, 38]
+    assert columns.tolist() == [1, 3]
+    assert parse_alignment("")[0].size == 0
+
+
+def test_aligned_rows_pair_their_positions():
+    positions, columns = paired_positions("AC-DE", "A-FDE", 10, 20)
+    assert positions.tolist() == [10, 12, 13]
+    assert columns.tolist() == [20, 22, 23]
+
+
+def test_a_target_trains_on_the_families_outside_its_bucket():
+    buckets = {"a": 0, "b": 0, "c": 1, "d": 2}
+    assert training_families("a", list("abcd"), buckets, keep_own=False) == {"c", "d"}
+    assert training_families("a", list("abcd"), None, keep_own=False) == {"b", "c", "d"}
+    assert training_families("a", list("abcd"), None, keep_own=True) == set("abcd")
+    with pytest.raises(DataError, match="e is in no bucket"):
+        training_families("a", list("abcde"), buckets, keep_own=False)
+
+
+def test_scores_of_aligned_residues_are_carried_over_and_all_others_rank_last():
+    # The model is about the family's columns 2, 3, 5 and 6.
+    columns = np.array([2, 3, 5, 6], dtype=np.int32)
+    scores = np.array([[0, 1, 2, 3], [1, 0, 4, -5], [2, 4, 0, 6], [3, -5, 6, 0]], np.float32)
+    # Residues 0, 1, 3, 4 of five meet columns 2, 4, 5, 6; the model has no column 4.
+    matrix = transfer(scores, columns, neighbour([0, 1, 3, 4], [2, 4, 5, 6]), 5)
+    assert matrix[0, 3] == matrix[3, 0] == 2
+    assert matrix[0, 4] == 3
+    assert matrix[3, 4] == 6
+    assert matrix[0, 1] == matrix[1, 2] == matrix[2, 4] == 2, "the lowest carried over"
+    assert (matrix == matrix.T).all()
+    assert (np.diag(matrix) == 0).all()
+
+
+def test_nothing_is_carried_over_unless_two_residues_align():
+    scores = np.ones((2, 2), np.float32)
+    columns = np.array([0, 1], dtype=np.int32)
+    assert transfer(scores, columns, neighbour([4], [1]), 9) is None
+    assert transfer(scores, columns, neighbour([4, 5], [1, 7]), 9) is None
+    assert transfer(scores, columns, neighbour([], []), 9) is None
+
+
+def test_the_reference_is_a_random_member_and_its_gap_columns_go():
+    rows = family("f", ["AC-E", "-CDE", "A--E", "----"])
+    seen = set()
+    for seed in range(30):
+        msa, columns = reference_alignment(rows, seed=seed)
+        reference = rows.residues[:, columns]
+        assert msa.depth == 4
+        assert "-" not in msa.query
+        assert decode(msa.residues[0]) in map(decode, reference)
+        seen.add(tuple(columns))
+    assert seen == {(0, 1, 3), (1, 2, 3), (0, 3)}
+    again, _ = reference_alignment(rows, seed=3)
+    assert (again.residues == reference_alignment(rows, seed=3)[0].residues).all()
+
+
+def test_neighbours_are_read_as_written(tmp_path):
+    path = tmp_path / "neighbours.parquet"
+    nothing = np.zeros(0, np.int32)
+    without = Neighbour("u", None, None, None, nothing, nothing)
+    write_neighbours(path, [neighbour([0, 2], [5, 6]), without], {})
+    first, second = read_neighbours(path)
+    assert (first.target, first.family, first.probability, first.bits) == ("t", "f", 90.0, None)
+    assert first.target_positions.tolist() == [0, 2]
+    assert first.family_columns.tolist() == [5, 6]
+    assert second.family is None
+    assert second.family_columns.size == 0
+
+
+def test_an_a3m_of_states_has_one_match_column_a_state():
+    assert a3m_of(np.stack([encode("A-C"), encode("ADC")]), "7") == ">7\nA-C\n>1\nADC\n"
+
+
+@pytest.fixture
+def relatives(rng):
+    """Two unrelated families of 60 columns; the target descends from the second."""
+    ancestors = {"PF1": protein(rng, 60), "PF2": protein(rng, 60), "PF3; rm": protein(rng, 60)}
+    families = [
+        family(name, [mutated(rng, ancestor, 0.3) for _ in range(12)])
+        for name, ancestor in ancestors.items()
+    ]
+    # Eight residues before the domain, and the domain without its columns 30 to 32.
+    core = mutated(rng, ancestors["PF2"], 0.2)
+    sequence = protein(rng, 8) + core[:30] + core[33:]
+    coordinates = np.zeros((len(sequence), 3), dtype=np.float32)
+    return families, Target("PF4", "Clan", sequence, coordinates, "1abc_A")
+
+
+def write_relatives(tmp_path, families, target):
+    write_families(tmp_path / "families.parquet", families, {})
+    write_targets(tmp_path / "targets.parquet", [target], {})
+    return [
+        *("find-neighbours", "--targets", str(tmp_path / "targets.parquet")),
+        *("--families", str(tmp_path / "families.parquet")),
+        *("--output", str(tmp_path / "neighbours.parquet")),
+    ]
+
+
+def check_alignment(found):
+    """Most of the domain is aligned, and where it is, residue 8 + c meets column c."""
+    pairs = dict(zip(found.target_positions.tolist(), found.family_columns.tolist(), strict=True))
+    assert len(pairs) > 40
+    right = [pairs[p] == (p - 8 if p < 38 else p - 5) for p in pairs]
+    assert np.mean(right) > 0.9
+
+
+@pytest.mark.skipif(shutil.which("hhsearch") is None, reason="needs HH-suite")
+def test_hhsearch_finds_the_related_family_and_aligns_to_its_own_columns(
+    tmp_path, relatives, capsys
+):
+    families, target = relatives
+    command = write_relatives(tmp_path, families, target)
+    # Seeds have columns of their own: a tail of six that no family has.
+    seeds = (
+        (one.id, "".join(f">{n}\n{'W' * 6}{decode(r)}\n" for n, r in enumerate(one.residues)))
+        for one in families
+    )
+    write_entries(tmp_path / "seed", ((name, text.encode()) for name, text in seeds))
+    write_buckets(tmp_path / "buckets.tsv", {"PF4": 0, "PF1": 1, "PF2": 1, "PF3; rm": 2})
+    command += ["--profiles", str(tmp_path / "seed"), "--buckets", str(tmp_path / "buckets.tsv")]
+    assert main([*command, "--round", "0", "--workers", "2"]) == 0
+    (found,) = read_neighbours(tmp_path / "neighbours.parquet")
+    assert found.family == "PF2"
+    assert found.probability > 90
+    check_alignment(found)
+    # With PF2 in the target's own bucket it may not be used.
+    write_buckets(tmp_path / "buckets.tsv", {"PF4": 0, "PF1": 1, "PF2": 0, "PF3; rm": 2})
+    assert main(command) == 0
+    (found,) = read_neighbours(tmp_path / "neighbours.parquet")
+    assert found.family in ("PF1", "PF3; rm")
+    assert [path.name for path in tmp_path.glob(".*")] == [], "scratch is removed"
+    capsys.readouterr()
+
+
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
+def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
+    tmp_path, relatives, rng, capsys
+):
+    families, target = relatives
+    stranger = Target("x", "test", protein(rng, 50), np.zeros((50, 3), np.float32), "2abc_A")
+    command = write_relatives(tmp_path, families, target)
+    write_targets(tmp_path / "targets.parquet", [target, stranger], {})
+    assert main([*command, "--method", "mmseqs"]) == 0
+    found, missing = read_neighbours(tmp_path / "neighbours.parquet")
+    assert found.family == "PF2"
+    assert found.bits > 30
+    check_alignment(found)
+    assert missing.family is None
+    assert read_metadata(tmp_path / "neighbours.parquet")["targets_without_hit"] == 1
+    capsys.readouterr()
+
+
+def test_hhsearch_needs_profiles(tmp_path, relatives, capsys):
+    command = write_relatives(tmp_path, *relatives)
+    assert main(command) == 2
+    assert "--profiles" in capsys.readouterr().err

@@ -1,0 +1,233 @@
+"""Buckets and reduced depth: what stays together, what is nested, what a target's MSA holds."""
+
+import numpy as np
+import pytest
+
+from npm_core.alphabet import encode
+from npm_core.clan_targets import write_columns
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.reduction import (
+    anchor,
+    check_columns,
+    generator,
+    is_target,
+    reduce_depth,
+    reduce_family,
+    shared_structures,
+    split_buckets,
+    under_target,
+    write_buckets,
+)
+from npm_core.tables import (
+    Family,
+    Target,
+    read_families,
+    read_metadata,
+    read_targets,
+    write_families,
+    write_targets,
+)
+
+
+def target(name, source, start=0, length=3):
+    """A target on its own place in space, unless another has the same start."""
+    coordinates = np.arange(start, start + 3 * length, dtype=np.float32).reshape(-1, 3)
+    return Target(name, "Clan", "A" * length, coordinates, source)
+
+
+def family(name, *rows):
+    residues = np.stack([encode(row) for row in rows])
+    return Family(name, residues, np.ones(len(rows), dtype=np.float32))
+
+
+def letters(residues):
+    return sorted(map(bytes, residues))
+
+
+def test_random_numbers_depend_on_the_key_alone():
+    first = generator(1, 0, "PF00001").permutation(20)
+    assert (first == generator(1, 0, "PF00001").permutation(20)).all()
+    assert (first != generator(1, 1, "PF00001").permutation(20)).any()
+
+
+def test_targets_share_a_structure_by_entry_or_by_coordinates():
+    targets = [
+        target("a", "1abc_A", 0),
+        target("b", "1abc_B", 100),
+        target("c", "copy_of_b", 100),
+        target("d", "2abc_A", 200),
+        target("e", "nowhere_1", 300),
+        target("f", "nowhere_2", 400),
+    ]
+    groups = {frozenset(group) for group in shared_structures(targets)}
+    assert groups == {frozenset("abc"), frozenset("ef")}
+
+
+def test_unresolved_residues_are_no_shared_structure():
+    one, two = target("a", "1abc_A", 0), target("b", "2abc_A", 100)
+    one.coordinates[0] = two.coordinates[0] = np.nan
+    assert shared_structures([one, two]) == []
+
+
+def test_buckets_are_equal_and_keep_shared_structures_together():
+    families = [f"PF{number:05d}" for number in range(23)]
+    targets = [
+        *(target(families[number], f"{number % 4}abc_A", 100 * number) for number in range(8)),
+        *(target(families[number], f"{number}_A", 100 * number) for number in range(8, 13)),
+    ]
+    buckets = split_buckets(families, targets, buckets=5, seed=1)
+    assert list(buckets) == families
+    sizes = np.bincount(list(buckets.values()))
+    assert sorted(sizes) == [4, 4, 5, 5, 5]
+    for number in range(4):
+        assert buckets[families[number]] == buckets[families[number + 4]]
+    with_target = np.bincount([buckets[one.id] for one in targets], minlength=5)
+    assert with_target.min() >= 2
+
+
+def test_buckets_depend_on_the_seed_and_not_on_chance():
+    families = [f"PF{number:05d}" for number in range(20)]
+    first, again, other = (split_buckets(families, [], buckets=5, seed=s) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_more_buckets_than_structures_are_refused():
+    targets = [target("a", "1abc_A", 0), target("b", "1abc_B", 100)]
+    with pytest.raises(SettingsError, match="1 groups"):
+        split_buckets(["a", "b"], targets, buckets=2, seed=1)
+    with pytest.raises(DataError, match="belongs to none"):
+        split_buckets(["a"], targets, buckets=1, seed=1)
+
+
+def test_a_smaller_depth_is_a_subset_of_a_larger_one(rng):
+    residues = rng.permutation(60).reshape(20, 3).astype(np.uint8)
+    shallow = reduce_depth(residues, 3, key=(1, 0, "PF1"))
+    deep = reduce_depth(residues, 10, key=(1, 0, "PF1"))
+    assert len(shallow) == 3
+    assert set(letters(shallow)) < set(letters(deep)) < set(letters(residues))
+    assert letters(reduce_depth(residues, 99, key=(1, 0, "PF1"))) == letters(residues)
+    assert (reduce_depth(residues, None, key=(1, 0, "PF1")) == residues).all()
+    assert letters(reduce_depth(residues, 3, key=(1, 1, "PF1"))) != letters(shallow)
+
+
+def test_every_row_has_the_same_chance_to_be_kept():
+    residues = np.arange(10, dtype=np.uint8)[:, None]
+    kept = [reduce_depth(residues, 3, key=(seed,)) for seed in range(2000)]
+    counts = np.bincount(np.concatenate(kept).ravel(), minlength=10)
+    assert counts.sum() == 6000
+    assert abs(counts - 600).max() < 5 * np.sqrt(2000 * 0.3 * 0.7)
+
+
+def test_rows_without_are_never_kept_unless_there_are_no_others():
+    residues = np.arange(4, dtype=np.uint8)[:, None]
+    without = np.array([True, False, True, False])
+    assert reduce_depth(residues, None, key=(1,), without=without).ravel().tolist() == [1, 3]
+    everything = np.ones(4, dtype=bool)
+    assert len(reduce_depth(residues, 2, key=(1,), without=everything)) == 2
+
+
+def test_an_anchored_alignment_follows_the_target_and_gaps_where_it_has_no_column():
+    residues = np.stack([encode("ACDE"), encode("-CD-")])
+    anchored = anchor(residues, np.array([0, -1, 2, 3], dtype=np.int32))
+    assert (anchored == np.stack([encode("A-DE"), encode("--D-")])).all()
+    assert (residues[0] == encode("ACDE")).all(), "the family is not touched"
+
+
+def test_the_target_itself_is_recognised_by_its_columns():
+    protein = Target("PF1", "Clan", "AWD", np.zeros((3, 3), np.float32), "1abc_A")
+    columns = np.array([0, -1, 2], dtype=np.int32)
+    residues = np.stack([encode("AED"), encode("AWE"), encode("A-D"), encode("--D")])
+    assert is_target(residues, protein, columns).tolist() == [True, False, True, False]
+
+
+def test_the_target_msa_has_the_target_first_and_its_own_weights():
+    protein = Target("PF1", "Clan", "AWD", np.zeros((3, 3), np.float32), "1abc_A")
+    columns = np.array([0, -1, 2], dtype=np.int32)
+    rows = family("PF1", "ACD", "KCE", "KCE")
+    under = under_target(rows, protein, columns, identity_threshold=0.8)
+    assert under.query == "AWD"
+    assert (under.residues[1:] == np.stack([encode(row) for row in ("A-D", "K-E", "K-E")])).all()
+    assert under.weights.tolist() == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_weights_belong_to_the_rows_that_are_left():
+    rows = family("PF1", "ACDEF", "ACDEF", "KLMNP")
+    alone = reduce_family(rows, 1, key=(1,), identity_threshold=0.8)
+    assert alone.weights.tolist() == [1.0]
+    together = reduce_family(rows, None, key=(1,), identity_threshold=0.8)
+    assert together.weights.tolist() == [0.5, 0.5, 1.0]
+
+
+def test_columns_that_do_not_fit_are_refused():
+    protein = Target("PF1", "Clan", "AWD", np.zeros((3, 3), np.float32), "1abc_A")
+    rows = family("PF1", "ACD")
+    with pytest.raises(DataError, match="up to column 4"):
+        check_columns(rows, protein, np.array([0, 1, 3], dtype=np.int32))
+    with pytest.raises(DataError, match="no row"):
+        check_columns(rows, protein, None)
+
+
+def test_verbs_split_and_reduce_a_clan(tmp_path, capsys):
+    names = [f"PF{number}" for number in range(6)]
+    rows = ["ACDE", "ACDF", "KLMN", "PQRS", "TVWY"]
+    write_families(tmp_path / "families.parquet", [family(name, *rows) for name in names], {})
+    targets = [
+        Target(name, "Clan", "ACD", np.full((3, 3), place, np.float32), f"{place}_A")
+        for place, name in enumerate(names[:4])
+    ]
+    write_targets(tmp_path / "targets.parquet", targets, {})
+    columns = np.array([0, 1, 2], dtype=np.int32)
+    write_columns(tmp_path / "columns.parquet", dict.fromkeys(names[:4], columns), {})
+    inputs = [
+        *("--families", str(tmp_path / "families.parquet")),
+        *("--targets", str(tmp_path / "targets.parquet")),
+    ]
+    assert not main(
+        [
+            *("split-buckets", *inputs, "--buckets", "2", "--seed", "1"),
+            *("--output", str(tmp_path / "buckets.tsv")),
+        ]
+    )
+
+    def reduce(cv_round, depth):
+        folder = tmp_path / f"{cv_round}-{depth}"
+        arguments = [
+            *("reduce-families", *inputs, "--columns", str(tmp_path / "columns.parquet")),
+            *("--buckets", str(tmp_path / "buckets.tsv"), "--round", cv_round, "--depth", depth),
+            *("--seed", "1", "--output", str(folder / "reduced.parquet")),
+            *("--target-msas", str(folder / "msas.parquet")),
+            *("--evaluation-targets", str(folder / "targets.parquet")),
+        ]
+        assert main(arguments) == 0
+        return folder
+
+    first, second, full = reduce("0", "2"), reduce("1", "2"), reduce("0", "full")
+    ids = [[one.id for one in read_families(path / "reduced.parquet")] for path in (first, second)]
+    assert sorted(ids[0] + ids[1]) == names
+    assert len(ids[0]) == 3
+    with_target = [one.id for one in read_targets(first / "targets.parquet")]
+    assert with_target == [name for name in names[:4] if name in ids[0]]
+    for under in read_families(first / "msas.parquet"):
+        assert under.query == "ACD"
+        assert under.depth == 3, "the target and two rows"
+        assert not (under.residues[1:] == encode("ACD")).all(1).any(), "the target is there once"
+    for under in read_families(full / "msas.parquet"):
+        assert under.depth == 4, "the target and the three rows that are not it"
+    assert read_metadata(first / "reduced.parquet")["rows_identical_to_targets"] == 4
+    assert read_metadata(reduce("0", "9") / "reduced.parquet")["shallower_than_depth"] == 3
+    capsys.readouterr()
+
+
+def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):
+    write_buckets(tmp_path / "buckets.tsv", {"PF1": 0})
+    status = main(
+        [
+            *("reduce-families", "--families", "x", "--targets", "x", "--columns", "x"),
+            *("--buckets", str(tmp_path / "buckets.tsv"), "--round", "5", "--depth", "2"),
+            *("--seed", "1", "--output", "x", "--target-msas", "x"),
+        ]
+    )
+    assert status == 2
+    assert "buckets are 0 to 0" in capsys.readouterr().err
