@@ -1,0 +1,45 @@
+"""Write one experiment's report: one HTML file that opens anywhere and asks no network.
+
+Ledgers and audits are tab-separated with the columns status and reason; metrics are CSV with a
+column step. With reduced depths (pfam_clan) each precision table names the scores it was made
+from, and metrics given in the order of the precision tables take their clan, round and depth.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `report`."""
+    parser.add_argument("--experiment", required=True, choices=("uniref50", "pfam_clan"))
+    for flag, what in (
+        ("--precision", "tabulate-precision's tables"),
+        ("--targets", "structures of the targets"),
+        ("--scores", "contact scores, for the maps"),
+        ("--families", "alignments, for their depths"),
+        ("--ledgers", "what each step dropped, and why"),
+        ("--metrics", "trajectories of the trainings"),
+    ):
+        needed = flag in ("--precision", "--targets")
+        parser.add_argument(
+            flag, required=needed, default=[], nargs="+", type=Path, metavar="FILE", help=what
+        )
+    parser.add_argument("--settings", required=True, type=Path, metavar="FILE.yaml")
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap; default: 1")
+    parser.add_argument(
+        "--cards", type=int, default=300, help="most targets with a card; default: 300"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, build the page, write it."""
+    from npm_core.files import write_text
+    from npm_core.report.build import Files, build
+    from npm_core.report.page import render
+
+    files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
+    command = ["python", "-m", "npm_core", *sys.argv[1:]]
+    page = build(files, seed=args.seed, max_cards=args.cards, command=command)
+    write_text(args.output, render(page))

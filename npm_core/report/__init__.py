@@ -1,0 +1,1 @@
+"""The reports: tidy tables in, one self-contained HTML page out."""

@@ -1,0 +1,115 @@
+"""From the files of a run to a page."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from npm_core.errors import DataError
+from npm_core.files import open_text
+from npm_core.provenance import file_digest, git_commit
+from npm_core.report import cards, contents, inputs, pfam_clan, uniref50
+from npm_core.report.page import Page
+from npm_core.report.summary import depth_order, pairs, read_precision
+from npm_core.tables import read_metadata
+
+PAGES = {"uniref50": uniref50, "pfam_clan": pfam_clan}
+PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "torch", "altair", "vl-convert-python")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the verb `report` is given; see its help."""
+
+    experiment: str
+    precision: Sequence[Path]
+    targets: Sequence[Path]
+    scores: Sequence[Path]
+    families: Sequence[Path]
+    ledgers: Sequence[Path]
+    metrics: Sequence[Path]
+    settings: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from (*self.precision, *self.targets, *self.scores, *self.families)
+        yield from (*self.ledgers, *self.metrics, self.settings)
+
+
+def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) -> Page:
+    """The page of one experiment.
+
+    Args:
+        files: Of the run.
+        seed: Of the bootstrap.
+        max_cards: Most targets that get a card.
+        command: That made this page, for its footer.
+    """
+    experiment = PAGES[files.experiment]
+    settings_text, settings = _settings(files.settings)
+    table = read_precision(*files.precision)
+    read = inputs.Inputs(
+        precision=table,
+        runs=inputs.read_runs(files.metrics, inputs.table_stamps(files.precision)),
+        depths=inputs.read_depths(files.families, "families trained on"),
+        cards=inputs.build_cards(
+            table,
+            _with_card(table, experiment.RANGE, experiment.CUTOFF, max_cards),
+            targets=files.targets,
+            scores=inputs.score_conditions(files.precision, files.scores),
+            contact_distance=float(contents.setting(settings, "precision", "contact_distance")),
+        ),
+        settings=settings,
+        seed=seed,
+    )
+    return dataclasses.replace(
+        experiment.page(read),
+        drops=[*inputs.read_drops(files.ledgers), *inputs.left_out(files.precision)],
+        settings=settings_text,
+        provenance=_provenance(seed, command),
+        inputs=[_described(path) for path in files],
+    )
+
+
+def _settings(path: Path) -> tuple[str, dict]:
+    with open_text(path) as stream:
+        text = stream.read()
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML ({error})") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{path}: expected settings by name, found {type(settings).__name__}")
+    return text, settings
+
+
+def _with_card(table: pd.DataFrame, range_name: str, cutoff: str, limit: int) -> list[str]:
+    """Targets that get a card: evenly from the worst to the best at the shallowest depth."""
+    rows = contents.among(table, range=range_name, cutoff=cutoff)
+    shallow = depth_order(rows["condition"].tolist())[:1]
+    both = pairs(rows[rows["condition"].isin(shallow)], "potts").drop_duplicates("id")
+    return cards.choose(both.set_index("id")["difference"], limit)
+
+
+def _provenance(seed: int, command: Sequence[str]) -> list[tuple[str, str]]:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return [
+        ("version", f"neural-potts-model {version('neural-potts-model')}"),
+        ("commit", git_commit()),
+        ("command", shlex.join(command)),
+        ("seed of the bootstrap", str(seed)),
+        ("Python", sys.version.split()[0]),
+        ("packages", packages),
+    ]
+
+
+def _described(path: Path) -> dict[str, str]:
+    facts = read_metadata(path) if path.suffix == ".parquet" else {}
+    facts = {key: value for key, value in facts.items() if key not in ("pandas", "ARROW:schema")}
+    made = "; ".join(f"{key} {value}" for key, value in facts.items())
+    return {"path": str(path), "digest": file_digest(path)[:16], "made": made}

@@ -1,0 +1,138 @@
+"""Protein cards: what a page needs to draw one target's contact map, packed small."""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from npm_core.errors import DataError
+from npm_core.precision import RANGES, scorable_pairs
+from npm_core.tables import Floats, Scores, Target
+
+Maps = dict[str, dict[str, list[int]]]
+"""Strongest pairs by model and range, each pair as i * L + j with i < j from 0."""
+
+
+def strongest_pairs(scores: Floats, distances: Floats) -> dict[str, list[int]]:
+    """The L strongest scorable pairs of each range, strongest first, ties in order of (i, j).
+
+    A range without a scorable pair has an empty list.
+
+    Args:
+        scores: (L, L), unitless.
+        distances: (L, L), angstrom, NaN where unresolved.
+    """
+    length = len(scores)
+    found = {}
+    for name, separation in RANGES.items():
+        i, j = scorable_pairs(distances, separation)
+        order = np.argsort(-scores[i, j], kind="stable")[:length]
+        found[name] = (i[order] * length + j[order]).tolist()
+    return found
+
+
+def contacts(distances: Floats, *, contact_distance: float) -> list[int]:
+    """Pairs in contact at separation 6 and more, as i * L + j, increasing."""
+    i, j = scorable_pairs(distances, range(RANGES["short"].start, len(distances)))
+    near = distances[i, j] <= contact_distance
+    return (i[near] * len(distances) + j[near]).tolist()
+
+
+def unresolved(distances: Floats) -> list[tuple[int, int]]:
+    """Stretches of residues without coordinates: first and last, counted from 1."""
+    missing = np.isnan(np.diag(distances)).astype(int)
+    edges = np.diff(np.concatenate([[0], missing, [0]]))
+    starts, ends = np.flatnonzero(edges == 1) + 1, np.flatnonzero(edges == -1)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def rank_scores(
+    scores: Iterable[tuple[Sequence[str], Scores]], targets: Mapping[str, Target]
+) -> dict[str, dict[str, Maps]]:
+    """Strongest pairs by target, condition and model, of those scores that have a target.
+
+    Args:
+        scores: (conditions, scores); conditions tell apart scores of one model and target.
+        targets: The targets by id.
+
+    Raises:
+        DataError: Scores do not fit their target's length.
+    """
+    found: dict[str, dict[str, Maps]] = {name: {} for name in targets}
+    for conditions, score in scores:
+        target = targets.get(score.id)
+        if target is None:
+            continue
+        if len(score.matrix) != target.length:
+            raise DataError(
+                f"scores of {score.id} by {score.model} are {score.matrix.shape}, "
+                f"but the target has {target.length} residues"
+            )
+        ranked = strongest_pairs(score.matrix, target.distances)
+        for condition in conditions:
+            found[score.id].setdefault(condition, {})[score.model] = ranked
+    return found
+
+
+def card(
+    target: Target,
+    maps: dict[str, Maps],
+    precision: dict[str, Any],
+    *,
+    contact_distance: float,
+) -> dict[str, Any]:
+    """Everything one card shows that the table of targets does not.
+
+    Args:
+        target: Its structure.
+        maps: Strongest pairs by condition and model.
+        precision: Precision by condition, model, range and cutoff.
+        contact_distance: angstrom.
+    """
+    distances = target.distances
+    return {
+        "source": target.source,
+        "length": target.length,
+        "unresolved": unresolved(distances),
+        "contacts": _deltas(contacts(distances, contact_distance=contact_distance)),
+        "maps": maps,
+        "precision": precision,
+    }
+
+
+def _deltas(values: Sequence[int]) -> list[int]:
+    """First value, then differences: they compress better."""
+    return np.diff(values, prepend=0).tolist() if values else []
+
+
+def pack(value: object) -> str:
+    """JSON, deflated (zlib), in base64: what the page inflates when the card is opened."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode(), level=9)).decode("ascii")
+
+
+def nested(rows: pd.DataFrame) -> dict[str, Any]:
+    """Precision by condition, model, range and cutoff, four decimals."""
+    found: dict[str, Any] = {}
+    for row in rows.to_dict("records"):
+        by_range = found.setdefault(row["condition"], {}).setdefault(row["model"], {})
+        by_range.setdefault(row["range"], {})[row["cutoff"]] = round(row["precision"], 4)
+    return found
+
+
+def choose(differences: pd.Series, limit: int) -> list[str]:
+    """At most `limit` targets spread evenly from the worst to the best difference.
+
+    Args:
+        differences: NPM minus independent Potts, by target id.
+        limit: How many cards a page may hold.
+    """
+    ordered = differences.sort_values(kind="stable").index
+    if len(ordered) <= limit:
+        return list(ordered)
+    picks = np.linspace(0, len(ordered) - 1, limit).round().astype(int)
+    return list(ordered[np.unique(picks)])

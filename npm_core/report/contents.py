@@ -1,0 +1,197 @@
+"""Parts that both reports share: scatter, examples, trainings, table of targets, method card."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from npm_core.errors import DataError
+from npm_core.report.figures import Figure, known_models, paired_scatter, trajectories
+from npm_core.report.page import Column, Example, Tile
+from npm_core.report.summary import Verdict, pairs, signed
+
+PANELS = 400
+"""Points of one training curve that are drawn."""
+
+
+def among(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Rows whose columns have these values, e.g. range="long", cutoff="L/5"."""
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table
+
+
+def completed(
+    table: pd.DataFrame, levels: Mapping[str, Sequence[str]], present: Sequence[str]
+) -> pd.DataFrame:
+    """The table with a row of n = 0 for each combination of `levels` that it lacks.
+
+    Args:
+        table: Has the columns of `levels`, and n.
+        levels: Values of each column in the order shown.
+        present: Columns that stay; the others of a new row are None.
+    """
+    index = pd.MultiIndex.from_product(list(levels.values()), names=list(levels))
+    have = pd.MultiIndex.from_frame(table[list(levels)])
+    empty = index.difference(have, sort=False).to_frame(index=False)
+    empty = empty.reindex(columns=table.columns).astype(object).assign(n=0)
+    empty[[c for c in ("model", "label") if c in empty]] = ""
+    whole = pd.concat([table.astype(object), empty], ignore_index=True) if len(empty) else table
+    for column, order in levels.items():
+        whole[column] = pd.Categorical(whole[column], list(order), ordered=True)
+    whole = whole.sort_values(list(levels), kind="stable")
+    return whole.astype(object)[list(present)].reset_index(drop=True)
+
+
+def metric_name(range_name: str, cutoff: str) -> str:
+    return f"{range_name}-range {'AUC' if cutoff == 'AUC' else f'P@{cutoff}'}"
+
+
+def verdict_tile(what: str, verdict: Verdict) -> Tile:
+    """A verdict as one number of the first screen."""
+    targets = "target" if verdict.n == 1 else "targets"
+    detail = f"{verdict.bounds}; {verdict.metric}, {verdict.n} {targets}"
+    return Tile(what, signed(verdict.difference), detail, verdict.outcome)
+
+
+def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: str) -> Figure:
+    """NPM against the independent Potts model, target by target.
+
+    Args:
+        table: Rows of one range and cutoff, with `condition`.
+        metric: In words.
+        splits: Panels.
+        title: Heading.
+    """
+    both = pairs(table, "potts").sort_values(["split", "id"], kind="stable")
+    columns = ["id", "split", "condition", "length", "depth", "meff", "potts", "npm", "difference"]
+    counts = ", ".join(f"{(both['split'] == split).sum()} {split}" for split in splits)
+    return Figure(
+        id="scatter",
+        short="Scatter",
+        title=title,
+        caption=f"{metric} of NPM against the independent Potts model, one point a target "
+        f"({counts}); colour is Meff of the Potts model's MSA, the dashed line equality. A click "
+        "opens the target's card; the table of targets below does the same by keyboard.",
+        alt=f"Scatter of {metric}, NPM against independent Potts. NPM is more precise on "
+        f"{(both['difference'] > 0).sum()} of {len(both)}.",
+        chart=paired_scatter(both, splits=splits),
+        table=both[columns],
+        opens=True,
+    )
+
+
+def training(runs: pd.DataFrame, *, title: str, caption: str) -> Figure | None:
+    """Logged quantities against training steps; None where nothing was logged."""
+    if runs.empty:
+        return None
+    thin = [
+        group.iloc[:: max(1, len(group) // PANELS)]
+        for _, group in runs.sort_values("step", kind="stable").groupby(["quantity", "run"])
+    ]
+    table = pd.concat(thin, ignore_index=True)[["quantity", "run", "step", "value"]]
+    names = ", ".join(table["quantity"].unique())
+    return Figure(
+        id="training",
+        short="Training",
+        title=title,
+        caption=f"{caption} Quantities as logged: {names}; {table['run'].nunique()} run(s).",
+        alt=f"Lines of {names} against the training step.",
+        chart=trajectories(table),
+        table=table,
+    )
+
+
+def examples(
+    table: pd.DataFrame, cards: Mapping[str, str], *, metric: str, count: int = 3
+) -> list[Example]:
+    """Targets with the largest and the smallest difference NPM minus independent Potts.
+
+    Args:
+        table: Rows of one range and cutoff, with `condition`.
+        cards: Those that have a card are chosen from.
+        metric: In words.
+        count: How many of each.
+    """
+    both = pairs(table, "potts").sort_values("difference", kind="stable")
+    both = both[both["id"].isin(list(cards))]
+    chosen = pd.concat([both.tail(count).iloc[::-1], both.head(count)]).drop_duplicates("id")
+    return [
+        Example(
+            row["id"],
+            row["condition"],
+            f"{metric}: NPM {row['npm']:.2f}, independent Potts {row['potts']:.2f}; "
+            f"Meff {row['meff']:.1f}, {row['length']} residues, {row['split']}",
+        )
+        for row in chosen.to_dict("records")
+    ]
+
+
+def target_table(
+    table: pd.DataFrame, *, metric: str, condition: str | None
+) -> tuple[pd.DataFrame, list[Column]]:
+    """One row a target and condition: each model's precision side by side.
+
+    Args:
+        table: Rows of one range and cutoff.
+        metric: In words.
+        condition: What `condition` is called where there are several; else None.
+    """
+    key = ["id", "split", "condition", "length", "depth", "meff"]
+    wide = table.assign(**{name: table[name].fillna(-1) for name in ("depth", "meff")})
+    wide = wide.pivot_table(index=key, columns="model", values="precision").reset_index()
+    wide[["depth", "meff"]] = wide[["depth", "meff"]].replace(-1, float("nan"))
+    styles = known_models(list(table["model"].unique()))
+    columns = [Column("id", "target", False), Column("split", "set", False)]
+    columns.append(Column("condition", condition or "condition", False))
+    columns += [Column("length", "L", True), Column("depth", "depth", True)]
+    columns.append(Column("meff", "Meff", True))
+    columns += [Column(model, style[0], True) for model, style in styles.items()]
+    if {"npm", "potts"} <= set(styles):
+        wide["difference"] = wide["npm"] - wide["potts"]
+        columns.append(Column("difference", "NPM − Potts", True))
+    if condition is None:
+        columns = [column for column in columns if column.key != "condition"]
+    return wide.sort_values(["split", "id", "condition"], kind="stable"), columns
+
+
+def methods(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every choice of the metrics, those of this run from its settings."""
+    distance = setting(settings, "precision", "contact_distance")
+    threshold = setting(settings, "families", "identity_threshold")
+    return [
+        ("contact", f"C-beta (C-alpha of glycine) at most {distance} Å apart"),
+        ("ranges", "separation j − i: short 6–11, medium 12–23, long 24 and more"),
+        ("numbering", "positions of the full SEQRES (or domain) sequence, from 1"),
+        ("unresolved", "pairs with an unresolved residue are dropped before ranking"),
+        (
+            "P@L/k",
+            "share of contacts among the max(1, ⌊L/k⌋) strongest pairs of one range; "
+            "L counts unresolved residues; where fewer pairs can be scored, all of them",
+        ),
+        ("AUC", "mean of P@(m L/10), m = 1 … 10"),
+        ("ties", "stable, in the order of (i, j)"),
+        (
+            "contact score",
+            "couplings of the 20 amino acids, gap rows and columns zeroed; "
+            "Frobenius norm; average product correction; one function for every model",
+        ),
+        ("Meff", f"sum of 1 / number of rows at least {threshold} identical over all columns"),
+        ("bins", "of the Meff of the independent Potts model's MSA, right-closed"),
+        ("chance", "exact expectation: contacts / pairs that can be scored"),
+        ("shuffled query", "NPM on the target's residues in random order, scores mapped back"),
+    ]
+
+
+def setting(settings: Mapping[str, Any], *keys: str) -> Any:
+    """One setting of the run.
+
+    Raises:
+        DataError: The settings do not have it.
+    """
+    value: Any = settings
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            raise DataError(f"the settings have no {'.'.join(keys)}; give those of this run")
+        value = value[key]
+    return value

@@ -1,0 +1,393 @@
+"""The figures: one tidy table in, one Vega-Lite chart that reads its data as "table"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from npm_core.precision import RANGES
+from npm_core.report.summary import BINS
+
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+
+DATA = alt.NamedData(name="table")
+
+VERMILLION, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#888888"
+"""Okabe and Ito's colours; grey for what is no model. Each model has its own shape as well."""
+
+MODELS = {
+    "potts": ("Independent Potts", BLUE, "circle"),
+    "npm": ("NPM", VERMILLION, "triangle-up"),
+    "nearest": ("Nearest neighbour Potts", GREEN, "square"),
+    "npm_shuffled": ("NPM, shuffled query", PURPLE, "diamond"),
+    "chance": ("Chance", GREY, "cross"),
+}
+SPARE = ((ORANGE, "triangle-down"), (SKY, "triangle-right"), (GREY, "triangle-left"))
+COMPARED = ("potts", "npm")
+CONTROLS = ("npm_shuffled", "nearest", "chance")
+
+THEME: dict[str, Any] = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"grid": True, "gridOpacity": 0.25, "labelFontSize": 11, "titleFontSize": 12},
+    "axisX": {"grid": False, "labelAngle": 0},
+    "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
+    "legend": {"orient": "top", "title": None, "labelFontSize": 12, "labelLimit": 260},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """One figure of a page.
+
+    Attributes:
+        id: Anchor in the page and stem of the downloaded files.
+        short: Its name in the navigation.
+        title: Heading; names the figure of the paper it answers to.
+        caption: What was computed, on how many, and how.
+        alt: What a reader who does not see the chart should know.
+        chart: Vega-Lite; reads the dataset "table".
+        table: What the chart draws and the data table shows.
+        opens: Whether a click on a mark opens the card of the target in its `id`.
+    """
+
+    id: str
+    short: str
+    title: str
+    caption: str
+    alt: str
+    chart: Chart
+    table: pd.DataFrame
+    opens: bool = field(default=False)
+
+    def spec(self) -> dict[str, Any]:
+        """Vega-Lite specification without its data."""
+        spec = self.chart.to_dict(validate=False)
+        spec["config"] = THEME
+        return spec
+
+
+def known_models(present: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Name, colour and shape of the models at hand, those of the paper first."""
+    styles = {model: style for model, style in MODELS.items() if model in present}
+    others = sorted(set(present) - set(MODELS))
+    for index, model in enumerate(others):
+        styles[model] = (model, *SPARE[index % len(SPARE)])
+    return styles
+
+
+def _scales(present: Sequence[str]) -> tuple[alt.Color, alt.Shape, list[str]]:
+    styles = known_models(present)
+    names = [name for name, _, _ in styles.values()]
+    color = alt.Color("label:N").scale(domain=names, range=[c for _, c, _ in styles.values()])
+    shape = alt.Shape("label:N").scale(domain=names, range=[s for _, _, s in styles.values()])
+    return color, shape, names
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the models' names in a column `label`."""
+    styles = known_models([model for model in table["model"].unique() if model])
+    names = {model: style[0] for model, style in styles.items()}
+    return table.assign(label=table["model"].map(lambda model: names.get(model, "")))
+
+
+def binned_bars(
+    table: pd.DataFrame,
+    *,
+    row: str,
+    column: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    width: int,
+    height: int,
+) -> Chart:
+    """Mean precision with its interval by Meff bin; one panel for each row and column.
+
+    The independent Potts model and NPM are bars, the controls points; a bin without targets
+    says so.
+
+    Args:
+        table: `row`, `column`, bin, model, label, n, mean, low, high.
+        row, column: Columns that make the panels.
+        rows, columns: Their values in order.
+        width, height: Of a panel, pixels.
+    """
+    models = [model for model in table["model"].unique() if model]
+    color, shape, names = _scales(models)
+    main = [name for model, (name, _, _) in known_models(models).items() if model in COMPARED]
+    x = alt.X("bin:N", sort=list(BINS)).scale(domain=list(BINS)).title("Meff of the MSA")
+    offset = alt.XOffset("label:N").scale(domain=names)
+    base = alt.Chart().encode(x=x, xOffset=offset)
+    tip = ["label:N", "bin:N", "n:Q", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in STATISTICS)]
+    bars = (
+        base.transform_filter(alt.FieldOneOfPredicate("label", main))
+        .mark_bar(opacity=0.45)
+        .encode(y=alt.Y("mean:Q").title("mean precision"), color=color, tooltip=tip)
+    )
+    whiskers = (
+        base.transform_filter("datum.n > 0")
+        .mark_rule(strokeWidth=1.5)
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=color)
+    )
+    points = (
+        base.transform_filter("datum.n > 0")
+        .mark_point(filled=True, opacity=1, size=45)
+        .encode(y="mean:Q", color=color, shape=shape, tooltip=tip)
+    )
+    counts = (
+        alt.Chart()
+        .transform_aggregate(n="max(n)", groupby=["bin", row, column])
+        .transform_calculate(text="datum.n > 0 ? 'n = ' + datum.n : 'no targets'")
+        .mark_text(baseline="bottom", fontSize=10, dy=-2)
+        .encode(x=x, y=alt.value(0), text="text:N")
+    )
+    return (
+        alt.layer(bars, whiskers, points, counts, data=DATA)
+        .properties(width=width, height=height)
+        .facet(
+            row=alt.Row(f"{row}:N", sort=list(rows)).title(None),
+            column=alt.Column(f"{column}:N", sort=list(columns)).title(None),
+        )
+    )
+
+
+STATISTICS = ("mean", "low", "high")
+
+
+def paired_scatter(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
+    """Precision of NPM against the independent Potts model, one point a target.
+
+    Args:
+        table: id, split, potts, npm, difference, meff, depth, length.
+        splits: One panel each, in order.
+    """
+    unit = alt.Scale(domain=[0, 1], nice=False)
+    line = alt.Chart(alt.InlineData([{"a": 0, "b": 0}, {"a": 1, "b": 1}]))
+    diagonal = line.mark_line(color=GREY, strokeDash=[4, 4]).encode(x="a:Q", y="b:Q")
+    points = (
+        alt.Chart()
+        .mark_circle(size=50, opacity=0.85, stroke="black", strokeWidth=0.4, cursor="pointer")
+        .encode(
+            x=alt.X("potts:Q", scale=unit).title("Independent Potts"),
+            y=alt.Y("npm:Q", scale=unit).title("NPM"),
+            color=alt.Color("meff:Q")
+            .scale(type="log", scheme="viridis")
+            .legend(title="Meff", orient="right", gradientLength=160),
+            tooltip=["id:N", "depth:Q", alt.Tooltip("meff:Q", format=".1f"), "length:Q"]
+            + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("potts", "npm", "difference")],
+        )
+    )
+    return (
+        alt.layer(diagonal, points, data=DATA)
+        .properties(width=320, height=320)
+        .facet(column=alt.Column("split:N", sort=list(splits)).title(None))
+    )
+
+
+def win_rates(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
+    """Share of targets on which NPM is strictly more precise, with its interval, by Meff bin.
+
+    Args:
+        table: split, bin ("all" or one of BINS), n, wins, win_rate, win_low, win_high.
+        splits: One panel each, in order.
+    """
+    order = ["all", *BINS]
+    base = alt.Chart().encode(
+        x=alt.X("bin:N", sort=order).scale(domain=order).title("Meff of the MSA"),
+        color=alt.value(VERMILLION),
+        tooltip=["bin:N", "n:Q", "wins:Q", "ties:Q", "losses:Q"]
+        + [alt.Tooltip(f"{name}:Q", format=".1%") for name in ("win_rate", "win_low", "win_high")],
+    )
+    y = alt.Y("win_rate:Q").scale(domain=[0, 1]).axis(format="%").title("NPM more precise on")
+    half = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.5))
+    whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("win_low:Q"), y2="win_high:Q")
+    points = base.mark_point(filled=True, opacity=1, size=70, shape="triangle-up").encode(y=y)
+    return _with_counts([half, whiskers, points], order, 320, 180, "split", splits)
+
+
+def control_differences(
+    table: pd.DataFrame,
+    *,
+    panel: str,
+    panels: Sequence[str],
+    x: str,
+    order: Sequence[str],
+    x_title: str,
+) -> Chart:
+    """Mean paired difference NPM minus each control with its interval.
+
+    Args:
+        table: `panel`, `x`, model (the control), label, n, difference, low, high.
+        panel, panels: Column that makes the panels, its values in order.
+        x, order, x_title: Column on the abscissa, its values in order, its title.
+    """
+    color, shape, names = _scales([model for model in table["model"].unique() if model])
+    base = (
+        alt.Chart()
+        .transform_filter("datum.n > 0")
+        .encode(
+            x=alt.X(f"{x}:N", sort=list(order)).scale(domain=list(order)).title(x_title),
+            xOffset=alt.XOffset("label:N").scale(domain=names),
+            color=color,
+            tooltip=["label:N", f"{x}:N", "n:Q"]
+            + [alt.Tooltip(f"{name}:Q", format="+.3f") for name in ("difference", "low", "high")],
+        )
+    )
+    zero = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0))
+    y = alt.Y("difference:Q").title("NPM minus the other")
+    whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    points = base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape)
+    return _with_counts([zero, whiskers, points], order, 320, 200, panel, panels, x=x)
+
+
+def _with_counts(
+    layers: Sequence[alt.Chart],
+    order: Sequence[str],
+    width: int,
+    height: int,
+    panel: str,
+    panels: Sequence[str],
+    *,
+    x: str = "bin",
+) -> Chart:
+    counts = (
+        alt.Chart()
+        .transform_aggregate(n="max(n)", groupby=[x, panel])
+        .transform_calculate(text="datum.n > 0 ? 'n = ' + datum.n : 'no targets'")
+        .mark_text(baseline="bottom", fontSize=10, dy=-2)
+        .encode(x=alt.X(f"{x}:N", sort=list(order)), y=alt.value(0), text="text:N")
+    )
+    chart = alt.layer(*layers, counts, data=DATA).properties(width=width, height=height)
+    return chart.facet(column=alt.Column(f"{panel}:N", sort=list(panels)).title(None))
+
+
+def cumulative_depth(table: pd.DataFrame) -> Chart:
+    """Share of alignments at most so deep, one curve a set of alignments.
+
+    Args:
+        table: set, depth, share.
+    """
+    return (
+        alt.Chart(DATA)
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("depth:Q").scale(type="log").title("MSA depth (sequences)"),
+            y=alt.Y("share:Q").scale(domain=[0, 1]).axis(format="%").title("MSAs at most so deep"),
+            color=alt.Color("set:N").scale(range=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]),
+            strokeDash=alt.StrokeDash("set:N"),
+            tooltip=["set:N", "depth:Q", alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(width=560, height=240)
+    )
+
+
+def precision_by_depth(
+    table: pd.DataFrame, *, clans: Sequence[str], depths: Sequence[str]
+) -> Chart:
+    """Precision against the depth of the reduced alignments, mean and SD over the rounds.
+
+    Args:
+        table: clan, range, reduced_depth, model, label, n, rounds, mean, sd, low, high.
+        clans: One row of panels each.
+        depths: Reduced depths, shallow to deep.
+    """
+    color, shape, _ = _scales(list(table["model"].unique()))
+    base = alt.Chart().encode(
+        x=alt.X("reduced_depth:O", sort=list(depths))
+        .scale(domain=list(depths))
+        .title("depth of the reduced MSAs (sequences)"),
+        color=color,
+        tooltip=["label:N", "reduced_depth:N", "n:Q", "rounds:Q"]
+        + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
+    )
+    y = alt.Y("mean:Q").title("mean precision")
+    layers = alt.layer(
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape),
+        data=DATA,
+    )
+    return layers.properties(width=230, height=190).facet(
+        row=alt.Row("clan:N", sort=list(clans)).title(None),
+        column=alt.Column("range:N", sort=list(RANGES)).title(None),
+    )
+
+
+def trajectories(table: pd.DataFrame) -> Chart:
+    """Every logged quantity of a training against its step, one panel a quantity.
+
+    Args:
+        table: quantity, run, step, value.
+    """
+    return (
+        alt.Chart()
+        .mark_line(strokeWidth=1.8)
+        .encode(
+            x=alt.X("step:Q").title("step"),
+            y=alt.Y("value:Q").scale(zero=False).title(None),
+            color=alt.Color("run:N").scale(range=[VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY]),
+            strokeDash=alt.StrokeDash("run:N"),
+            tooltip=["run:N", "quantity:N", "step:Q", alt.Tooltip("value:Q", format=".4g")],
+        )
+        .properties(width=300, height=170)
+        .facet(alt.Facet("quantity:N").title(None), columns=3, data=DATA)
+        .resolve_scale(y="independent")
+    )
+
+
+def contact_map() -> dict[str, Any]:
+    """The map of one protein in the convention of the paper's Figure 6; the page fills its data.
+
+    Datasets: truth (x, y), predictions (x, y, model, hit), unresolved (start, end), band (x,
+    low, high); parameters: length (residues), cell (pixels a residue). Residues count from 1;
+    x is a column, y a row that grows downwards, so y > x is the lower triangle.
+    """
+    scale = alt.Scale(domain=alt.ExprRef("[0.5, length + 0.5]"), nice=False, zero=False)
+    down = alt.Scale(
+        domain=alt.ExprRef("[0.5, length + 0.5]"),
+        nice=False,
+        zero=False,
+        reverse=True,
+    )
+    grid = alt.Axis(grid=False, tickMinStep=1, format="d")
+    x = alt.X("x:Q", scale=scale, axis=grid).title("residue")
+    y = alt.Y("y:Q", scale=down, axis=grid).title("residue")
+    gaps = alt.Chart(alt.NamedData(name="unresolved")).mark_rect(color=GREY, opacity=0.35)
+    columns = gaps.encode(x=alt.X("start:Q", scale=scale), x2="end:Q")
+    rows = gaps.encode(y=alt.Y("start:Q", scale=down), y2="end:Q")
+    band = (
+        alt.Chart(alt.NamedData(name="band"))
+        .mark_area(color=GREY, opacity=0.18)
+        .encode(x=x, y=alt.Y("low:Q", scale=down), y2="high:Q")
+    )
+    truth = (
+        alt.Chart(alt.NamedData(name="truth"))
+        .mark_square(color="black", opacity=1, size=alt.ExprRef("cell * cell"), description="truth")
+        .encode(x=x, y=y)
+    )
+    styles = list(MODELS.values())
+    predictions = alt.Chart(alt.NamedData(name="predictions")).encode(
+        x=x,
+        y=y,
+        color=alt.Color("model:N")
+        .scale(domain=[name for name, _, _ in styles], range=[color for _, color, _ in styles])
+        .legend(None),
+        tooltip=["model:N", "i:Q", "j:Q", "outcome:N"],
+    )
+    size = alt.ExprRef("max(14, 2.2 * cell * cell)")
+    hits = predictions.transform_filter("datum.hit").mark_circle(opacity=1, size=size)
+    misses = predictions.transform_filter("!datum.hit").mark_point(
+        shape="cross", angle=45, filled=True, opacity=1, size=size
+    )
+    chart = (
+        alt.layer(columns, rows, band, truth, hits, misses)
+        .add_params(alt.param(name="length", value=100), alt.param(name="cell", value=4))
+        .properties(width=440, height=440)
+    )
+    spec = chart.to_dict(validate=False)
+    spec["config"] = THEME
+    return spec

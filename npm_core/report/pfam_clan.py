@@ -1,0 +1,217 @@
+"""The clan report: NPM, Potts and nearest neighbour at reduced depths (paper, Section 4.1)."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from npm_core.errors import DataError
+from npm_core.precision import RANGES
+from npm_core.report import contents
+from npm_core.report.figures import (
+    CONTROLS,
+    Figure,
+    control_differences,
+    labelled,
+    precision_by_depth,
+)
+from npm_core.report.inputs import Inputs
+from npm_core.report.page import Page, Tile
+from npm_core.report.summary import (
+    Verdict,
+    depth_order,
+    pairs,
+    round_differences,
+    rounds,
+    signed,
+)
+
+RANGE, CUTOFF = "long", "L"
+METRIC = contents.metric_name(RANGE, CUTOFF)
+SPREAD = "Whiskers are one standard deviation over the cross-evaluation rounds"
+
+
+def page(inputs: Inputs) -> Page:
+    """The page without what the command adds: drops, provenance, inputs.
+
+    Raises:
+        DataError: The precision table lacks the columns clan, round or reduced_depth.
+    """
+    table = inputs.precision
+    missing = [name for name in ("clan", "round", "reduced_depth") if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"the precision table has no column {missing[0]}; the clan report needs "
+            "`tabulate-precision --column` for clan, round and reduced_depth"
+        )
+    clans = list(dict.fromkeys(table["clan"]))
+    depths = depth_order(table["reduced_depth"].tolist())
+    main = contents.among(table, range=RANGE, cutoff=CUTOFF)
+    verdicts = _verdicts(main, clans, depths)
+    shallowest = contents.among(main, reduced_depth=depths[0])
+    targets, columns = contents.target_table(main, metric=METRIC, condition="reduced to")
+    figures = [
+        _figure_3(table, clans, depths),
+        contents.scatter(
+            shallowest,
+            metric=METRIC,
+            splits=list(dict.fromkeys(shallowest["split"])),
+            title=f"Family by family, MSAs reduced to depth {depths[0]}",
+        ),
+        contents.training(
+            inputs.runs,
+            title="Figure 4 · Trajectories of training",
+            caption="One line a training: clan, round and depth of the reduced MSAs.",
+        ),
+        _controls(main, clans, depths),
+    ]
+    return Page(
+        title="Pfam clans: Neural Potts Model on families reduced in depth",
+        headline=_headline(verdicts, depths[0]),
+        explanation=_explanation(verdicts, depths[0]),
+        tiles=_tiles(main, verdicts, clans, depths),
+        figures=[figure for figure in figures if figure is not None],
+        examples=contents.examples(shallowest, inputs.cards, metric=METRIC),
+        examples_caption=f"The families with the largest and the smallest difference in {METRIC} "
+        f"at depth {depths[0]}, NPM minus independent Potts; top L {RANGE}-range pairs.",
+        targets=targets,
+        target_columns=columns,
+        targets_caption=f"{METRIC} of each target and model at each depth; depth and Meff are "
+        "those of the reduced MSA the independent Potts model was fitted to. A target's name "
+        f"opens its card ({len(inputs.cards)} have one).",
+        cards=inputs.cards,
+        metric={"range": RANGE, "cutoff": CUTOFF},
+        models=list(table["model"].unique()),
+        methods=[
+            *contents.methods(inputs.settings),
+            (
+                "deviation",
+                "mean over the targets of each round, then mean and sample standard deviation "
+                "over the rounds; each round reduces another bucket of families",
+            ),
+        ],
+    )
+
+
+def _verdicts(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> list[Verdict]:
+    """NPM against the independent Potts model at the shallowest depth, clan by clan."""
+    shallowest = contents.among(main, reduced_depth=depths[0])
+    if pairs(shallowest, "potts").empty:
+        return []
+    found = round_differences(shallowest, ["clan"], baseline="potts").to_dict("records")
+    by_clan = {row["clan"]: row for row in found}
+    return [
+        Verdict(
+            where=f"{row['n']} families of {clan} reduced to depth {depths[0]}",
+            baseline="the independent Potts model",
+            metric=METRIC,
+            n=row["n"],
+            difference=row["difference"],
+            low=row["low"],
+            high=row["high"],
+            spread=f"mean ∓ SD over {row['rounds']} rounds",
+        )
+        for clan in clans
+        if (row := by_clan.get(clan))
+    ]
+
+
+def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
+    if not verdicts:
+        return "No target has both an NPM and an independent Potts prediction."
+    if len(verdicts) == 1:
+        return verdicts[0].finding
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return (
+        f"With MSAs reduced to depth {depth}, NPM is more precise than the independent Potts "
+        f"model in {outcomes.count('better')} of {len(outcomes)} clans, less precise in "
+        f"{outcomes.count('worse')}, and cannot be told from it in {outcomes.count('open')}."
+    )
+
+
+def _explanation(verdicts: Sequence[Verdict], depth: str) -> str:
+    if not verdicts:
+        return "There is nothing to compare; see what was dropped below."
+    values = "; ".join(
+        f"{signed(verdict.difference)} on {verdict.where} ({verdict.bounds})"
+        for verdict in verdicts
+    )
+    return f"Difference in {METRIC}: {values}. Told apart means by more than one SD over rounds."
+
+
+def _tiles(
+    main: pd.DataFrame, verdicts: Sequence[Verdict], clans: Sequence[str], depths: Sequence[str]
+) -> list[Tile]:
+    tiles = []
+    for verdict in verdicts:
+        clan = verdict.where.split(" families of ")[1].split(" reduced to ")[0]
+        tiles.append(
+            contents.verdict_tile(
+                f"{clan}, depth {depths[0]}: NPM minus independent Potts", verdict
+            )
+        )
+    for depth in depths[1:]:
+        rows = contents.among(main, reduced_depth=depth)
+        if pairs(rows, "potts").empty:
+            continue
+        for row in round_differences(rows, ["clan"], baseline="potts").to_dict("records"):
+            bounds = "one round, no SD" if row["sd"] is None else f"SD {row['sd']:.3f}"
+            tiles.append(
+                Tile(
+                    f"{row['clan']}, depth {depth}: NPM minus independent Potts",
+                    signed(row["difference"]),
+                    f"{bounds}; {METRIC}, {row['n']} targets, {row['rounds']} round(s)",
+                )
+            )
+    return tiles
+
+
+def _figure_3(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure:
+    rows = contents.among(table, cutoff=CUTOFF)
+    found = labelled(rounds(rows, ["clan", "range", "reduced_depth"]))
+    levels = {"clan": clans, "range": tuple(RANGES), "reduced_depth": depths}
+    columns = ["model", "label", "n", "rounds", "mean", "sd", "low", "high"]
+    found = contents.completed(found, levels, [*levels, *columns])
+    counts = rows.drop_duplicates(["clan", "id"]).groupby("clan").size()
+    targets = ", ".join(f"{clan} {counts[clan]}" for clan in clans)
+    return Figure(
+        id="figure-3",
+        short="Figures 3, 9",
+        title="Figures 3 and 9 · Precision by depth of the reduced MSAs",
+        caption=f"Mean P@{CUTOFF} at short, medium and long range against the depth to which the "
+        f"evaluation families' MSAs were reduced, one row a clan (targets: {targets}). {SPREAD}. "
+        "NPM is trained on the reduced MSAs and reads the target's sequence alone; the "
+        "independent Potts model is fitted to the reduced MSA.",
+        alt="Lines of mean P@L against MSA depth for each model, clan and range; the data table "
+        "below holds every value.",
+        chart=precision_by_depth(found, clans=clans, depths=depths),
+        table=found,
+    )
+
+
+def _controls(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure | None:
+    present = [name for name in ("potts", *CONTROLS) if len(pairs(main, name))]
+    if not present:
+        return None
+    by = ["clan", "reduced_depth"]
+    found = labelled(pd.concat([round_differences(main, by, baseline=name) for name in present]))
+    levels = {"clan": clans, "reduced_depth": depths}
+    columns = ["model", "label", "n", "rounds", "difference", "sd", "low", "high"]
+    found = contents.completed(found, levels, [*levels, *columns])
+    return Figure(
+        id="controls",
+        short="Controls",
+        title="Controls · What NPM's precision is worth",
+        caption=f"Mean paired difference in {METRIC}, NPM minus each other model. {SPREAD}. Above "
+        "the shuffled query: NPM reads the order of the residues. Above the nearest neighbour: "
+        "it does more than recall one family. Above chance: it predicts contacts at all.",
+        alt="Points: NPM minus independent Potts and minus each control by depth, clan by clan.",
+        chart=control_differences(
+            found,
+            panel="clan",
+            panels=clans,
+            x="reduced_depth",
+            order=depths,
+            x_title="depth of the reduced MSAs (sequences)",
+        ),
+        table=found,
+    )

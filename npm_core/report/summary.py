@@ -1,0 +1,238 @@
+"""What a report says in numbers: means, paired differences and win rates of the precision table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from npm_core.errors import DataError
+from npm_core.precision import (
+    AUC,
+    CUTOFFS,
+    RANGES,
+    compare_models,
+    meff_bin,
+    meff_bins,
+    over_rounds,
+    summarise,
+)
+
+COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
+STAMPS = ("clan", "variant", "reduced_depth", "round")
+"""Columns a workflow may add; the rows of one target and model are told apart by them."""
+
+BINS = meff_bins()
+
+
+def read_precision(*paths: Path | str) -> pd.DataFrame:
+    """Precision tables under one another, checked, with the Meff bin of each row added.
+
+    A row without an alignment (no Meff) has no bin and is in no binned figure. Chance is left
+    out for targets that no model has scores for: it is known for all of them. The column
+    `condition` is the reduced depth, or empty.
+
+    Raises:
+        DataError: A file is missing or no Parquet, a column is missing, a range, cutoff or
+            precision is none, or a model has two rows for the same target and condition.
+    """
+    table = pd.concat([_read(path) for path in paths], ignore_index=True)
+    for stamp in stamps(table):
+        table[stamp] = table[stamp].map(_plain)
+    key = ["model", "id", "split", *stamps(table), "range", "cutoff"]
+    twice = table.duplicated(key)
+    if twice.any():
+        raise DataError(f"two precisions for {table[twice][key].iloc[0].to_dict()}; expected one")
+    table = _with_scores(table)
+    table["bin"] = [None if pd.isna(meff) else meff_bin(meff) for meff in table["meff"]]
+    table["condition"] = table["reduced_depth"] if "reduced_depth" in table.columns else ""
+    return table
+
+
+def _read(path: Path | str) -> pd.DataFrame:
+    try:
+        frame = pq.read_table(path).to_pandas()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a Parquet file ({error})") from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: columns {missing} are missing")
+    for column, known in (("range", tuple(RANGES)), ("cutoff", (*CUTOFFS, AUC))):
+        strange = sorted(set(frame[column]) - set(known))
+        if strange:
+            raise DataError(f"{path}: {column} {strange[0]!r}, expected one of {known}")
+    if not frame["precision"].between(0, 1).all():
+        raise DataError(f"{path}: a precision lies outside 0..1 or is missing")
+    return frame
+
+
+def _with_scores(table: pd.DataFrame) -> pd.DataFrame:
+    key = ["id", "split", *stamps(table)]
+    scored = table.loc[table["model"] != "chance", key].drop_duplicates()
+    return table.merge(scored, on=key)
+
+
+def _plain(value: object) -> str:
+    """A stamp as text: 10, 10.0 and "10" are the same depth."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def stamps(table: pd.DataFrame) -> list[str]:
+    """The workflow's own columns that this table has."""
+    return [name for name in STAMPS if name in table.columns]
+
+
+def depth_order(depths: Sequence[str]) -> list[str]:
+    """Reduced depths from shallow to deep; "full" and other words come last."""
+    return sorted(set(depths), key=lambda depth: (not depth.isdigit(), len(depth), depth))
+
+
+def means(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFrame:
+    """Mean precision of each model in each group with its 95 % bootstrap interval over targets.
+
+    Returns:
+        `by`, model, n, mean, low, high; one row a group that has targets. low and high are None
+        where a single target gives no interval.
+    """
+    found = summarise(table.dropna(subset=list(by)), [*by, "model"], seed=seed)
+    return _objects(found.rename(columns={"count": "n"}), n="n", optional=("low", "high"))
+
+
+def differences(
+    table: pd.DataFrame, by: Sequence[str], *, baseline: str, seed: int
+) -> pd.DataFrame:
+    """NPM against `baseline` on the targets both have: mean paired difference and win rate.
+
+    Returns:
+        `by`, model (the baseline), n, difference, low, high, win_rate, win_low, win_high (95 %
+        bootstrap over targets), ties (share), unpaired (targets that only one of them has).
+    """
+    found = compare_models(
+        table.dropna(subset=list(by)),
+        "npm",
+        baseline,
+        list(by),
+        pair_on=["id", *(stamp for stamp in stamps(table) if stamp not in by)],
+        seed=seed,
+    ).rename(columns={"count": "n"})
+    found.insert(len(by), "model", baseline)
+    bounds = ("low", "high", "win_low", "win_high")
+    return _objects(found, n="n", optional=bounds)
+
+
+def rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean precision of each round, then mean and standard deviation over the rounds (C.3).
+
+    Returns:
+        `by`, model, mean, sd, low, high = mean -+ sd, rounds, n (targets of all rounds); sd and
+        the bounds are None where a single round gives none.
+    """
+    found = over_rounds(table.dropna(subset=list(by)), [*by, "model"])
+    found = found.rename(columns={"count": "n", "deviation": "sd"})
+    found["low"], found["high"] = found["mean"] - found["sd"], found["mean"] + found["sd"]
+    return _objects(found, n="rounds", optional=("sd", "low", "high"))
+
+
+def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) -> pd.DataFrame:
+    """As `rounds`, of the paired difference NPM minus `baseline`.
+
+    Returns:
+        `by`, model (the baseline), difference, sd, low, high, rounds, n.
+    """
+    both = pairs(table, baseline)
+    both = both.assign(model=baseline, precision=both["difference"])
+    return rounds(both, by).rename(columns={"mean": "difference"})
+
+
+def pairs(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Targets that NPM and `baseline` both predicted, their precisions side by side.
+
+    Returns:
+        The table's columns without model and precision, then npm, `baseline`, difference.
+    """
+    key = ["id", "split", *stamps(table), "range", "cutoff"]
+    dropped = ["model", "pairs", "contacts"]
+    first = table[table["model"] == "npm"].drop(columns=dropped, errors="ignore")
+    second = table.loc[table["model"] == baseline, [*key, "precision"]]
+    both = first.rename(columns={"precision": "npm"}).merge(
+        second.rename(columns={"precision": baseline}), on=key
+    )
+    return both.assign(difference=both["npm"] - both[baseline])
+
+
+def _objects(table: pd.DataFrame, *, n: str, optional: Sequence[str]) -> pd.DataFrame:
+    """The table with None in its `optional` columns where fewer than two values make them."""
+    table = table.astype(object)
+    table.loc[table[n] < 2, list(optional)] = None
+    return table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One paired difference, NPM minus a baseline, and the sentence about it.
+
+    Attributes:
+        where: The targets compared, e.g. "the 12 test proteins with Meff in (0, 15]".
+        baseline: What NPM is compared with, in words.
+        metric: E.g. "long-range P@L/5".
+        n: Number of targets.
+        difference: Mean of NPM minus baseline.
+        low: Lower bound of its interval; None where there is none.
+        high: Upper bound.
+        spread: What the interval is, e.g. "95 % interval".
+    """
+
+    where: str
+    baseline: str
+    metric: str
+    n: int
+    difference: float
+    low: float | None
+    high: float | None
+    spread: str
+
+    @property
+    def outcome(self) -> str:
+        """better, worse or open: whether the interval leaves zero out, and on which side."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return "open"
+        return "better" if self.low > 0 else "worse"
+
+    @property
+    def bounds(self) -> str:
+        if self.low is None or self.high is None:
+            return f"too few for a {self.spread}"
+        return f"{self.spread} {signed(self.low)} to {signed(self.high)}"
+
+    @property
+    def finding(self) -> str:
+        verb = {
+            "better": "is more precise than",
+            "worse": "is less precise than",
+            "open": "cannot be told from",
+        }[self.outcome]
+        return f"On {self.where}, NPM {verb} {self.baseline}."
+
+
+def signed(value: float) -> str:
+    """Three decimals with a typographic sign."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def cumulative(depths: Sequence[float], *, points: int = 200) -> list[tuple[float, float]]:
+    """Steps of the cumulative distribution, thinned to about `points` of them.
+
+    Returns:
+        (depth, share of values at most this) in increasing order; the last share is 1.
+    """
+    values, counts = np.unique(np.asarray(depths, dtype=float), return_counts=True)
+    shares = counts.cumsum() / counts.sum()
+    keep = np.unique(np.linspace(0, len(values) - 1, points).round().astype(int))
+    return [(float(values[k]), float(shares[k])) for k in keep]

@@ -1,0 +1,301 @@
+"""The report: its numbers by hand, and what must hold for every page."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from report_inputs import HOSTILE, flags, write_pfam, write_uniref50
+
+from npm_core.cli import main
+from npm_core.errors import DataError
+from npm_core.precision import RANGES, top_precision
+from npm_core.report import cards, summary
+from npm_core.report.inputs import read_drops, score_conditions
+from npm_core.tables import read_scores, read_targets
+
+
+def precision_table(**models: list[float]) -> pd.DataFrame:
+    """Long-range P@L/5 of targets t0, t1, ... of Meff 10 by each model."""
+    rows = [
+        (model, f"t{k}", "test", 50, 20, 10.0, "long", "L/5", value)
+        for model, values in models.items()
+        for k, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=summary.COLUMNS).assign(bin="(0, 15]", condition="")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> Path:
+    pq.write_table(pa.Table.from_pandas(table.drop(columns=["bin", "condition"])), path)
+    return path
+
+
+def data_of(page: str, name: str) -> dict:
+    """The JSON of one script element of a page."""
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)
+    assert found is not None
+    return json.loads(found[1])
+
+
+@pytest.fixture(scope="module")
+def uniref50(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Path]], str]:
+    folder = tmp_path_factory.mktemp("uniref50")
+    made = write_uniref50(folder)
+    output = folder / "uniref50.html"
+    words = ["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]
+    assert main(words) == 0
+    return made, output.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pfam_clan(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Path]], str]:
+    folder = tmp_path_factory.mktemp("pfam_clan")
+    made = write_pfam(folder)
+    output = folder / "pfam_clan.html"
+    words = ["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]
+    assert main(words) == 0
+    return made, output.read_text(encoding="utf-8")
+
+
+def test_a_paired_difference_counts_only_targets_both_models_have():
+    table = precision_table(npm=[0.5, 0.6, 0.9], potts=[0.4, 0.6])
+    (row,) = summary.differences(table, ["bin"], baseline="potts", seed=1).to_dict("records")
+    assert row["n"] == 2
+    assert row["difference"] == pytest.approx(0.05)
+    assert row["win_rate"] == 0.5
+    assert row["ties"] == 0.5
+    assert row["unpaired"] == 1
+
+
+def test_a_single_target_has_a_mean_and_no_interval():
+    (row,) = summary.means(precision_table(npm=[0.5]), ["bin"], seed=1).to_dict("records")
+    assert (row["mean"], row["n"], row["low"], row["high"]) == (0.5, 1, None, None)
+
+
+def test_rounds_are_averaged_before_their_deviation_is_taken():
+    table = precision_table(npm=[0.2, 0.4, 0.7], potts=[0.1, 0.1, 0.1])
+    table["round"] = ["0", "0", "1"] * 2
+    npm = summary.rounds(table, ["bin"]).set_index("model").loc["npm"]
+    assert npm["mean"] == pytest.approx(0.5)
+    assert npm["sd"] == pytest.approx(np.std([0.3, 0.7], ddof=1))
+    (row,) = summary.round_differences(table, ["bin"], baseline="potts").to_dict("records")
+    assert row["difference"] == pytest.approx(0.4)
+    assert (row["rounds"], row["n"]) == (2, 3)
+
+
+def test_one_round_has_no_deviation():
+    table = precision_table(npm=[0.2, 0.4]).assign(round="0")
+    (row,) = summary.rounds(table, ["bin"]).to_dict("records")
+    assert (row["sd"], row["low"], row["high"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "open")],
+)
+def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcome):
+    verdict = summary.Verdict("3 proteins", "chance", "P@L", 3, 0.05, low, high, "95 % interval")
+    assert verdict.outcome == outcome
+
+
+def test_depths_are_ordered_as_numbers_and_full_is_last():
+    assert summary.depth_order(["full", "100", "10", "1000"]) == ["10", "100", "1000", "full"]
+
+
+def test_a_cumulative_curve_steps_at_each_value_and_ends_at_one():
+    assert summary.cumulative([1, 1, 3, 10]) == [(1.0, 0.5), (3.0, 0.75), (10.0, 1.0)]
+
+
+def test_two_rows_for_one_target_and_model_are_refused(tmp_path):
+    table = precision_table(npm=[0.5])
+    path = write_table(tmp_path / "p.parquet", pd.concat([table, table]))
+    with pytest.raises(DataError, match="two precisions"):
+        summary.read_precision(path)
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan")])
+def test_a_precision_outside_0_and_1_is_refused(tmp_path, value):
+    path = write_table(tmp_path / "p.parquet", precision_table(npm=[value]))
+    with pytest.raises(DataError, match="outside"):
+        summary.read_precision(path)
+
+
+def test_chance_of_a_target_without_scores_is_left_out(tmp_path):
+    path = write_table(tmp_path / "p.parquet", precision_table(npm=[0.5], chance=[0.1, 0.1]))
+    assert sorted(summary.read_precision(path)["id"]) == ["t0", "t0"]
+
+
+def test_drops_are_counted_by_step_status_and_reason_over_the_shards(tmp_path):
+    for shard in ("0000", "0001"):
+        path = tmp_path / "msas" / "train" / f"{shard}.ledger.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("query\tstatus\treason\na\tok\t\nb\tskipped\ttoo long\n")
+    rows = read_drops(sorted(tmp_path.glob("msas/train/*")))
+    assert [(row["status"], row["reason"], row["count"]) for row in rows] == [
+        ("ok", "", 2),
+        ("skipped", "too long", 2),
+    ]
+    assert {str(row["step"]).endswith("msas/train") for row in rows} == {True}
+
+
+def test_a_ledger_without_a_reason_column_is_refused(tmp_path):
+    path = tmp_path / "l.tsv"
+    path.write_text("query\tstatus\n")
+    with pytest.raises(DataError, match="reason"):
+        read_drops([path])
+
+
+def test_strongest_pairs_reproduce_the_precision_of_the_metric(rng):
+    length = 40
+    points = np.cumsum(rng.normal(size=(length, 3)) * 2, axis=0)
+    points[10] = np.nan
+    distances = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
+    scores = rng.normal(size=(length, length)).round(1)
+    scores = scores + scores.T
+    near = set(cards.contacts(distances, contact_distance=8.0))
+    ranked = cards.strongest_pairs(scores, distances)
+    for name, separation in RANGES.items():
+        for k in (1, 2, 5):
+            top = ranked[name][: length // k]
+            expected = top_precision(
+                scores, distances, k=k, separation=separation, contact_distance=8.0
+            )
+            assert np.mean([pair in near for pair in top]) == pytest.approx(expected)
+
+
+def test_unresolved_stretches_count_from_one():
+    distances = np.zeros((6, 6))
+    for missing in (0, 3, 4):
+        distances[missing] = distances[:, missing] = np.nan
+    assert cards.unresolved(distances) == [(1, 1), (4, 5)]
+
+
+def test_cards_are_spread_from_the_worst_to_the_best():
+    differences = pd.Series({"a": 0.3, "b": -0.2, "c": 0.0, "d": 0.1, "e": 0.2})
+    assert cards.choose(differences, 3) == ["b", "d", "a"]
+    assert len(cards.choose(differences, 10)) == 5
+
+
+def test_a_page_asks_for_nothing_outside_itself(uniref50):
+    _, page = uniref50
+    without_scripts = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", without_scripts)
+    assert "default-src 'none'" in html.unescape(page)
+    assert "unsafe-eval" not in page.split("<script", 1)[0]
+
+
+def test_only_the_scripts_of_the_page_may_run(uniref50):
+    _, page = uniref50
+    head = html.unescape(page.split("</head>")[0])
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert len(scripts) == 2
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in head
+
+
+def test_an_id_with_markup_is_text_everywhere(uniref50):
+    _, page = uniref50
+    assert HOSTILE not in page
+    assert any(row[0] == HOSTILE for row in data_of(page, "data")["targets"]["rows"])
+    assert "timeout &lt;b&gt;after&lt;/b&gt; 600 s" in page
+
+
+def test_the_values_of_figure_5_are_those_of_the_table(uniref50):
+    made, page = uniref50
+    table = pq.read_table(made["precision"][0]).to_pandas()
+    figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-5")
+    rows = [dict(zip(figure["columns"], row, strict=True)) for row in figure["rows"]]
+    checked = 0
+    for row in rows:
+        if row["n"] == 0 or row["bin"] != "(0, 15]":
+            continue
+        same = table[
+            (table["model"] == row["model"])
+            & (table["split"] == row["split"])
+            & (table["range"] == row["range"])
+            & (table["cutoff"] == "L/5")
+            & (table["meff"] <= 15)
+        ]
+        assert row["n"] == len(same)
+        assert row["mean"] == pytest.approx(same["precision"].mean(), abs=1e-5)
+        assert row["low"] <= row["mean"] <= row["high"]
+        checked += 1
+    assert checked == 2 * 2 * 5
+
+
+def test_a_bin_without_targets_has_no_number(uniref50):
+    _, page = uniref50
+    figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-5")
+    rows = [dict(zip(figure["columns"], row, strict=True)) for row in figure["rows"]]
+    empty = [row for row in rows if row["bin"] == "(50, 100]"]
+    assert empty
+    assert {(row["n"], row["mean"], row["low"]) for row in empty} == {(0, None, None)}
+
+
+def test_a_card_holds_the_structure_and_the_ranking_of_each_model(uniref50):
+    made, page = uniref50
+    packed = data_of(page, "cards")
+    target = next(t for t in read_targets(*made["targets"]) if t.id == "UniRef50_001")
+    card = json.loads(zlib.decompress(base64.b64decode(packed[target.id])))
+    assert np.cumsum(card["contacts"]).tolist() == cards.contacts(
+        target.distances, contact_distance=8.0
+    )
+    assert card["unresolved"] == [[5, 7]]
+    npm = next(s for s in read_scores(made["scores"][1]) if s.id == target.id)
+    assert card["maps"][""]["npm"] == cards.strongest_pairs(npm.matrix, target.distances)
+
+
+def test_a_report_with_one_model_says_that_there_is_nothing_to_compare(tmp_path):
+    made = write_uniref50(tmp_path, targets=4, models=("npm",))
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]) == 0
+    assert "No target has both" in output.read_text()
+
+
+def test_clan_curves_have_the_mean_and_deviation_over_the_rounds(pfam_clan):
+    made, page = pfam_clan
+    table = pd.concat([pq.read_table(path).to_pandas() for path in made["precision"]])
+    same = table[
+        (table["model"] == "npm")
+        & (table["clan"] == "NADP_Rossmann")
+        & (table["reduced_depth"] == "10")
+        & (table["range"] == "long")
+        & (table["cutoff"] == "L")
+    ]
+    by_round = same.groupby("round")["precision"].mean()
+    figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-3")
+    rows = [dict(zip(figure["columns"], row, strict=True)) for row in figure["rows"]]
+    (row,) = [
+        row
+        for row in rows
+        if (row["model"], row["clan"]) == ("npm", "NADP_Rossmann")
+        and (row["reduced_depth"], row["range"]) == ("10", "long")
+    ]
+    assert row["mean"] == pytest.approx(by_round.mean(), abs=1e-5)
+    assert row["sd"] == pytest.approx(by_round.std(ddof=1), abs=1e-5)
+
+
+def test_scores_belong_to_the_depths_of_the_tables_made_from_them(pfam_clan):
+    made, _ = pfam_clan
+    found = score_conditions(made["precision"], made["scores"])
+    assert {tuple(depths) for depths in found.values()} == {("10",), ("100",), ("full",)}
+    with pytest.raises(DataError, match=r"strange\.parquet"):
+        score_conditions(made["precision"], [Path("strange.parquet")])
+
+
+def test_a_missing_precision_table_is_one_clear_error(tmp_path, capsys):
+    words = ["--precision", "none.parquet", "--targets", "t", "--settings", "s.yaml"]
+    (tmp_path / "s.yaml").write_text("precision: {contact_distance: 8.0}\n")
+    words[-1] = str(tmp_path / "s.yaml")
+    status = main(["report", "--experiment", "uniref50", *words, "--output", str(tmp_path / "o")])
+    assert status == 2
+    assert "none.parquet: no such file" in capsys.readouterr().err
