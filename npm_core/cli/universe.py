@@ -1,0 +1,26 @@
+"""Generate a universe of protein families as the files UniProt, the PDB and Pfam publish.
+
+Writes DIR/uniref50.fasta.gz, uniprot.fasta.gz, pdb/, pfam/ and truth/. The same settings give
+the same bytes.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `universe`."""
+    from npm_core.settings import add_flags
+    from npm_core.universe.families import UniverseSettings
+
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_flags(parser, UniverseSettings)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw the universe and write its mirror."""
+    from npm_core.settings import overridden
+    from npm_core.universe.families import UniverseSettings, generate
+    from npm_core.universe.mirror import write_mirror
+
+    write_mirror(generate(overridden(UniverseSettings(), args)), args.output)

@@ -1,0 +1,1 @@
+"""A generated universe of protein families that writes the files the real sources publish."""
