@@ -17,6 +17,9 @@ from npm_core.weights import sequence_weights
 Indices = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
+SAME_PROTEIN = 20
+"""Consecutive identical residues that two different families do not share by descent."""
+
 
 def generator(*key: object) -> np.random.Generator:
     """Random numbers that depend on `key` alone, e.g. (seed, round, family), and on no order."""
@@ -25,18 +28,23 @@ def generator(*key: object) -> np.random.Generator:
 
 
 def shared_structures(targets: Iterable[Target]) -> list[list[str]]:
-    """Ids of targets that come from one structure, in groups; targets that share none are absent.
+    """Ids of targets that know each other's contacts, in groups; a target that is alone is absent.
 
-    Two targets share a structure if their sources name one entry ("1abc" of "1abc_A"), or if any
-    residue has the same coordinates in both: one file under two names.
+    Two targets do if their sources name one entry ("1abc" of "1abc_A"), or if they have
+    `SAME_PROTEIN` consecutive residues in common: they are parts of one protein that overlap,
+    whatever their structures are called.
     """
     group_of: dict[str, list[str]] = {}
-    owner: dict[object, str] = {}
+    owner: dict[tuple[str, str], str] = {}
     for target in targets:
         group_of[target.id] = [target.id]
-        resolved = target.coordinates[np.isfinite(target.coordinates).all(1)]
         entry = target.source.rpartition("_")[0] or target.source
-        for token in (entry, *(position.tobytes() for position in resolved)):
+        stretches = (
+            target.sequence[start : start + SAME_PROTEIN]
+            for start in range(target.length - SAME_PROTEIN + 1)
+        )
+        known = (stretch for stretch in stretches if "X" not in stretch)
+        for token in (("entry", entry), *(("stretch", stretch) for stretch in known)):
             mine, other = group_of[target.id], group_of[owner.setdefault(token, target.id)]
             if mine is not other:
                 other.extend(mine)

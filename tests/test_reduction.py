@@ -30,10 +30,9 @@ from npm_core.tables import (
 )
 
 
-def target(name, source, start=0, length=3):
-    """A target on its own place in space, unless another has the same start."""
-    coordinates = np.arange(start, start + 3 * length, dtype=np.float32).reshape(-1, 3)
-    return Target(name, "Clan", "A" * length, coordinates, source)
+def target(name, source, sequence="ACD"):
+    coordinates = np.zeros((len(sequence), 3), dtype=np.float32)
+    return Target(name, "Clan", sequence, coordinates, source)
 
 
 def family(name, *rows):
@@ -51,30 +50,32 @@ def test_random_numbers_depend_on_the_key_alone():
     assert (first != generator(1, 1, "PF00001").permutation(20)).any()
 
 
-def test_targets_share_a_structure_by_entry_or_by_coordinates():
+def test_targets_share_a_structure_by_entry_or_by_overlap_in_one_protein():
+    protein = "ACDEFGHIKLMNPQRSTVWYACEGIKMP"
     targets = [
-        target("a", "1abc_A", 0),
-        target("b", "1abc_B", 100),
-        target("c", "copy_of_b", 100),
-        target("d", "2abc_A", 200),
-        target("e", "nowhere_1", 300),
-        target("f", "nowhere_2", 400),
+        target("a", "1abc_A"),
+        target("b", "1abc_B", protein[:24]),
+        target("c", "another", protein[4:]),
+        target("d", "2abc_A", protein[5:]),
+        target("e", "3abc_A", protein[:19]),
+        target("f", "nowhere_1"),
+        target("g", "nowhere_2"),
     ]
     groups = {frozenset(group) for group in shared_structures(targets)}
-    assert groups == {frozenset("abc"), frozenset("ef")}
+    assert groups == {frozenset("abcd"), frozenset("fg")}, "e meets b in 19 residues only"
 
 
-def test_unresolved_residues_are_no_shared_structure():
-    one, two = target("a", "1abc_A", 0), target("b", "2abc_A", 100)
-    one.coordinates[0] = two.coordinates[0] = np.nan
-    assert shared_structures([one, two]) == []
+def test_unknown_residues_are_no_shared_protein():
+    assert (
+        shared_structures([target("a", "1abc_A", "X" * 30), target("b", "2abc_A", "X" * 30)]) == []
+    )
 
 
 def test_buckets_are_equal_and_keep_shared_structures_together():
     families = [f"PF{number:05d}" for number in range(23)]
     targets = [
-        *(target(families[number], f"{number % 4}abc_A", 100 * number) for number in range(8)),
-        *(target(families[number], f"{number}_A", 100 * number) for number in range(8, 13)),
+        *(target(families[number], f"{number % 4}abc_A") for number in range(8)),
+        *(target(families[number], f"{number}_A") for number in range(8, 13)),
     ]
     buckets = split_buckets(families, targets, buckets=5, seed=1)
     assert list(buckets) == families
@@ -94,7 +95,7 @@ def test_buckets_depend_on_the_seed_and_not_on_chance():
 
 
 def test_more_buckets_than_structures_are_refused():
-    targets = [target("a", "1abc_A", 0), target("b", "1abc_B", 100)]
+    targets = [target("a", "1abc_A"), target("b", "1abc_B")]
     with pytest.raises(SettingsError, match="1 groups"):
         split_buckets(["a", "b"], targets, buckets=2, seed=1)
     with pytest.raises(DataError, match="belongs to none"):
