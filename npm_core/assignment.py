@@ -1,0 +1,241 @@
+"""Assignment of PDB chains to training or test sequences, and their clusters (paper, C.4)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from npm_core.errors import DataError
+from npm_core.files import open_text
+from npm_core.hhsuite import Programs, program, require
+from npm_core.msa import fasta_records
+from npm_core.queries import Query
+
+Split = Literal["train", "test"]
+Unit = Literal["entry", "chain"]
+
+BOTH = "hits training and test sequences"
+NEITHER = "hits neither training nor test sequences"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How chains are searched and clustered (paper, C.4).
+
+    Attributes:
+        identity: Least share of identical residues in the aligned columns of a hit.
+        coverage: Least share of the training or test sequence that a hit aligns.
+        cluster_identity: Identity of the clusters of each split.
+        cluster_coverage: Least share of both sequences aligned in a cluster (MMseqs2's default;
+            the paper does not say).
+        unit: What is assigned: "entry" (all chains of a PDB entry together) or "chain".
+        max_hits: Hits that pass MMseqs2's prefilter, for each chain (MMseqs2's default).
+        threads: Of MMseqs2.
+    """
+
+    identity: float = 0.5
+    coverage: float = 0.8
+    cluster_identity: float = 0.5
+    cluster_coverage: float = 0.8
+    unit: Unit = "entry"
+    max_hits: int = 300
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The sequences of one split that a chain hits.
+
+    Attributes:
+        count: How many.
+        best: Id of the one of highest identity, then coverage; empty without a hit.
+        identity: Its share of identical residues; 0 without a hit.
+    """
+
+    count: int = 0
+    best: str = ""
+    identity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What became of one candidate.
+
+    Attributes:
+        id: The candidate.
+        unit: The entry or chain that was assigned as a whole.
+        hits: Its own hits in each split.
+        split: None when it was discarded.
+        reason: Why it was discarded; empty when it was not.
+        representative: Id of its cluster's representative; empty when it was discarded.
+    """
+
+    id: str
+    unit: str
+    hits: Mapping[Split, Hits]
+    split: Split | None
+    reason: str
+    representative: str = ""
+
+
+def assign(
+    candidates: Sequence[Query],
+    sequences: Mapping[Split, Path],
+    settings: Settings,
+    *,
+    scratch: Path,
+) -> list[Assignment]:
+    """Assign each candidate to the split whose sequences its unit hits, and cluster the splits.
+
+    Training and test sequences are searched separately: in one search the limit on hits could
+    hide the smaller split behind the larger. A unit that hits both or neither is discarded.
+
+    Args:
+        candidates: Ids like "1abc_A"; the entry is what stands before the last "_".
+        sequences: FASTA of the training and of the test sequences; may be empty.
+        settings: Thresholds.
+        scratch: An empty folder.
+
+    Returns:
+        One assignment a candidate, in their order.
+
+    Raises:
+        ToolError: mmseqs is missing or failed.
+        DataError: A FASTA file is unreadable.
+    """
+    found = {
+        split: search(candidates, path, settings, scratch=scratch / split)
+        for split, path in sequences.items()
+    }
+    units = {candidate.id: _unit(candidate.id, settings.unit) for candidate in candidates}
+    reached: dict[str, set[Split]] = {}
+    for name, unit in units.items():
+        reached.setdefault(unit, set()).update(split for split in found if name in found[split])
+    representatives: dict[str, str] = {}
+    for split in found:
+        own = [item for item in candidates if reached[units[item.id]] == {split}]
+        representatives |= cluster(own, settings, scratch=scratch / f"{split}_clusters")
+    assignments = []
+    for name, unit in units.items():
+        splits = reached[unit]
+        only = next(iter(splits)) if len(splits) == 1 else None
+        reason = "" if only else BOTH if splits else NEITHER
+        hits = {split: found[split].get(name, Hits()) for split in found}
+        assignments.append(
+            Assignment(name, unit, hits, only, reason, representatives.get(name, ""))
+        )
+    return assignments
+
+
+def _unit(name: str, unit: Unit) -> str:
+    return name if unit == "chain" else name.rpartition("_")[0] or name
+
+
+def search(
+    candidates: Sequence[Query], sequences: Path, settings: Settings, *, scratch: Path
+) -> dict[str, Hits]:
+    """Hits of each candidate that has any; the thresholds are applied to MMseqs2's counts again.
+
+    Args:
+        candidates: Searched with.
+        sequences: FASTA, gzipped or not; ids are any text, MMseqs2 sees numbers.
+        settings: identity, coverage, max_hits and threads are used.
+        scratch: A folder to make.
+    """
+    scratch.mkdir(parents=True)
+    # MMseqs2 fails on an empty file.
+    if not candidates or not _number(_sequences_of(sequences), scratch / "targets.fasta"):
+        return {}
+    _number((candidate.sequence for candidate in candidates), scratch / "queries.fasta")
+    _mmseqs(
+        "easy-search",
+        scratch,
+        ("queries.fasta", "targets.fasta", "hits.tsv", "tmp"),
+        ("--min-seq-id", settings.identity, "-c", settings.coverage, "--cov-mode", 1),
+        ("--max-seqs", settings.max_hits, "--threads", settings.threads),
+        # Without the alignment's path (-a) MMseqs2 writes nident as 0.
+        ("-a",),
+        ("--format-output", "query,target,nident,alnlen,tstart,tend,tlen"),
+    )
+    best: dict[int, tuple[float, float, int]] = {}
+    counts: dict[int, int] = {}
+    with open_text(scratch / "hits.tsv") as stream:
+        for line in stream:
+            query, target, same, aligned, start, end, length = map(int, line.split("\t"))
+            identity, coverage = same / aligned, (end - start + 1) / length
+            if identity < settings.identity or coverage < settings.coverage:
+                continue
+            counts[query] = counts.get(query, 0) + 1
+            rank = (identity, coverage, -target)
+            best[query] = max(rank, best.get(query, rank))
+    names = _names(sequences, {-rank[2] for rank in best.values()})
+    return {
+        candidates[query].id: Hits(counts[query], names[-rank[2]], rank[0])
+        for query, rank in sorted(best.items())
+    }
+
+
+def cluster(candidates: Sequence[Query], settings: Settings, *, scratch: Path) -> dict[str, str]:
+    """Representative of each candidate's cluster.
+
+    Args:
+        candidates: Of one split.
+        settings: cluster_identity, cluster_coverage and threads are used.
+        scratch: A folder to make.
+    """
+    scratch.mkdir(parents=True)
+    if len(candidates) < 2:
+        return {candidate.id: candidate.id for candidate in candidates}
+    _number((candidate.sequence for candidate in candidates), scratch / "members.fasta")
+    _mmseqs(
+        "easy-cluster",
+        scratch,
+        ("members.fasta", "clusters", "tmp"),
+        ("--min-seq-id", settings.cluster_identity, "-c", settings.cluster_coverage),
+        ("--threads", settings.threads),
+    )
+    representatives = {}
+    with open_text(scratch / "clusters_cluster.tsv") as stream:
+        for line in stream:
+            representative, member = map(int, line.split("\t"))
+            representatives[candidates[member].id] = candidates[representative].id
+    missing = [item.id for item in candidates if item.id not in representatives]
+    if missing:
+        raise DataError(f"mmseqs left {len(missing)} chains without a cluster, first {missing[0]}")
+    return representatives
+
+
+def _mmseqs(command: str, scratch: Path, files: Sequence[str], *options: Sequence[object]) -> None:
+    paths = [str(scratch / name) for name in files]
+    flags = [str(word) for option in options for word in option]
+    with Programs() as programs:
+        finished = programs.run([program("mmseqs"), command, *paths, *flags, "-v", "1"])
+    require(finished, f"mmseqs {command} in {scratch}")
+
+
+def _sequences_of(path: Path) -> Iterator[str]:
+    with open_text(path) as stream:
+        for _, sequence in fasta_records(stream, str(path)):
+            yield sequence.upper().rstrip("*")
+
+
+def _number(sequences: Iterable[str], path: Path) -> int:
+    """Write sequences as FASTA named 0, 1, 2, ... and return how many there were."""
+    count = 0
+    with path.open("w", encoding="ascii") as stream:
+        for sequence in sequences:
+            stream.write(f">{count}\n{sequence}\n")
+            count += 1
+    return count
+
+
+def _names(path: Path, wanted: set[int]) -> dict[int, str]:
+    """Ids of a few of a FASTA file's records; 30 million ids would not fit beside MMseqs2."""
+    if not wanted:
+        return {}
+    with open_text(path) as stream:
+        return {
+            number: header.split(maxsplit=1)[0]
+            for number, (header, _) in enumerate(fasta_records(stream, str(path)))
+            if number in wanted
+        }

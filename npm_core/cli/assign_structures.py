@@ -1,0 +1,106 @@
+"""Assign PDB chains to training or test sequences by MMseqs2, and cluster each group.
+
+A PDB entry (or chain) that hits only training sequences goes to train, only test sequences to
+test; one that hits both or neither is discarded (paper, C.4). The output has the columns id,
+split and representative; the FASTA holds the representatives. The audit has a row for every
+candidate: id, unit, its own hits in both splits, fate (representative, member or discarded),
+split, reason, representative.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--candidates", type=Path, required=True, help="FASTA of PDB chains")
+    parser.add_argument("--train", type=Path, required=True, help="FASTA of training sequences")
+    parser.add_argument("--test", type=Path, required=True, help="FASTA of test sequences")
+    parser.add_argument(
+        "--identity", type=float, default=0.5, help="least share of identical residues of a hit"
+    )
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        default=0.8,
+        help="least share of the training or test sequence that a hit aligns",
+    )
+    parser.add_argument(
+        "--cluster-identity", type=float, default=0.5, help="identity of the clusters"
+    )
+    parser.add_argument(
+        "--cluster-coverage",
+        type=float,
+        default=0.8,
+        help="least share of both sequences aligned in a cluster",
+    )
+    parser.add_argument(
+        "--unit",
+        choices=("entry", "chain"),
+        default="entry",
+        help="assign all chains of an entry together, or each chain by itself",
+    )
+    parser.add_argument(
+        "--max-hits", type=int, default=300, help="hits of a chain that pass the prefilter"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of MMseqs2")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder for MMseqs2's files; beside the output when not given"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--representatives", type=Path, required=True, help="FASTA")
+    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+
+
+def run(args: argparse.Namespace) -> None:
+    import tempfile
+    from collections import Counter
+
+    from npm_core.assignment import Settings, assign
+    from npm_core.files import write_text
+    from npm_core.progress import note
+    from npm_core.queries import read_queries
+
+    settings = Settings(
+        identity=args.identity,
+        coverage=args.coverage,
+        cluster_identity=args.cluster_identity,
+        cluster_coverage=args.cluster_coverage,
+        unit=args.unit,
+        max_hits=args.max_hits,
+        threads=args.threads,
+    )
+    candidates = list(read_queries(args.candidates, may_be_empty=True))
+    scratch = args.scratch or args.output.parent
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".assign_structures.") as folder:
+        assignments = assign(
+            candidates,
+            {"train": args.train, "test": args.test},
+            settings,
+            scratch=Path(folder),
+        )
+    assigned = ["id\tsplit\trepresentative"]
+    audit = [
+        "id\tunit\ttrain_hits\ttrain_best\ttrain_identity\ttest_hits\ttest_best\ttest_identity"
+        "\tfate\tsplit\treason\trepresentative"
+    ]
+    fasta = []
+    fates: Counter[str] = Counter()
+    for candidate, item in zip(candidates, assignments, strict=True):
+        fate = "discarded"
+        if item.split:
+            assigned.append(f"{item.id}\t{item.split}\t{item.representative}")
+            fate = "representative" if item.id == item.representative else "member"
+        if fate == "representative":
+            fasta.append(candidate.fasta)
+        row = [item.id, item.unit]
+        for hits in (item.hits["train"], item.hits["test"]):
+            row += [str(hits.count), hits.best, f"{hits.identity:.3f}" if hits.count else ""]
+        row += [fate, item.split or "", item.reason, item.representative]
+        audit.append("\t".join(row))
+        fates[item.reason or f"{item.split} {fate}"] += 1
+    write_text(args.representatives, "".join(fasta))
+    write_text(args.audit, "\n".join(audit) + "\n")
+    write_text(args.output, "\n".join(assigned) + "\n")
+    listed = "; ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
+    note(f"{args.output}: {len(candidates)} candidates: {listed or 'none'}")
