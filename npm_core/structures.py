@@ -92,7 +92,9 @@ class Structure:
             return found[0]
         chains = ", ".join(map(str, self.chains)) or "none"
         refused = "".join(f"; {label}: {reason}" for label, reason in self.refused.items())
-        asked = "no chain was named" if name is None else f"{len(found)} chains are named {name!r}"
+        asked = (
+            "no chain was named" if name is None else f"{len(found) or 'no'} chains named {name!r}"
+        )
         raise DataError(f"{asked}; choose one of the protein chains: {chains}{refused}")
 
 

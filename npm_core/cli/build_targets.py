@@ -1,0 +1,81 @@
+"""Fetch the mmCIF files of assigned PDB chains and tabulate their C-beta coordinates.
+
+A chain whose entry is not in the archive, whose file cannot be read, whose sequence differs from
+the one searched with, or of which no residue is resolved is dropped with its reason; a fetch that
+fails for another reason stops the run, and the next run goes on from there. The audit has a row
+for every chain: id, split, fate (built or dropped), reason, length, resolved.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--assigned", type=Path, required=True, help="table of assign-structures")
+    parser.add_argument(
+        "--queries", type=Path, required=True, help="FASTA of the chains to build (a shard)"
+    )
+    parser.add_argument(
+        "--url-template",
+        required=True,
+        metavar="URL",
+        help="place of an entry; {id} is the entry, {middle} its second and third character",
+    )
+    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of fetched files")
+    parser.add_argument("--workers", type=int, default=4, help="files fetched at a time")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet table of targets")
+    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+
+
+def run(args: argparse.Namespace) -> None:
+    from collections import Counter
+    from functools import partial
+
+    import numpy as np
+
+    from npm_core.errors import DataError
+    from npm_core.files import write_text
+    from npm_core.parallel import map_in_order
+    from npm_core.pdb_archive import entry_url, fetch_entry
+    from npm_core.progress import note, track
+    from npm_core.provenance import provenance
+    from npm_core.queries import read_queries
+    from npm_core.tables import write_targets
+    from npm_core.targets import build_target, read_assigned
+
+    entry_url(args.url_template, "1abc")
+    splits = read_assigned(args.assigned)
+    queries = list(read_queries(args.queries, may_be_empty=True))
+    strange = [query.id for query in queries if query.id not in splits]
+    if strange:
+        raise DataError(f"{args.queries}: {strange[0]} is not in {args.assigned}")
+    fetch = partial(fetch_entry, template=args.url_template, cache=args.cache, lock=args.lock)
+    built = list(
+        track(
+            map_in_order(
+                lambda query: build_target(query, splits[query.id], fetch),
+                queries,
+                workers=args.workers,
+            ),
+            total=len(queries),
+            what="structures read",
+        )
+    )
+    audit = ["id\tsplit\tfate\treason\tlength\tresolved"]
+    for item in built:
+        facts = ["dropped", item.reason, "", ""]
+        if item.target is not None:
+            resolved = int(np.isfinite(item.target.coordinates).all(1).sum())
+            facts = ["built", "", str(item.target.length), str(resolved)]
+        audit.append("\t".join([item.id, item.split, *facts]))
+    write_text(args.audit, "\n".join(audit) + "\n")
+    count = write_targets(
+        args.output,
+        (item.target for item in built if item.target is not None),
+        provenance(verb="build-targets", url_template=args.url_template),
+    )
+    dropped = Counter(item.reason for item in built if item.target is None)
+    note(f"{args.output}: {count} targets of {len(queries)} chains, {dropped.total()} dropped")
+    for reason, times in dropped.most_common(5):
+        note(f"  {times} x {reason}")
