@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from npm_core import ffindex, hhsuite
+from npm_core import alphabet, ffindex, hhsuite
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.hhsuite import HhblitsSettings, Programs
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
@@ -62,8 +62,8 @@ class Found:
 
 def skip_reason(query: Query, *, max_length: int) -> str:
     """Why a query cannot be searched with, or nothing."""
-    if not query.sequence.strip("X"):
-        return "no amino acids, only X"
+    if (alphabet.encode(query.sequence) == alphabet.GAP).all():
+        return f"no amino acids, only {', '.join(sorted(set(query.sequence)))}"
     if len(query.sequence) > max_length:
         return f"{len(query.sequence)} residues, longer than {max_length}"
     return ""
@@ -124,7 +124,6 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._places: dict[str, tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("a+b")
@@ -159,7 +158,10 @@ class Journal:
         self._places[key] = (self._end, len(line))
         self._end += len(line)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stream.close()
 
 
@@ -241,15 +243,15 @@ def run_shard(
     name = _digest(str(Path(output).resolve()))[:16]
     try:
         with FileLock(Path(scratch, f"{name}.lock"), timeout=0):
-            journal = Journal(Path(scratch, f"{name}.jsonl"))
-            rows = _fill(queries, engine, journal, keys, workers, max_failed_share, where)
-            found = ((query.id, journal[keys[query.id]]) for query in queries)
-            ffindex.write_entries(
-                output, ((name, one.a3m.encode()) for name, one in found if one.a3m)
-            )
-            write_ledger(ledger, rows)
-            journal.close()
-            journal.path.unlink()
+            path = Path(scratch, f"{name}.jsonl")
+            with Journal(path) as journal:
+                rows = _fill(queries, engine, journal, keys, workers, max_failed_share, where)
+                found = ((query.id, journal[keys[query.id]]) for query in queries)
+                ffindex.write_entries(
+                    output, ((key, one.a3m.encode()) for key, one in found if one.a3m)
+                )
+                write_ledger(ledger, rows)
+            path.unlink()
     except Timeout as error:
         raise ToolError(
             f"{where}: another run is writing {output}, as {error.lock_file} says"

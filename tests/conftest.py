@@ -28,3 +28,24 @@ def golden(real_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no golden values at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """An HH-suite database made by the real programs, and a sequence of the family it holds."""
+    from npm_core.hhsuite import build_database
+
+    rng = np.random.default_rng(1)
+
+    def evolved(letters: np.ndarray, changes: float) -> np.ndarray:
+        changed = rng.random(len(letters)) < changes
+        return np.where(changed, rng.choice(list("ARNDCQEGHILKMFPSTWYV"), len(letters)), letters)
+
+    ancestor = evolved(np.full(60, "A"), 1)
+    records = {f"member{number}": evolved(ancestor, 0.35) for number in range(12)}
+    records |= {f"decoy{number}": evolved(np.full(50, "A"), 1) for number in range(6)}
+    folder = tmp_path_factory.mktemp("toy")
+    fasta = "".join(f">{name}\n{''.join(letters)}\n" for name, letters in records.items())
+    (folder / "toy.fasta").write_text(fasta)
+    build_database(folder / "toy.fasta", folder / "toy")
+    return str(folder / "toy"), "".join(evolved(ancestor, 0.2))

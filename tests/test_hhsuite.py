@@ -1,0 +1,285 @@
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from npm_core import ffindex, hhsuite
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError, ToolError
+from npm_core.hhsuite import FilterSettings, HhblitsSettings, Programs, check_database, hhfilter
+
+
+def python(code, *arguments):
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_an_ffindex_gives_back_its_texts_in_the_order_written(tmp_path):
+    texts = [("b", b"second\n"), ("a.x", b""), ("a", b"bytes\0inside\0")]
+    assert ffindex.write_entries(tmp_path / "some.v1", texts) == 3
+    assert list(ffindex.read_entries(tmp_path / "some.v1")) == texts
+    index = (tmp_path / "some.v1.ffindex").read_text()
+    assert index == "a\t9\t14\na.x\t8\t1\nb\t0\t8\n"
+
+
+def test_an_ffindex_may_be_empty(tmp_path):
+    assert ffindex.write_entries(tmp_path / "none", []) == 0
+    assert list(ffindex.read_entries(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("key", ["", "a\tb", "a\nb"])
+def test_a_key_that_would_break_the_index_is_refused(tmp_path, key):
+    with pytest.raises(DataError, match="cannot be a key"):
+        ffindex.write_entries(tmp_path / "x", [(key, b"text")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
+    with pytest.raises(DataError, match="a occurs twice"):
+        ffindex.write_entries(tmp_path / "x", [("a", b"1"), ("a", b"2")])
+
+
+@pytest.mark.parametrize(
+    ("index", "complaint"),
+    [
+        ("a\t0\t9\n", "ends at byte 9"),
+        ("a\t0\n", "line 1: expected 'key offset length'"),
+        ("a\t0\tx\n", "line 1"),
+        ("a\t-1\t2\n", "no place"),
+        ("a\t0\t2\na\t2\t2\n", "occurs twice"),
+    ],
+)
+def test_a_damaged_ffindex_is_refused(tmp_path, index, complaint):
+    (tmp_path / "x.ffdata").write_bytes(b"1234")
+    (tmp_path / "x.ffindex").write_text(index)
+    with pytest.raises(DataError, match=complaint):
+        ffindex.read_index(tmp_path / "x")
+
+
+def test_half_an_ffindex_is_refused(tmp_path):
+    (tmp_path / "x.ffindex").write_text("")
+    with pytest.raises(DataError, match=r"x\.ffdata: no such file"):
+        ffindex.read_index(tmp_path / "x")
+
+
+def test_a_missing_program_is_named_with_the_way_to_install_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path)
+    with pytest.raises(ToolError, match=r"hhblits: program not found.*make setup.*hhsuite"):
+        hhsuite.program("hhblits")
+    with pytest.raises(ToolError, match="apt-get install mmseqs2"):
+        hhsuite.program("mmseqs")
+
+
+def test_a_program_on_the_path_comes_first_and_debians_builds_second(monkeypatch, tmp_path):
+    def executable(path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        return str(path)
+
+    debian = executable(tmp_path / "libexec" / "cstranslate-plain")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path / "libexec")
+    assert hhsuite.program("cstranslate") == debian
+    first = executable(tmp_path / "bin" / "cstranslate")
+    assert hhsuite.program("cstranslate") == first
+
+
+def test_data_files_are_found_where_hhlib_points(monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "some.lib").write_text("")
+    with pytest.raises(ToolError, match=r"some\.lib"):
+        hhsuite.data_file("some.lib")
+    monkeypatch.setenv("HHLIB", str(tmp_path))
+    assert hhsuite.data_file("some.lib") == tmp_path / "data" / "some.lib"
+
+
+def test_a_program_reads_writes_and_ends():
+    with Programs() as programs:
+        done = programs.run(python("print(input() + '!')"), stdin=b"words\n", timeout=60)
+    assert (done.failure, done.output) == ("", b"words!\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("import sys; sys.exit('some\\n reason')", "failed, exit status 1: some reason"),
+        ("import os; os.kill(os.getpid(), 11)", "segmentation fault"),
+        ("import os; os.kill(os.getpid(), 9)", "killed from outside"),
+        ("import os; os._exit(139)", "segmentation fault"),
+        ("import os; os._exit(134)", "aborted, exit status 134"),
+    ],
+)
+def test_a_failure_is_put_into_words(code, failure):
+    with Programs() as programs:
+        assert failure in programs.run(python(code)).failure
+
+
+def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
+    children = (
+        "import subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
+    )
+    with Programs() as programs:
+        done = programs.run(python(children, str(tmp_path / "pid")), timeout=1.5)
+    assert done.failure == "no end after 1.5 s"
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def ended(pid):
+    """Whether a process that is no child of ours ends within ten seconds."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_program_over_its_memory_limit_fails_and_one_under_it_does_not():
+    code = "bytearray(300 * 2**20)"
+    with Programs() as programs:
+        assert programs.run(python(code), memory_limit_gib=2).failure == ""
+        assert "MemoryError" in programs.run(python(code), memory_limit_gib=0.2).failure
+
+
+def test_leaving_the_block_kills_what_still_runs():
+    with Programs() as programs:
+        results = []
+        sleep = python("import time; time.sleep(60)")
+        thread = threading.Thread(target=lambda: results.append(programs.run(sleep)))
+        thread.start()
+        while not programs._running:
+            time.sleep(0.01)
+    thread.join(10)
+    assert "killed" in results[0].failure
+    with pytest.raises(ToolError, match="stopped"):
+        programs.run(sleep)
+
+
+def test_an_argument_is_never_read_by_a_shell(tmp_path):
+    with Programs() as programs:
+        done = programs.run(
+            python("import sys; print(sys.argv[1])", f"$(touch {tmp_path}/x); `id`"),
+            memory_limit_gib=4,
+        )
+    assert done.output.decode() == f"$(touch {tmp_path}/x); `id`\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hhblits_is_called_with_every_setting():
+    settings = HhblitsSettings("some/db", iterations=3, e_value=0.001, cpu=2, max_memory_gib=4.5)
+    line = " ".join(settings.argv("hhblits", "q.fasta", "q.a3m"))
+    assert line == (
+        f"hhblits -i q.fasta -oa3m q.a3m -o {os.devnull} -d some/db -n 3 -e 0.001 -cpu 2"
+        " -maxmem 4.5 -v 1"
+    )
+
+
+@pytest.mark.parametrize("knobs", [{"iterations": 9}, {"iterations": 0}, {"max_memory_gib": 0.5}])
+def test_settings_hhblits_would_clamp_are_refused(knobs):
+    with pytest.raises(SettingsError):
+        HhblitsSettings("db", **knobs)
+
+
+A3M = b">query\nMKVLAMKVLA\n>twin\nMKVLAMKVLA\n>part some words\n---LAWRILAgg\n"
+
+
+def filtered(a3m, settings):
+    with Programs() as programs:
+        done = hhfilter(programs, a3m, settings)
+    assert done.failure == ""
+    return [line[1:] for line in done.output.decode().splitlines() if line.startswith(">")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (FilterSettings(), ["query", "part some words"]),
+        (FilterSettings(identity=100), ["query", "twin", "part some words"]),
+        (FilterSettings(coverage=80), ["query"]),
+    ],
+)
+def test_hhfilter_drops_near_copies_and_short_rows(settings, expected):
+    assert filtered(A3M, settings) == expected
+
+
+@pytest.mark.slow
+def test_hhfilter_reads_more_than_65535_rows(rng):
+    letters = rng.choice(list("ARNDCQEGHILKMFPSTWYV"), (70_000, 12))
+    rows = [f">row{number}\n{''.join(row)}\n" for number, row in enumerate(letters)]
+    # Random rows of 12 letters are nearly all different, so that a cut would show.
+    assert len(filtered("".join(rows).encode(), FilterSettings(identity=100))) > 69_900
+
+
+def test_hhfilter_takes_an_alignment_of_depth_one():
+    assert filtered(b">query\nMKV\n", FilterSettings()) == ["query"]
+
+
+def test_a_database_holds_each_cluster_once_under_the_same_keys(toy_database):
+    prefix, _ = toy_database
+    alignments = dict(ffindex.read_entries(f"{prefix}_a3m"))
+    profiles = dict(ffindex.read_entries(f"{prefix}_cs219"))
+    assert alignments.keys() == profiles.keys()
+    assert check_database(prefix) == len(alignments)
+    names = [
+        line.split()[0]
+        for text in alignments.values()
+        for line in text.decode().splitlines()
+        if line.startswith(">")
+    ]
+    expected = [f">member{number}" for number in range(12)]
+    expected += [f">decoy{number}" for number in range(6)]
+    assert sorted(names) == sorted(expected)
+    # One state of 219 for each column of the cluster's first sequence.
+    for key, profile in profiles.items():
+        assert len(profile) == len(alignments[key].split(b"\n")[1])
+
+
+@pytest.mark.slow
+def test_a_database_has_the_same_bytes_with_two_threads(toy_database, tmp_path):
+    prefix, _ = toy_database
+    again = tmp_path / "again"
+    arguments = ["--fasta", f"{prefix}.fasta", "--output", str(again), "--threads", "2"]
+    assert main(["build-database", *arguments]) == 0
+    for part in ("a3m.ffdata", "a3m.ffindex", "cs219.ffdata", "cs219.ffindex"):
+        assert Path(f"{prefix}_{part}").read_bytes() == Path(f"{again}_{part}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_database_of_no_sequences_is_refused(tmp_path):
+    (tmp_path / "none.fasta").write_text("")
+    with pytest.raises(DataError, match="no sequences to build"):
+        hhsuite.build_database(tmp_path / "none.fasta", tmp_path / "db")
+
+
+def write_database(folder, **parts):
+    for part, keys in parts.items():
+        ffindex.write_entries(folder / f"db_{part}", ((key, b"text") for key in keys))
+    return folder / "db"
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ({"a3m": "ab"}, r"db_cs219\.ffdata: missing or empty"),
+        ({"a3m": "ab", "cs219": ""}, r"db_cs219\.ffdata: missing or empty"),
+        ({"a3m": "a", "cs219": "ab"}, "2 profiles .* for 1 alignments"),
+        ({"a3m": "ab", "cs219": "ab", "hhm": ""}, r"db_hhm\.ffdata: missing or empty"),
+    ],
+)
+def test_a_database_hhblits_would_crash_on_is_refused(tmp_path, parts, complaint):
+    with pytest.raises(DataError, match=complaint):
+        check_database(write_database(tmp_path, **parts))
+
+
+@pytest.mark.parametrize("parts", [{}, {"hhm": "a"}])
+def test_a_database_without_some_hhm_is_sound(tmp_path, parts):
+    assert check_database(write_database(tmp_path, a3m="ab", cs219="ab", **parts)) == 2

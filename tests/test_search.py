@@ -1,0 +1,345 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from npm_core import ffindex, hhsuite
+from npm_core.cli import main
+from npm_core.errors import SettingsError, ToolError
+from npm_core.hhsuite import HhblitsSettings
+from npm_core.ledger import Row, check_failed_share, read_ledger, summary, write_ledger
+from npm_core.parallel import map_as_ready, map_in_order
+from npm_core.search import Journal, Limits, search_shard
+
+FAKES = Path(__file__).parent / "fakes"
+TAIL = "MKVLAW"
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """The stand-in for hhblits on PATH, with a database it never opens; its log of calls."""
+    monkeypatch.setenv("PATH", f"{FAKES}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_HHBLITS_LOG", str(tmp_path / "calls"))
+    for part in ("a3m", "cs219"):
+        ffindex.write_entries(tmp_path / f"db_{part}", [("1", b"text")])
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def search(fake, tmp_path):
+    def run(words, name="out", **knobs):
+        queries = tmp_path / f"{name}.fasta"
+        queries.write_text(
+            "".join(f">{word.lower()}{n} x\n{word}{TAIL}\n" for n, word in enumerate(words))
+        )
+        knobs = {"timeout": 10.0, "memory_gib": 1.0, "max_length": 100} | knobs
+        limits = Limits(knobs.pop("timeout"), knobs.pop("memory_gib"), knobs.pop("max_length"))
+        rows = search_shard(
+            queries,
+            tmp_path / name,
+            tmp_path / f"{name}.tsv",
+            settings=HhblitsSettings(str(tmp_path / "db")),
+            limits=limits,
+            scratch=tmp_path / "scratch",
+            **{"workers": 2, "max_failed_share": 0.0} | knobs,
+        )
+        return rows, dict(ffindex.read_entries(tmp_path / name))
+
+    return run
+
+
+def calls(log):
+    return [line.split()[1] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_each_query_gets_an_alignment_in_the_order_of_the_file(search):
+    words = ["SLEE", "CDE", "LINE", "FGH"]
+    rows, found = search(words)
+    assert [(row.query, row.status, row.depth) for row in rows] == [
+        ("slee0", "ok", 2),
+        ("cde1", "ok", 2),
+        ("line2", "empty", 1),
+        ("fgh3", "ok", 2),
+    ]
+    assert list(found) == ["slee0", "cde1", "line2", "fgh3"]
+    assert found["cde1"].decode() == ">cde1\nCDEMKVLAW\n>found some words\naCDEMKVLA-\n"
+    assert found["line2"].decode() == ">line2\nLINEMKVLAW\n"
+
+
+def test_the_alignments_do_not_depend_on_the_number_of_workers(search, tmp_path):
+    words = ["SLEE", "CDE", "FGH", "SLEE", "IKL"]
+    for workers in (1, 3):
+        search(words, name=f"by{workers}", workers=workers)
+    for suffix in ("ffdata", "ffindex"):
+        first, second = (tmp_path / f"by{workers}.{suffix}" for workers in (1, 3))
+        assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        (
+            "CRAS",
+            "segmentation fault (a damaged database, or one built for another CPU), exit "
+            "status 139: opening the database",
+        ),
+        ("KILL", "killed from outside (often for want of memory), exit status 137"),
+        ("FAIL", "failed, exit status 4: ERROR: no match states found in this query"),
+        ("EMPT", "hhblits ended well but its alignment is empty"),
+        ("SILE", "hhblits ended well but wrote no alignment"),
+        ("ALTE", "the first row of hhblits' alignment is not the query: 9 letters for 10 residues"),
+        ("GREE", "out of memory (limit 1 GiB), exit status 134: std::bad_alloc"),
+    ],
+)
+def test_a_query_that_fails_leaves_its_reason_and_the_rest_goes_on(search, word, reason, tmp_path):
+    rows, found = search([word, "CDE"], max_failed_share=0.5)
+    assert (rows[0].status, rows[0].reason, rows[0].depth) == ("failed", reason, 0)
+    assert rows[1].status == "ok"
+    assert list(found) == ["cde1"]
+    assert read_ledger(tmp_path / "out.tsv")[0]["reason"] == reason
+
+
+def test_a_query_that_hangs_is_ended_by_its_time_limit(search):
+    rows, _ = search(["HANG"], max_failed_share=1, timeout=1)
+    assert (rows[0].status, rows[0].reason) == ("failed", "no end after 1 s")
+
+
+def test_a_query_of_only_x_and_one_too_long_are_skipped_without_a_search(fake, tmp_path):
+    (tmp_path / "in.fasta").write_text(">x;rm -rf y\nXXXX\n>b\nXBX\n>long\nMKVLA\n>edge\nMKVL\n")
+    rows = search_shard(
+        tmp_path / "in.fasta",
+        tmp_path / "out",
+        tmp_path / "out.tsv",
+        settings=HhblitsSettings(str(tmp_path / "db")),
+        limits=Limits(max_length=4),
+        workers=1,
+        max_failed_share=0,
+        scratch=tmp_path / "scratch",
+    )
+    assert [(row.query, row.status, row.reason) for row in rows] == [
+        ("x;rm", "skipped", "no amino acids, only X"),
+        ("b", "skipped", "no amino acids, only B, X"),
+        ("long", "skipped", "5 residues, longer than 4"),
+        ("edge", "ok", ""),
+    ]
+    assert calls(fake) == ["MKVL"]
+
+
+def test_rows_that_are_no_sequences_are_dropped(search):
+    _, found = search(["NAME"])
+    assert found["name0"].decode() == ">name0\nNAMEMKVLAW\n>found some words\naNAMEMKVLA-\n"
+
+
+def test_an_id_never_reaches_a_shell_or_a_path(fake, tmp_path):
+    name = "../../x;touch$IFS'y'|\"`z`"
+    (tmp_path / "in.fasta").write_text(f">{name}\nMKVL\n")
+    arguments = ["--queries", str(tmp_path / "in.fasta"), "--database", str(tmp_path / "db")]
+    arguments += ["--scratch", str(tmp_path / "scratch"), "--output", str(tmp_path / "out")]
+    assert main(["search", *arguments, "--ledger", str(tmp_path / "out.tsv")]) == 0
+    assert [row["query"] for row in read_ledger(tmp_path / "out.tsv")] == [name]
+    assert list(dict(ffindex.read_entries(tmp_path / "out"))) == [name]
+
+
+def test_an_empty_shard_has_an_empty_result(search, tmp_path):
+    assert search([]) == ([], {})
+    assert read_ledger(tmp_path / "out.tsv") == []
+
+
+def test_too_many_failures_fail_the_shard_and_name_the_reason(search, tmp_path):
+    with pytest.raises(
+        ToolError, match=r"1 of 2 failed, at most 40\.0% may\. First fail0\. 1 x fa"
+    ):
+        search(["FAIL", "CDE"], max_failed_share=0.4, workers=1)
+    assert not (tmp_path / "out.ffdata").exists()
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def test_after_too_many_failures_only_the_failed_queries_are_searched_again(search, fake):
+    words = ["CDE", "FGH", "IKL", "FAIL"]
+    with pytest.raises(ToolError):
+        search(words, workers=1)
+    before = calls(fake)
+    assert len(before) == 4
+    rows, _ = search(words, workers=1, max_failed_share=0.5)
+    assert calls(fake)[4:] == [f"FAIL{TAIL}"]
+    assert [row.status for row in rows] == ["ok", "ok", "ok", "failed"]
+
+
+def test_other_settings_do_not_use_what_was_found_before(search, fake):
+    with pytest.raises(ToolError):
+        search(["CDE", "FAIL"], workers=1)
+    search(["CDE", "FAIL"], workers=1, max_failed_share=0.5, timeout=9)
+    assert calls(fake).count(f"CDE{TAIL}") == 2
+
+
+def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch, search, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path)
+    with pytest.raises(ToolError, match="hhblits: program not found"):
+        search(["CDE"])
+
+
+def test_a_length_hhblits_cannot_read_is_refused():
+    with pytest.raises(SettingsError, match="20000"):
+        Limits(max_length=30_000)
+
+
+def start(tmp_path, words):
+    (tmp_path / "in.fasta").write_text(
+        "".join(f">{word.lower()}{n}\n{word}{TAIL}\n" for n, word in enumerate(words))
+    )
+    arguments = ["--queries", "in.fasta", "--database", "db", "--scratch", "scratch"]
+    arguments += ["--output", "out", "--ledger", "out.tsv", "--workers", "1"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "npm_core", "search", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited for 30 seconds in vain")
+
+
+def test_a_shard_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(search, fake, tmp_path):
+    words = ["CDE", "SLEE", "FGH", "SLEE", "IKL", "SLEE"]
+    search(words, name="in")
+    undisturbed = (tmp_path / "in.ffdata").read_bytes()
+    fake.unlink()
+    process = start(tmp_path, words)
+    wait_for(lambda: len(calls(fake)) >= 3)
+    process.kill()
+    process.communicate()
+    [journal] = (tmp_path / "scratch").glob("*.jsonl")
+    done = journal.read_bytes().count(b"\n")
+    assert 0 < done < len(words)
+    before = len(calls(fake))
+    process = start(tmp_path, words)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert f"{done} of 6 queries were done before".encode() in errors
+    assert len(calls(fake)) - before == len(words) - done
+    assert (tmp_path / "out.ffdata").read_bytes() == undisturbed
+    assert list((tmp_path / "scratch").glob("*.jsonl")) == []
+
+
+def test_a_stopped_shard_takes_its_programs_with_it(fake, tmp_path):
+    process = start(tmp_path, ["HANG"])
+    wait_for(lambda: calls(fake))
+    pid = int(fake.read_text().split()[0])
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_two_runs_of_one_shard_at_once_are_refused(fake, search, tmp_path):
+    process = start(tmp_path, ["HANG"])
+    try:
+        wait_for(lambda: calls(fake))
+        with pytest.raises(ToolError, match="another run is writing"):
+            search(["CDE"])
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_a_torn_journal_loses_only_its_last_line(tmp_path):
+    path = tmp_path / "journal"
+    found = [search_result(name) for name in "abc"]
+    with Journal(path) as journal:
+        for one in found:
+            journal.add(one.row.query, one)
+    path.write_bytes(path.read_bytes()[:-5])
+    with Journal(path) as again:
+        assert [name in again for name in "abc"] == [True, True, False]
+        assert again["b"] == found[1]
+        again.add("c", found[2])
+    with Journal(path) as whole:
+        assert [whole[name] for name in "abc"] == found
+
+
+def search_result(name):
+    from npm_core.search import Found
+
+    return Found(Row(name, "ok", depth=1, seconds=0.5), f">{name}\nMKV\n")
+
+
+def test_a_ledger_gives_back_what_was_written(tmp_path):
+    rows = [Row('a"b', "ok", depth=3, seconds=1.234), Row("c", "failed", "tab\there, 'quote\"")]
+    write_ledger(tmp_path / "l.tsv", rows)
+    assert read_ledger(tmp_path / "l.tsv") == [
+        {"query": 'a"b', "status": "ok", "reason": "", "depth": "3", "seconds": "1.23"},
+        {
+            "query": "c",
+            "status": "failed",
+            "reason": "tab\there, 'quote\"",
+            "depth": "0",
+            "seconds": "0.00",
+        },
+    ]
+    assert summary(rows) == "1 ok, 1 failed"
+
+
+def test_the_allowed_share_of_failures_is_of_all_queries():
+    rows = [Row("a", "failed", "x"), Row("b", "ok")]
+    check_failed_share(rows, total=20, allowed=0.05, where="here")
+    with pytest.raises(ToolError, match="here: 1 of 19 failed"):
+        check_failed_share(rows, total=19, allowed=0.05, where="here")
+
+
+def test_results_come_in_order_or_as_they_are_ready():
+    def slow_first(number):
+        time.sleep(0.2 if number == 0 else 0)
+        return number
+
+    assert list(map_in_order(slow_first, range(20), workers=3)) == list(range(20))
+    ready = list(map_as_ready(slow_first, range(20), workers=3))
+    assert sorted(ready) == list(range(20))
+    assert ready[0] != 0
+
+
+def test_items_are_drawn_only_a_little_ahead():
+    drawn = []
+    results = map_in_order(lambda item: item, (drawn.append(n) or n for n in range(100)), workers=1)
+    assert next(results) == 0
+    assert len(drawn) < 20
+    results.close()
+
+
+def test_an_error_in_the_work_stops_it():
+    stopped = []
+
+    def fails(number):
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="0"):
+        list(map_as_ready(fails, [0], workers=1, stop=lambda: stopped.append(True)))
+    assert stopped == [True]
+
+
+def test_hhblits_finds_a_family_and_nothing_for_a_stranger(toy_database, tmp_path):
+    prefix, member = toy_database
+    (tmp_path / "in.fasta").write_text(f">relative\n{member}\n>stranger\n{'WCHMY' * 6}\n")
+    arguments = ["--queries", str(tmp_path / "in.fasta"), "--database", prefix]
+    arguments += ["--scratch", str(tmp_path / "s"), "--output", str(tmp_path / "out")]
+    assert main(["search", *arguments, "--ledger", str(tmp_path / "out.tsv")]) == 0
+    relative, stranger = read_ledger(tmp_path / "out.tsv")
+    assert (relative["status"], stranger["status"]) == ("ok", "empty")
+    names = [
+        line[1:]
+        for line in dict(ffindex.read_entries(tmp_path / "out"))["relative"].decode().splitlines()
+        if line.startswith(">")
+    ]
+    assert names[0] == "relative"
+    assert sum(name.startswith("member") for name in names) >= 10
+    assert not any(name.startswith("decoy") for name in names)
