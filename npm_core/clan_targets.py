@@ -16,7 +16,7 @@ from npm_core.files import atomic_path, open_text, write_text
 from npm_core.pairwise import aligned_positions, domain
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
-from npm_core.structures import Chain, read_chain
+from npm_core.structures import Chain, read_structure
 from npm_core.tables import Target
 
 Indices = NDArray[np.int32]
@@ -123,7 +123,8 @@ def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Pa
 
     Raises:
         Refused: The archive has no such entry (it may be obsolete), or the file no such chain.
-        DataError: The fetch failed otherwise; the next run goes on from here.
+        DataError: The fetch failed otherwise (the next run goes on from here), or the file cannot
+            be read.
     """
     try:
         entry = entry_id(row.pdb)
@@ -137,8 +138,9 @@ def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Pa
         if not _ABSENT.search(str(error)):
             raise
         raise Refused(f"the archive has no entry {entry}") from error
+    structure = read_structure(path)
     try:
-        return read_chain(path, row.chain)
+        return structure.chain(row.chain)
     except DataError as error:
         raise Refused(str(error)) from error
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from npm_core import alphabet, ffindex
 from npm_core.errors import DataError, ToolError
 from npm_core.files import atomic_path
 from npm_core.hhsuite import Programs, program, require
-from npm_core.msa import Msa, States
+from npm_core.msa import States
 from npm_core.parallel import map_in_order
 from npm_core.progress import track
-from npm_core.reduction import generator
+from npm_core.reduction import generator, weighted
 from npm_core.tables import Family, Floats, Target
 
 Indices = NDArray[np.int32]
@@ -363,22 +363,43 @@ def _write_fasta(path: Path, sequences: Sequence[str]) -> None:
     path.write_text("".join(records), encoding="ascii")
 
 
-def reference_alignment(family: Family, *, seed: int) -> tuple[Msa, Indices]:
+def by_family(neighbours: Iterable[Neighbour]) -> dict[str, list[Neighbour]]:
+    """Neighbours by the family they lead to; those without a hit are absent."""
+    families: dict[str, list[Neighbour]] = {}
+    for neighbour in neighbours:
+        if neighbour.family is not None:
+            families.setdefault(neighbour.family, []).append(neighbour)
+    return families
+
+
+def under_reference(
+    family: Family, *, seed: int, identity_threshold: float = 0.8
+) -> tuple[Family, Indices]:
     """A family's alignment under a random member (C.3, step 2), and the columns that it keeps.
 
     The member depends on the seed and the family's id alone, so every target that has this
     neighbour meets the same model.
 
+    Args:
+        family: In its own columns.
+        seed: Of the member.
+        identity_threshold: For the weights of the rows in the columns that are left.
+
     Returns:
         The alignment, the member first, and (L',) the family's columns in which it has residues.
+
+    Raises:
+        DataError: No row has a residue.
     """
-    residues = family.residues != alphabet.GAP
-    members = np.flatnonzero(residues.any(1))
+    present = family.residues != alphabet.GAP
+    members = np.flatnonzero(present.any(1))
     if not members.size:
         raise DataError(f"family {family.id}: no row has a residue to be a reference")
     member = int(generator(seed, "reference", family.id).choice(members))
-    msa = Msa(tuple(str(row) for row in range(family.depth)), family.residues)
-    return msa.anchored_to(member), np.flatnonzero(residues[member]).astype(np.int32)
+    order = np.r_[member, np.delete(np.arange(family.depth), member)]
+    residues = np.ascontiguousarray(family.residues[order][:, present[member]])
+    columns = np.flatnonzero(present[member]).astype(np.int32)
+    return weighted(family.id, residues, identity_threshold=identity_threshold), columns
 
 
 def transfer(scores: Floats, columns: Indices, neighbour: Neighbour, length: int) -> Floats | None:

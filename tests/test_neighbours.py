@@ -16,9 +16,9 @@ from npm_core.neighbours import (
     parse_alignment,
     parse_hit_list,
     read_neighbours,
-    reference_alignment,
     training_families,
     transfer,
+    under_reference,
     write_neighbours,
 )
 from npm_core.reduction import write_buckets
@@ -26,6 +26,7 @@ from npm_core.tables import (
     Family,
     Target,
     read_metadata,
+    read_scores,
     write_families,
     write_targets,
 )
@@ -126,17 +127,17 @@ def test_nothing_is_carried_over_unless_two_residues_align():
 
 def test_the_reference_is_a_random_member_and_its_gap_columns_go():
     rows = family("f", ["AC-E", "-CDE", "A--E", "----"])
+    expected = {"ACE": (0, 1, 3), "CDE": (1, 2, 3), "AE": (0, 3)}
     seen = set()
     for seed in range(30):
-        msa, columns = reference_alignment(rows, seed=seed)
-        reference = rows.residues[:, columns]
-        assert msa.depth == 4
-        assert "-" not in msa.query
-        assert decode(msa.residues[0]) in map(decode, reference)
-        seen.add(tuple(columns))
-    assert seen == {(0, 1, 3), (1, 2, 3), (0, 3)}
-    again, _ = reference_alignment(rows, seed=3)
-    assert (again.residues == reference_alignment(rows, seed=3)[0].residues).all()
+        reference, columns = under_reference(rows, seed=seed)
+        assert tuple(columns) == expected[reference.query]
+        assert sorted(map(bytes, reference.residues)) == sorted(
+            map(bytes, rows.residues[:, columns])
+        )
+        seen.add(reference.query)
+    assert seen == set(expected), "the row without a residue is no member"
+    assert under_reference(rows, seed=3)[0].query == under_reference(rows, seed=3)[0].query
 
 
 def test_neighbours_are_read_as_written(tmp_path):
@@ -233,6 +234,47 @@ def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
     assert missing.family is None
     assert read_metadata(tmp_path / "neighbours.parquet")["targets_without_hit"] == 1
     capsys.readouterr()
+
+
+def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng, capsys):
+    # Columns 1 and 4 of the family always agree, all others are chance; the target's residues
+    # 3 to 8 are the family's columns 0 to 5.
+    rows = rng.choice(list("ACDEFG"), (200, 6))
+    rows[:, 4] = rows[:, 1]
+    write_families(tmp_path / "families.parquet", [family("f", ["".join(row) for row in rows])], {})
+    targets = [Target(name, "Clan", "A" * 10, np.zeros((10, 3), np.float32), "x") for name in "tuv"]
+    write_targets(tmp_path / "targets.parquet", targets, {})
+    nothing = np.zeros(0, np.int32)
+    found = [
+        neighbour(range(3, 9), range(6)),
+        Neighbour("u", None, None, None, nothing, nothing),
+        Neighbour("v", "f", 1.0, None, nothing, nothing),
+    ]
+    write_neighbours(tmp_path / "neighbours.parquet", found, {})
+    arguments = [
+        *("nearest-contacts", "--neighbours", str(tmp_path / "neighbours.parquet")),
+        *("--targets", str(tmp_path / "targets.parquet"), "--seed", "1"),
+        *("--families", str(tmp_path / "families.parquet")),
+        *("--output", str(tmp_path / "scores.parquet")),
+    ]
+    assert main(arguments) == 0
+    (scores,) = read_scores(tmp_path / "scores.parquet")
+    assert (scores.id, scores.model, scores.depth) == ("t", "nearest", 200)
+    assert scores.matrix.shape == (10, 10)
+    assert np.unravel_index(scores.matrix.argmax(), (10, 10)) == (3 + 1, 3 + 4)
+    aligned = np.zeros((10, 10), dtype=bool)
+    aligned[3:9, 3:9] = True
+    off_diagonal = ~np.eye(10, dtype=bool)
+    lowest = scores.matrix[aligned & off_diagonal].min()
+    assert (scores.matrix[~aligned & off_diagonal] == lowest).all()
+    metadata = read_metadata(tmp_path / "scores.parquet")
+    assert metadata["targets_without_hit"] == 1
+    assert metadata["targets_without_aligned_pair"] == 1
+    write_neighbours(
+        tmp_path / "neighbours.parquet", [Neighbour("t", "g", 1.0, None, nothing, nothing)], {}
+    )
+    assert main(arguments) == 2
+    assert "nearest family g" in capsys.readouterr().err
 
 
 def test_hhsearch_needs_profiles(tmp_path, relatives, capsys):

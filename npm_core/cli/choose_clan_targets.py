@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
         write_audit,
         write_columns,
     )
+    from npm_core.errors import DataError
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.tables import read_queries, write_targets
@@ -64,7 +65,10 @@ def run(args: argparse.Namespace) -> None:
         if target is not None and mapped is not None:
             targets.append(target)
             columns[family] = mapped
+    write_audit(args.audit, attempts)
     tried = sum(map(len, attempts.values()))
+    if tried and not targets:
+        raise DataError(f"all {tried} structures were refused; {args.audit} says why")
     facts = provenance(
         families=len(queries),
         without_structure=sum(not found for found in attempts.values()),
@@ -75,5 +79,4 @@ def run(args: argparse.Namespace) -> None:
     )
     write_targets(args.output, targets, facts)
     write_columns(args.columns, columns, facts)
-    write_audit(args.audit, attempts)
     note(f"{len(targets)} targets for {len(queries)} families; {tried} structures were tried")
