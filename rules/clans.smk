@@ -69,9 +69,9 @@ rule choose_clan_targets:
         audit="results/clans/{clan}/choose_clan_targets.audit.tsv",
     log:
         "logs/choose_clan_targets/{clan}.log",
+    retries: 2
     conda:
         "../envs/core.yaml"
-    retries: 2
     params:
         template=address(config["sources"]["structures"]),
         lock=config["sources_lock"],

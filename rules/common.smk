@@ -27,14 +27,14 @@ def verb_digest(verb):
     return source_digest(f"npm_core.cli.{verb.replace('-', '_')}")
 
 
-def flags(section):
+def flags(section, prefix=""):
     """One config section as command line flags: `filter_identity: 90` is `--filter-identity 90`.
 
     A list repeats its values behind one flag, true is the bare flag, false and null are left out.
     """
     words = []
     for key, value in section.items():
-        flag = f"--{key.replace('_', '-')}"
+        flag = f"--{prefix}{key.replace('_', '-')}"
         if value is True:
             words.append(flag)
         elif isinstance(value, list):
@@ -52,6 +52,11 @@ def is_local():
 def address(place):
     """A configured place as a URL: a path is relative to the working directory."""
     return place if is_url(place) else Path(place).resolve().as_uri()
+
+
+def own_table(experiment):
+    """Input function: the user's table of families for an experiment."""
+    return lambda wildcards: config["local"][experiment]
 
 
 def addresses(wildcards):
@@ -78,7 +83,9 @@ def structure_mirror(wildcards):
 def uniref50_fasta(wildcards):
     """UniRef50 as it is published, or taken out of its archive."""
     packed = config["sources"]["uniref50_member"] is not None
-    return "results/unpacked/uniref50.fasta.gz" if packed else "results/sources/uniref50"
+    return (
+        "results/unpacked/uniref50.fasta.gz" if packed else "results/sources/uniref50"
+    )
 
 
 def shards(dataset):
@@ -94,6 +101,17 @@ def queries_file(wildcards):
     return f"results/queries/{wildcards.dataset}.fasta"
 
 
+def sharding(wildcards):
+    """How a dataset is cut: the number of shards, and the limit of queries if there is one."""
+    queries = config["queries"]
+    return flags(
+        {
+            "shards": queries["shards"][wildcards.dataset],
+            "max_queries": queries["limit"][wildcards.dataset],
+        }
+    )
+
+
 def hhblits_database(wildcards):
     """Index file of the search database: built from sequences, or unpacked as published."""
     how = "built" if config["database"]["build"] else "unpacked"
@@ -103,7 +121,9 @@ def hhblits_database(wildcards):
 def searched_or_imported(wildcards):
     """The shard's alignments (FFindex of A3M): by HHblits, or the user's own."""
     if is_local():
-        return multiext(f"results/imported/uniref50/{wildcards.dataset}", ".ffdata", ".ffindex")
+        return multiext(
+            f"results/imported/uniref50/{wildcards.dataset}", ".ffdata", ".ffindex"
+        )
     return multiext(
         f"results/msas/{wildcards.dataset}/{wildcards.shard}", ".ffdata", ".ffindex"
     )
@@ -124,12 +144,16 @@ def pretraining_sequences(wildcards):
 
 def training_families(wildcards):
     """Families of UniRef50's training sequences."""
-    return expand("results/families/uniref50/train/{shard}.parquet", shard=shards("train"))
+    return expand(
+        "results/families/uniref50/train/{shard}.parquet", shard=shards("train")
+    )
 
 
 def validation_families(wildcards):
     """Families of held-out sequences, on which the training is watched."""
-    return expand("results/families/uniref50/test/{shard}.parquet", shard=shards("test"))
+    return expand(
+        "results/families/uniref50/test/{shard}.parquet", shard=shards("test")
+    )
 
 
 def uniref50_targets(wildcards):
@@ -176,7 +200,11 @@ def evaluation_columns(wildcards):
 def nearest_scores(wildcards):
     """The nearest neighbour's scores: those of a round serve all its depths of reduction."""
     experiment, *place = wildcards.evaluation.split("/")
-    group = wildcards.evaluation if experiment == "uniref50" else f"{experiment}/{place[0]}/{place[1]}"
+    group = (
+        wildcards.evaluation
+        if experiment == "uniref50"
+        else f"{experiment}/{place[0]}/{place[1]}"
+    )
     return f"results/contacts/{group}/nearest.parquet"
 
 
@@ -218,7 +246,10 @@ def report_targets(wildcards):
 
 def clan_targets(wildcards):
     """Target tables of the clan report, one a clan."""
-    return [clan_file("targets.parquet").format(clan=clan) for clan in config["pfam_clan"]["clans"]]
+    return [
+        clan_file("targets.parquet").format(clan=clan)
+        for clan in config["pfam_clan"]["clans"]
+    ]
 
 
 def uniref50_ledgers(wildcards):
@@ -234,7 +265,10 @@ def uniref50_ledgers(wildcards):
     return [
         "results/structures/select_structures.audit.tsv",
         "results/structures/assign_structures.audit.tsv",
-        *(target.replace(".parquet", ".audit.tsv") for target in report_targets(wildcards)),
+        *(
+            target.replace(".parquet", ".audit.tsv")
+            for target in report_targets(wildcards)
+        ),
         *searched,
         *built,
     ]

@@ -34,6 +34,9 @@ rule predict_npm:
         "logs/predict_npm/{evaluation}.log",
     conda:
         "../envs/core.yaml"
+    threads: 1
+    resources:
+        device="cpu",
     params:
         model=subpath(input.model, parent=True),
         seed=config["seed"],
@@ -41,7 +44,8 @@ rule predict_npm:
         code=verb_digest("npm-contacts"),
     shell:
         "python -m npm_core npm-contacts --targets {input.targets:q} --checkpoint {params.model:q}"
-        " --shuffle-seed {params.seed} --centre {params.centre} --output {output:q} > {log} 2>&1"
+        " --shuffle-seed {params.seed} --centre {params.centre}"
+        " --device {resources.device} --threads {threads} --output {output:q} > {log} 2>&1"
 
 
 rule find_clan_neighbours:

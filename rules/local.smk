@@ -4,7 +4,7 @@
 rule import_uniref50:
     """Import query-anchored alignments and structures: training, test and target proteins."""
     input:
-        table=lookup(dpath="local/uniref50", within=config),
+        table=own_table("uniref50"),
     output:
         multiext("results/imported/uniref50/train", ".ffdata", ".ffindex"),
         multiext("results/imported/uniref50/test", ".ffdata", ".ffindex"),
@@ -27,7 +27,7 @@ rule import_uniref50:
 rule import_clan:
     """Import the family alignments of one clan, and structures aligned to their columns."""
     input:
-        table=lookup(dpath="local/pfam_clan", within=config),
+        table=own_table("pfam_clan"),
     output:
         multiext("results/imported/{clan}/full", ".ffdata", ".ffindex"),
         multiext("results/imported/{clan}/seed", ".ffdata", ".ffindex"),

@@ -31,9 +31,8 @@ rule shard_queries:
     conda:
         "../envs/core.yaml"
     params:
-        shards=lookup(dpath="queries/shards/{dataset}", within=config),
-        limit=lookup(dpath="queries/limit/{dataset}", within=config),
+        settings=sharding,
         code=verb_digest("shard-queries"),
     shell:
-        "python -m npm_core shard-queries --fasta {input:q} --shards {params.shards}"
-        " --max-queries {params.limit} --output-dir {output:q} > {log} 2>&1"
+        "python -m npm_core shard-queries --fasta {input:q} {params.settings}"
+        " --output-dir {output:q} > {log} 2>&1"

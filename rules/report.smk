@@ -7,7 +7,9 @@ rule report_uniref50:
         precision=collect("results/precision/{e}.parquet", e=evaluations("uniref50")),
         potts=collect("results/contacts/{e}/potts.parquet", e=evaluations("uniref50")),
         npm=collect("results/contacts/{e}/npm.parquet", e=evaluations("uniref50")),
-        nearest=collect("results/contacts/{e}/nearest.parquet", e=evaluations("uniref50")),
+        nearest=collect(
+            "results/contacts/{e}/nearest.parquet", e=evaluations("uniref50")
+        ),
         targets=report_targets,
         families=training_families,
         ledgers=uniref50_ledgers,
@@ -41,7 +43,8 @@ rule report_pfam_clan:
         npm=collect("results/contacts/{e}/npm.parquet", e=evaluations("pfam_clan")),
         targets=clan_targets,
         families=collect(
-            "results/families/pfam_clan/{clan}.parquet", clan=config["pfam_clan"]["clans"]
+            "results/families/pfam_clan/{clan}.parquet",
+            clan=config["pfam_clan"]["clans"],
         ),
         ledgers=clan_ledgers,
         metrics=collect("results/models/{e}/metrics.csv", e=evaluations("pfam_clan")),

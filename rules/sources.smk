@@ -4,17 +4,19 @@
 rule generate_universe:
     """Write a small universe of protein families as the files that the real sources publish."""
     output:
-        multiext(
-            "results/universe/",
-            "uniref50.fasta.gz",
-            "uniprot.fasta.gz",
-            "pdb/entries.idx",
-            "pdb/pdb_seqres.txt.gz",
-            "pfam/Pfam-A.full.gz",
-            "pfam/Pfam-A.seed.gz",
-            "pfam/Pfam-A.clans.tsv.gz",
-            "pfam/pdbmap.gz",
-            "truth/families.tsv",
+        expand(
+            "results/universe/{file}",
+            file=[
+                "uniref50.fasta.gz",
+                "uniprot.fasta.gz",
+                "pdb/entries.idx",
+                "pdb/pdb_seqres.txt.gz",
+                "pfam/Pfam-A.full.gz",
+                "pfam/Pfam-A.seed.gz",
+                "pfam/Pfam-A.clans.tsv.gz",
+                "pfam/pdbmap.gz",
+                "truth/families.tsv",
+            ],
         ),
         structures=directory("results/universe/pdb/mmCIF"),
     log:
@@ -36,9 +38,9 @@ rule fetch_source:
         protected("results/sources/{source}"),
     log:
         "logs/fetch_source/{source}.log",
+    retries: 2
     conda:
         "../envs/core.yaml"
-    retries: 2
     params:
         urls=addresses,
         lock=config["sources_lock"],

@@ -58,9 +58,9 @@ rule build_targets:
         audit="results/structures/targets/{shard}.audit.tsv",
     log:
         "logs/build_targets/{shard}.log",
+    retries: 2
     conda:
         "../envs/core.yaml"
-    retries: 2
     params:
         template=address(config["sources"]["structures"]),
         lock=config["sources_lock"],

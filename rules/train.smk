@@ -18,15 +18,19 @@ rule pretrain:
         "logs/pretrain.log",
     conda:
         "../envs/core.yaml"
+    threads: 1
+    resources:
+        device="cpu",
     params:
         output=subpath(output.model, parent=True),
-        trunk=flags(config["npm"]["trunk"]),
+        trunk=flags(config["npm"]["trunk"], "trunk-"),
         settings=flags(config["npm"]["pretraining"]),
         seed=config["seed"],
         recipe=1,
     shell:
         "python -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
-        " --seed {params.seed} --scratch checkpoints/pretrained"
+        " --seed {params.seed} --device {resources.device}"
+        " --threads {threads} --scratch checkpoints/pretrained"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
 
@@ -44,17 +48,21 @@ rule train_uniref50:
         "logs/train_uniref50.log",
     conda:
         "../envs/core.yaml"
+    threads: 1
+    resources:
+        device="cpu",
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
-        head=flags(config["npm"]["uniref50"]["head"]),
+        head=flags(config["npm"]["uniref50"]["head"], "head-"),
         settings=flags(config["npm"]["uniref50"]["training"]),
         seed=config["seed"],
         recipe=1,
     shell:
         "python -m npm_core train --families {input.families:q} --validation {input.validation:q}"
         " --init {params.init:q} --query first {params.head} {params.settings}"
-        " --seed {params.seed} --scratch checkpoints/uniref50"
+        " --seed {params.seed} --device {resources.device}"
+        " --threads {threads} --scratch checkpoints/uniref50"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
 
@@ -74,10 +82,13 @@ rule train_pfam_clan:
         "logs/train_pfam_clan/{clan}/{round}/{depth}.log",
     conda:
         "../envs/core.yaml"
+    threads: 1
+    resources:
+        device="cpu",
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
-        head=flags(config["npm"]["pfam_clan"]["head"]),
+        head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
         settings=flags(config["npm"]["pfam_clan"]["training"]),
         seed=config["seed"],
         recipe=1,
@@ -85,6 +96,6 @@ rule train_pfam_clan:
         "python -m npm_core train --families {input.families:q} --replace {input.reduced:q}"
         " --validation {input.validation:q} --validation-targets {input.targets:q}"
         " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
-        " {params.settings} --seed {params.seed}"
-        " --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}"
+        " {params.settings} --seed {params.seed} --device {resources.device}"
+        " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"

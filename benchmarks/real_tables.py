@@ -1,0 +1,89 @@
+"""Tables of `source: local` for the real proteins that NPM_REAL_DATA names.
+
+    python benchmarks/real_tables.py DIR
+
+writes DIR/uniref50.tsv (PDB chains with query-anchored alignments), DIR/pfam_clan.tsv (families of
+two Pfam clans, each structure with its map to the alignment's columns) and DIR/sequences.fasta.
+"""
+
+import csv
+import gzip
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from npm_core.errors import DataError
+from npm_core.files import atomic_path, write_text
+from npm_core.pairwise import aligned_positions
+from npm_core.structures import read_chain
+
+
+def manifest(data: Path, name: str) -> list[dict[str, str]]:
+    """Entries of one set."""
+    with (data / "MANIFEST.tsv").open(encoding="utf-8") as stream:
+        return [row for row in csv.DictReader(stream, delimiter="\t") if row["set"] == name]
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A tab-separated table."""
+    write_text(path, "\n".join("\t".join(line) for line in [columns, *rows]) + "\n")
+
+
+def structure_map(source: Path, structure: Path, chain: str, output: Path) -> None:
+    """Rewrite a map by observed residue as one by number in the chain's full sequence."""
+    with gzip.open(source, "rt", encoding="utf-8") as stream:
+        mapped = list(csv.DictReader(stream, delimiter="\t"))
+    residues = "".join(row["aa"] for row in mapped)
+    sequence = read_chain(structure, chain).sequence
+    pairs = zip(*aligned_positions(sequence, residues), strict=True)
+    same = [(i, k) for i, k in pairs if sequence[i] == residues[k]]
+    if len(same) < 0.95 * len(mapped):
+        raise DataError(
+            f"{source}: {len(same)} of its {len(mapped)} residues are those of {structure}, "
+            f"chain {chain}; expected 95 %"
+        )
+    rows = [(str(i + 1), mapped[k]["hmm_col"]) for i, k in same]
+    write_table(output, ("residue", "column"), rows)
+
+
+def main() -> None:
+    """Write the three files into the folder named by the first argument."""
+    folder = os.environ.get("NPM_REAL_DATA")
+    if not folder or len(sys.argv) != 2:
+        sys.exit("usage: NPM_REAL_DATA=FOLDER python benchmarks/real_tables.py DIR")
+    data, output = Path(folder).resolve(), Path(sys.argv[1])
+
+    rows = []
+    for entry in manifest(data, "pdb_sprot"):
+        alignment, structure = entry["files"].split(";")
+        chain = entry["id"].partition("_")[2]
+        rows.append((entry["id"], str(data / alignment), str(data / structure), chain))
+    write_table(output / "uniref50.tsv", ("id", "alignment", "structure", "chain"), rows)
+
+    rows = []
+    for entry in manifest(data, "clans"):
+        alignment, *structures = entry["files"].split(";")
+        place = [entry["id"], alignment.split("/")[1], str(data / alignment)]
+        if not structures:
+            rows.append((*place, "", "", ""))
+            continue
+        structure, mapping = (data / name for name in structures[:2])
+        chain = structure.name.split(".")[0].split("_", 2)[2]
+        columns = output / "columns" / f"{entry['id']}.tsv"
+        structure_map(mapping, structure, chain, columns)
+        rows.append((*place, str(structure), chain, f"columns/{columns.name}"))
+    header = ("id", "clan", "alignment", "structure", "chain", "columns")
+    write_table(output / "pfam_clan.tsv", header, rows)
+
+    (sequences,) = (row for row in manifest(data, "seqdb") if row["id"] == "swissprot2014_40k")
+    with (
+        gzip.open(data / sequences["files"], "rb") as source,
+        atomic_path(output / "sequences.fasta") as temporary,
+        temporary.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
+
+
+if __name__ == "__main__":
+    main()

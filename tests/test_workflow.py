@@ -1,0 +1,171 @@
+"""The real Snakefile with the real tools on a tiny universe, and on the user's own data."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+pytestmark = pytest.mark.slow
+
+TINY = {
+    "universe": {"seed": 3},
+    "queries": {
+        "shards": {"train": 2, "test": 1, "targets": 1},
+        "limit": {"train": 12, "test": 3, "targets": 6},
+    },
+    "pfam_clan": {"clans": ["NADP_Rossmann"], "rounds": 1, "depths": [10]},
+    "npm": {
+        "trunk": {"layers": 1, "width": 16, "attention_heads": 2},
+        "pretraining": {"steps": 2, "batch": 2},
+        "uniref50": {"head": {"rank": 2}, "training": {"steps": 2, "batch": 2, "rows": 3}},
+        "pfam_clan": {"head": {"rank": 2}, "training": {"steps": 2, "batch": 2, "rows": 3}},
+    },
+}
+
+
+def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run the workflow of `root` in `folder` with the settings of `folder`/settings.yaml."""
+    return subprocess.run(
+        [
+            *(str(BIN / "snakemake"), "--snakefile", str(root / "workflow" / "Snakefile")),
+            *("--directory", str(folder), "--configfile", str(folder / "settings.yaml")),
+            *("--cores", "2", "--quiet", "rules", *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)},
+    )
+
+
+def output(done: subprocess.CompletedProcess) -> str:
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which the whole chain has run on a tiny universe."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "settings.yaml").write_text(yaml.safe_dump(TINY))
+    done = snakemake(folder, "all")
+    assert done.returncode == 0, output(done)[-5000:]
+    return folder
+
+
+def test_the_chain_ends_in_both_reports(finished):
+    for name in ("uniref50", "pfam_clan"):
+        page = (finished / "reports" / f"{name}.html").read_text()
+        assert "</html>" in page
+    assert pq.read_table(finished / "results/precision/uniref50/0000.parquet").num_rows > 0
+
+
+def test_every_model_and_control_is_in_the_tables(finished):
+    table = pq.read_table(finished / "results/precision/pfam_clan/NADP_Rossmann/0/10.parquet")
+    models = set(table.column("model").to_pylist())
+    assert {"potts", "npm", "npm_shuffled", "chance"} <= models
+    assert set(table.column("reduced_depth").to_pylist()) == {"10"}
+    assert set(table.column("range").to_pylist()) == {"short", "medium", "long"}
+
+
+def test_every_query_has_one_row_in_the_ledger(finished):
+    for dataset, limit in (("train", 12), ("test", 3)):
+        rows = [
+            line.split("\t")[0]
+            for ledger in sorted((finished / "results/msas" / dataset).glob("*.ledger.tsv"))
+            for line in ledger.read_text().splitlines()[1:]
+        ]
+        assert len(rows) == len(set(rows)) == limit
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    done = snakemake(finished, "all")
+    assert done.returncode == 0
+    assert "Nothing to be done" in output(done)
+
+
+def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finished, tmp_path):
+    project = tmp_path / "project"
+    for name in ("workflow", "rules", "envs", "docs", "npm_core"):
+        shutil.copytree(ROOT / name, project / name)
+    shutil.copy(ROOT / "config.yaml", project)
+
+    def planned() -> set[str]:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "snakemake"),
+                *("--snakefile", str(project / "workflow" / "Snakefile")),
+                *("--directory", str(finished), "--configfile", str(finished / "settings.yaml")),
+                *("--cores", "2", "--dry-run", "--rerun-triggers", "params", "input", "all"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=project,
+            env={"PYTHONPATH": str(project), "PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        )
+        assert done.returncode == 0, output(done)[-3000:]
+        lines = output(done).splitlines()
+        return {line.split()[1].rstrip(":") for line in lines if line.startswith("rule ")}
+
+    assert planned() == set()
+    source = project / "npm_core" / "precision.py"
+    source.write_text(source.read_text() + "\n\ndef added_by_a_test() -> int:\n    return 1\n")
+    assert planned() == {
+        "tabulate_precision",
+        "report_uniref50",
+        "report_pfam_clan",
+    } | {name for name in planned() if name.startswith("train")}
+    source.write_text(source.read_text().replace("    return 1", '    """Prose."""\n    return 1'))
+    assert "search_shard" not in planned()
+
+
+def test_a_misspelt_key_stops_the_run_at_once(tmp_path):
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"precision": {"contact_distnace": 8}}))
+    done = snakemake(tmp_path, "--dry-run", "all")
+    assert done.returncode != 0
+    assert "'contact_distnace' was unexpected" in output(done)
+
+
+def test_the_papers_settings_and_the_slurm_profile_plan(tmp_path):
+    paper = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    paper["queries"]["shards"] = {"train": 3, "test": 1, "targets": 2}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(paper))
+    profile = str(ROOT / "workflow" / "profiles" / "slurm")
+    done = snakemake(tmp_path, "--dry-run", "--profile", profile, "all")
+    assert done.returncode == 0, output(done)[-3000:]
+
+
+def test_own_alignments_and_structures_run_from_alignments_on(finished, tmp_path):
+    targets = pq.read_table(finished / "results/structures/targets/0000.parquet").to_pylist()
+    families = {
+        row["id"]: row
+        for row in pq.read_table(
+            finished / "results/families/uniref50/targets/0000.parquet"
+        ).to_pylist()
+    }
+    lines = ["id\talignment\tstructure\tchain\tsplit"]
+    for number, target in enumerate(targets):
+        entry, chain = target["source"].split("_")
+        structure = next((finished / "results/universe/pdb/mmCIF").glob(f"*/{entry}.cif.gz"))
+        alignment = tmp_path / f"{number}.fasta"
+        alignment.write_text(f">{target['id']}\n{families[target['id']]['query']}\n")
+        split = "test" if number == 0 else "train"
+        lines.append(f"f{number}\t{alignment}\t{structure}\t{chain}\t{split}")
+    (tmp_path / "table.tsv").write_text("\n".join(lines) + "\n")
+    shutil.copy(finished / "results/queries/train.fasta", tmp_path)
+    settings = TINY | {
+        "source": "local",
+        "local": {"uniref50": "table.tsv", "pfam_clan": None, "sequences": "train.fasta"},
+    }
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    done = snakemake(tmp_path, "all")
+    assert done.returncode == 0, output(done)[-5000:]
+    assert (tmp_path / "reports" / "uniref50.html").exists()
+    assert not (tmp_path / "reports" / "pfam_clan.html").exists()
