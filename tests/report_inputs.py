@@ -161,7 +161,7 @@ def write_common(
         f"{HOSTILE}\tfailed\ttimeout <b>after</b> 600 s\t0\t600.0\n",
     )
     write_text(audit, "id\tstatus\treason\n1abc\tdiscarded\thits both sets\n")
-    lines = ["step,epoch,training_loss,validation_loss"]
+    lines = ["step,epoch,pseudolikelihood,validation_pseudolikelihood"]
     for step in range(0, 401, 20):
         loss = 2 + np.exp(-step / 120) + 0.02 * rng.normal()
         held = f"{loss + 0.2:.4f}" if step % 100 == 0 else ""

@@ -102,7 +102,7 @@ def test_one_round_has_no_deviation():
     [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "open")],
 )
 def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcome):
-    verdict = summary.Verdict("3 proteins", "chance", "P@L", 3, 0.05, low, high, "95 % interval")
+    verdict = summary.Verdict("3 proteins", "chance", "chance", "P@L", 3, 0.05, low, high, "95 % interval")
     assert verdict.outcome == outcome
 
 

@@ -25,6 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             flag, required=needed, default=[], nargs="+", type=Path, metavar="FILE", help=what
         )
+    parser.add_argument(
+        "--depths", type=Path, metavar="FILE.tsv", help="set and depth of each MSA, for Figure 7"
+    )
     parser.add_argument("--settings", required=True, type=Path, metavar="FILE.yaml")
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap; default: 1")
     parser.add_argument(

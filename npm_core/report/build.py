@@ -35,10 +35,13 @@ class Files:
     ledgers: Sequence[Path]
     metrics: Sequence[Path]
     settings: Path
+    depths: Path | None
+    output: Path
 
     def __iter__(self) -> Iterator[Path]:
         yield from (*self.precision, *self.targets, *self.scores, *self.families)
-        yield from (*self.ledgers, *self.metrics, self.settings)
+        yield from (*self.ledgers, *self.metrics, *([self.depths] if self.depths else []))
+        yield self.settings
 
 
 def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) -> Page:
@@ -52,16 +55,22 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
     """
     experiment = PAGES[files.experiment]
     settings_text, settings = _settings(files.settings)
-    table = read_precision(*files.precision)
+    everything = read_precision(*files.precision)
+    table, variants = (
+        everything[everything["variant"] == ""],
+        everything[everything["variant"] != ""],
+    )
     read = inputs.Inputs(
         precision=table,
+        variants=variants,
         runs=inputs.read_runs(files.metrics, inputs.table_stamps(files.precision)),
-        depths=inputs.read_depths(files.families, "families trained on"),
+        depths=_depths(files),
         cards=inputs.build_cards(
             table,
             _with_card(table, experiment.RANGE, experiment.CUTOFF, max_cards),
             targets=files.targets,
             scores=inputs.score_conditions(files.precision, files.scores),
+            folder=files.output.parent,
             contact_distance=float(contents.setting(settings, "precision", "contact_distance")),
         ),
         settings=settings,
@@ -74,6 +83,14 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         provenance=_provenance(seed, command),
         inputs=[_described(path) for path in files],
     )
+
+
+def _depths(files: Files) -> pd.DataFrame:
+    curves = [inputs.read_depths(files.families, "families trained on")]
+    if files.depths:
+        curves.append(inputs.read_depth_sets(files.depths))
+    curves = [curve for curve in curves if len(curve)]
+    return pd.concat(curves) if curves else inputs.depth_curve([], "")
 
 
 def _settings(path: Path) -> tuple[str, dict]:

@@ -82,6 +82,7 @@ def card(
     target: Target,
     maps: dict[str, Maps],
     precision: dict[str, Any],
+    links: dict[str, dict[str, str]],
     *,
     contact_distance: float,
 ) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def card(
         target: Its structure.
         maps: Strongest pairs by condition and model.
         precision: Precision by condition, model, range and cutoff.
+        links: Where the scores are, by condition and model.
         contact_distance: angstrom.
     """
     distances = target.distances
@@ -101,6 +103,7 @@ def card(
         "contacts": _deltas(contacts(distances, contact_distance=contact_distance)),
         "maps": maps,
         "precision": precision,
+        "links": links,
     }
 
 

@@ -7,11 +7,30 @@ import pandas as pd
 
 from npm_core.errors import DataError
 from npm_core.report.figures import Figure, known_models, paired_scatter, trajectories
-from npm_core.report.page import Column, Example, Tile
+from npm_core.report.page import Column, Example, Maps, Tile
 from npm_core.report.summary import Verdict, pairs, signed
 
-PANELS = 400
-"""Points of one training curve that are drawn."""
+QUANTITIES = {
+    "pseudolikelihood": "training loss (nats a residue)",
+    "validation_pseudolikelihood": "evaluation loss (nats a residue)",
+    "long_P@L": "long-range P@L",
+    "long_P@L/5": "long-range P@L/5",
+}
+"""What `train` logs and Figure 4 shows; the loss is the pseudolikelihood without penalties."""
+
+BASELINES = {
+    "potts": "the independent Potts model",
+    "npm_shuffled": "NPM on a shuffled query",
+    "nearest": "the nearest neighbour's Potts model",
+    "chance": "chance",
+}
+"""What NPM is compared with, in words."""
+
+POINTS = 400
+"""Of one training curve that are drawn at most."""
+
+EXAMPLES = 3
+"""Contact maps on the page of the best targets, and as many of the worst."""
 
 
 def among(table: pd.DataFrame, **values: object) -> pd.DataFrame:
@@ -47,11 +66,14 @@ def metric_name(range_name: str, cutoff: str) -> str:
     return f"{range_name}-range {'AUC' if cutoff == 'AUC' else f'P@{cutoff}'}"
 
 
-def verdict_tile(what: str, verdict: Verdict) -> Tile:
+def verdict_tile(verdict: Verdict) -> Tile:
     """A verdict as one number of the first screen."""
-    targets = "target" if verdict.n == 1 else "targets"
-    detail = f"{verdict.bounds}; {verdict.metric}, {verdict.n} {targets}"
-    return Tile(what, signed(verdict.difference), detail, verdict.outcome)
+    return Tile(
+        f"NPM − {verdict.short}".replace("NPM, ", ""),
+        signed(verdict.difference),
+        f"{verdict.metric}; {verdict.where}; {verdict.bounds}",
+        verdict.outcome,
+    )
 
 
 def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: str) -> Figure:
@@ -65,6 +87,7 @@ def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: s
     """
     both = pairs(table, "potts").sort_values(["split", "id"], kind="stable")
     columns = ["id", "split", "condition", "length", "depth", "meff", "potts", "npm", "difference"]
+    several = (both["condition"] != "").any()
     counts = ", ".join(f"{(both['split'] == split).sum()} {split}" for split in splits)
     return Figure(
         id="scatter",
@@ -76,55 +99,92 @@ def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: s
         alt=f"Scatter of {metric}, NPM against independent Potts. NPM is more precise on "
         f"{(both['difference'] > 0).sum()} of {len(both)}.",
         chart=paired_scatter(both, splits=splits),
-        table=both[columns],
+        table=both[[column for column in columns if column != "condition" or several]],
         opens=True,
     )
 
 
-def training(runs: pd.DataFrame, *, title: str, caption: str) -> Figure | None:
-    """Logged quantities against training steps; None where nothing was logged."""
-    if runs.empty:
+def training(
+    runs: pd.DataFrame, *, row: str | None, line: str, title: str, caption: str
+) -> Figure | None:
+    """Losses and validation precision against training steps; None where none were logged.
+
+    Args:
+        runs: The stamps, run, step, quantity, value.
+        row: Column that makes rows of panels.
+        line: Column that tells the lines apart; the other stamps are averaged over.
+        title: Heading.
+        caption: What was trained.
+    """
+    shown = runs[runs["quantity"].isin(list(QUANTITIES))]
+    if shown.empty:
         return None
+    groups = shown.assign(
+        quantity=shown["quantity"].map(QUANTITIES),
+        row=shown[row] if row else "",
+        line=shown[line].map(lambda name: f"depth {name}" if row else name),
+    ).groupby(["row", "quantity", "line", "step"], sort=False)
+    table = groups["value"].agg(["mean", "std", "size"]).reset_index()
+    table = table.rename(columns={"mean": "value", "std": "sd", "size": "runs"})
+    table["low"], table["high"] = table["value"] - table["sd"], table["value"] + table["sd"]
     thin = [
-        group.iloc[:: max(1, len(group) // PANELS)]
-        for _, group in runs.sort_values("step", kind="stable").groupby(["quantity", "run"])
+        group.iloc[:: -(-len(group) // POINTS)]
+        for _, group in table.groupby(["row", "quantity", "line"], sort=False)
     ]
-    table = pd.concat(thin, ignore_index=True)[["quantity", "run", "step", "value"]]
-    names = ", ".join(table["quantity"].unique())
+    table = pd.concat(thin, ignore_index=True)
+    quantities = [name for name in QUANTITIES.values() if name in set(table["quantity"])]
+    lines = sorted(table["line"].unique(), key=_line_order)
     return Figure(
         id="training",
-        short="Training",
+        short="Training" if row is None else "Figure 4",
         title=title,
-        caption=f"{caption} Quantities as logged: {names}; {table['run'].nunique()} run(s).",
-        alt=f"Lines of {names} against the training step.",
-        chart=trajectories(table),
-        table=table,
+        caption=f"{caption} {runs['run'].nunique()} training run(s).",
+        alt=f"Lines against the training step: {', '.join(quantities)}.",
+        chart=trajectories(
+            table, quantities=quantities, rows=list(dict.fromkeys(table["row"])), lines=lines
+        ),
+        table=table if row else table.drop(columns=["runs", "sd"]),
     )
 
 
-def examples(
-    table: pd.DataFrame, cards: Mapping[str, str], *, metric: str, count: int = 3
-) -> list[Example]:
+def _line_order(name: str) -> tuple[bool, int, str]:
+    """Depths by number, words such as "depth full" after them."""
+    number = name.removeprefix("depth ")
+    return not number.isdigit(), len(number), number
+
+
+def maps(
+    table: pd.DataFrame, cards: Mapping[str, str], *, metric: str, top: str, where: str = ""
+) -> Maps | None:
     """Targets with the largest and the smallest difference NPM minus independent Potts.
 
     Args:
         table: Rows of one range and cutoff, with `condition`.
         cards: Those that have a card are chosen from.
         metric: In words.
-        count: How many of each.
+        top: The pairs drawn, in words.
+        where: Which condition, in words.
     """
-    both = pairs(table, "potts").sort_values("difference", kind="stable")
+    both = pairs(table, "potts").sort_values(["difference", "id"], kind="stable")
     both = both[both["id"].isin(list(cards))]
-    chosen = pd.concat([both.tail(count).iloc[::-1], both.head(count)]).drop_duplicates("id")
-    return [
-        Example(
-            row["id"],
-            row["condition"],
-            f"{metric}: NPM {row['npm']:.2f}, independent Potts {row['potts']:.2f}; "
-            f"Meff {row['meff']:.1f}, {row['length']} residues, {row['split']}",
-        )
-        for row in chosen.to_dict("records")
-    ]
+    best, worst = both.tail(EXAMPLES).iloc[::-1], both.head(EXAMPLES)
+    chosen = pd.concat([best, worst]).drop_duplicates("id").to_dict("records")
+    if not chosen:
+        return None
+    return Maps(
+        title="Figure 6 · Contact maps of the best and the worst targets",
+        caption=f"The targets with the largest and the smallest difference in {metric}, NPM minus "
+        f"independent Potts{where}; {top}. These are extremes by choice, not typical targets.",
+        examples=[
+            Example(
+                row["id"],
+                row["condition"],
+                f"{metric}: NPM {row['npm']:.2f}, independent Potts {row['potts']:.2f}; "
+                f"Meff {row['meff']:.1f}, {row['length']} residues, {row['split']}",
+            )
+            for row in chosen
+        ],
+    )
 
 
 def target_table(

@@ -36,7 +36,13 @@ THEME: dict[str, Any] = {
     "axis": {"grid": True, "gridOpacity": 0.25, "labelFontSize": 11, "titleFontSize": 12},
     "axisX": {"grid": False, "labelAngle": 0},
     "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
-    "legend": {"orient": "top", "title": None, "labelFontSize": 12, "labelLimit": 260},
+    "legend": {
+        "orient": "top",
+        "title": None,
+        "labelFontSize": 12,
+        "labelLimit": 260,
+        "symbolOpacity": 1,
+    },
 }
 
 
@@ -166,17 +172,18 @@ def paired_scatter(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
         splits: One panel each, in order.
     """
     unit = alt.Scale(domain=[0, 1], nice=False)
+    ticks = alt.Axis(tickCount=5, grid=True, format=".1f")
     line = alt.Chart(alt.InlineData([{"a": 0, "b": 0}, {"a": 1, "b": 1}]))
     diagonal = line.mark_line(color=GREY, strokeDash=[4, 4]).encode(x="a:Q", y="b:Q")
     points = (
         alt.Chart()
         .mark_circle(size=50, opacity=0.85, stroke="black", strokeWidth=0.4, cursor="pointer")
         .encode(
-            x=alt.X("potts:Q", scale=unit).title("Independent Potts"),
-            y=alt.Y("npm:Q", scale=unit).title("NPM"),
+            x=alt.X("potts:Q", scale=unit, axis=ticks).title("Independent Potts"),
+            y=alt.Y("npm:Q", scale=unit, axis=ticks).title("NPM"),
             color=alt.Color("meff:Q")
             .scale(type="log", scheme="viridis")
-            .legend(title="Meff", orient="right", gradientLength=160),
+            .legend(title="Meff", orient="right", gradientLength=160, format=",.0f"),
             tooltip=["id:N", "depth:Q", alt.Tooltip("meff:Q", format=".1f"), "length:Q"]
             + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("potts", "npm", "difference")],
         )
@@ -184,7 +191,7 @@ def paired_scatter(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
     return (
         alt.layer(diagonal, points, data=DATA)
         .properties(width=320, height=320)
-        .facet(column=alt.Column("split:N", sort=list(splits)).title(None))
+        .facet(alt.Facet("split:N", sort=list(splits)).title(None), columns=2)
     )
 
 
@@ -206,7 +213,7 @@ def win_rates(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
     half = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.5))
     whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("win_low:Q"), y2="win_high:Q")
     points = base.mark_point(filled=True, opacity=1, size=70, shape="triangle-up").encode(y=y)
-    return _with_counts([half, whiskers, points], order, 320, 180, "split", splits)
+    return _with_counts([half, whiskers, points], order, 420, 180, "split", splits)
 
 
 def control_differences(
@@ -241,7 +248,7 @@ def control_differences(
     y = alt.Y("difference:Q").title("NPM minus the other")
     whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
     points = base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape)
-    return _with_counts([zero, whiskers, points], order, 320, 200, panel, panels, x=x)
+    return _with_counts([zero, whiskers, points], order, 420, 200, panel, panels, x=x)
 
 
 def _with_counts(
@@ -262,7 +269,7 @@ def _with_counts(
         .encode(x=alt.X(f"{x}:N", sort=list(order)), y=alt.value(0), text="text:N")
     )
     chart = alt.layer(*layers, counts, data=DATA).properties(width=width, height=height)
-    return chart.facet(column=alt.Column(f"{panel}:N", sort=list(panels)).title(None))
+    return chart.facet(alt.Facet(f"{panel}:N", sort=list(panels)).title(None), columns=2)
 
 
 def cumulative_depth(table: pd.DataFrame) -> Chart:
@@ -299,7 +306,7 @@ def precision_by_depth(
     base = alt.Chart().encode(
         x=alt.X("reduced_depth:O", sort=list(depths))
         .scale(domain=list(depths))
-        .title("depth of the reduced MSAs (sequences)"),
+        .title("depth of the reduced MSAs"),
         color=color,
         tooltip=["label:N", "reduced_depth:N", "n:Q", "rounds:Q"]
         + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
@@ -317,24 +324,81 @@ def precision_by_depth(
     )
 
 
-def trajectories(table: pd.DataFrame) -> Chart:
-    """Every logged quantity of a training against its step, one panel a quantity.
+def variant_bars(
+    table: pd.DataFrame,
+    *,
+    variants: Sequence[str],
+    clans: Sequence[str],
+    depths: Sequence[str],
+) -> Chart:
+    """Precision of variants of NPM by range, mean and SD over the rounds.
 
     Args:
-        table: quantity, run, step, value.
+        table: clan, reduced_depth, range, variant, n, rounds, mean, sd, low, high.
+        variants: Each in its own colour, in order.
+        clans: One row of panels each.
+        depths: One column of panels each.
     """
-    return (
+    colors = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY]
+    base = (
         alt.Chart()
-        .mark_line(strokeWidth=1.8)
+        .transform_filter("datum.n > 0")
         .encode(
-            x=alt.X("step:Q").title("step"),
-            y=alt.Y("value:Q").scale(zero=False).title(None),
-            color=alt.Color("run:N").scale(range=[VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY]),
-            strokeDash=alt.StrokeDash("run:N"),
-            tooltip=["run:N", "quantity:N", "step:Q", alt.Tooltip("value:Q", format=".4g")],
+            x=alt.X("range:N", sort=list(RANGES)).scale(domain=list(RANGES)).title("range"),
+            xOffset=alt.XOffset("variant:N", sort=list(variants)).scale(domain=list(variants)),
+            color=alt.Color("variant:N", sort=list(variants)).scale(
+                domain=list(variants), range=colors
+            ),
+            tooltip=["variant:N", "range:N", "n:Q", "rounds:Q"]
+            + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
         )
-        .properties(width=300, height=170)
-        .facet(alt.Facet("quantity:N").title(None), columns=3, data=DATA)
+    )
+    bars = base.mark_bar(opacity=0.75).encode(y=alt.Y("mean:Q").title("mean precision"))
+    whiskers = base.mark_rule(strokeWidth=1.5, color="currentColor").encode(
+        y=alt.Y("low:Q"), y2="high:Q", color=alt.value("currentColor")
+    )
+    return (
+        alt.layer(bars, whiskers, data=DATA)
+        .properties(width=320, height=190)
+        .facet(
+            row=alt.Row("clan:N", sort=list(clans)).title(None),
+            column=alt.Column("reduced_depth:N", sort=list(depths)).title("reduced to depth"),
+        )
+    )
+
+
+def trajectories(
+    table: pd.DataFrame, *, quantities: Sequence[str], rows: Sequence[str], lines: Sequence[str]
+) -> Chart:
+    """Logged quantities of trainings against their step, with a band where runs were averaged.
+
+    Args:
+        table: row, quantity, line, step, value, low, high.
+        quantities: One column of panels each.
+        rows: One row of panels each.
+        lines: Lines of a panel, each in its own colour and dash.
+    """
+    colors = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY]
+    base = alt.Chart().encode(
+        x=alt.X("step:Q").axis(tickCount=4),
+        color=alt.Color("line:N", sort=list(lines)).scale(domain=list(lines), range=colors),
+    )
+    y = alt.Y("value:Q").scale(zero=False).title(None)
+    band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15)
+    curve = base.mark_line(strokeWidth=2).encode(
+        y=y,
+        strokeDash=alt.StrokeDash("line:N", sort=list(lines)).scale(domain=list(lines)),
+        tooltip=["line:N", "quantity:N", "step:Q", alt.Tooltip("value:Q", format=".4g")],
+    )
+    averaged = table["low"].notna().any()
+    bands = [band.encode(y=alt.Y("low:Q"), y2="high:Q")] if averaged else []
+    layers = alt.layer(*bands, curve, data=DATA)
+    return (
+        layers.properties(width=210, height=150)
+        .facet(
+            row=alt.Row("row:N", sort=list(rows)).title(None),
+            column=alt.Column("quantity:N", sort=list(quantities)).title(None),
+        )
         .resolve_scale(y="independent")
     )
 
@@ -366,7 +430,9 @@ def contact_map() -> dict[str, Any]:
     )
     truth = (
         alt.Chart(alt.NamedData(name="truth"))
-        .mark_square(color="black", opacity=1, size=alt.ExprRef("cell * cell"), description="truth")
+        .mark_square(
+            color="currentColor", opacity=1, size=alt.ExprRef("cell * cell"), description="truth"
+        )
         .encode(x=x, y=y)
     )
     styles = list(MODELS.values())

@@ -1,12 +1,14 @@
 """What a report is made from: ledgers, training metrics, alignments' depths, cards."""
 
 import csv
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -16,7 +18,7 @@ from npm_core.files import open_text
 from npm_core.progress import track
 from npm_core.report import cards
 from npm_core.report.summary import cumulative, stamps
-from npm_core.tables import read_metadata, read_scores, read_targets
+from npm_core.tables import Scores, read_metadata, read_scores, read_targets
 
 REASONS_SHOWN = 12
 """Of one step and status; the rarer ones are counted together."""
@@ -28,6 +30,7 @@ class Inputs:
 
     Attributes:
         precision: As `summary.read_precision` gives it, with a column `condition`.
+        variants: Rows of NPM's other architectures; may be empty.
         runs: Training metrics: the stamps, run, step, quantity, value.
         depths: Cumulative depths of alignments: set, depth, share; may be empty.
         cards: Packed cards by target id.
@@ -36,6 +39,7 @@ class Inputs:
     """
 
     precision: pd.DataFrame
+    variants: pd.DataFrame
     runs: pd.DataFrame
     depths: pd.DataFrame
     cards: Mapping[str, str]
@@ -91,7 +95,7 @@ def read_runs(
     Args:
         paths: CSV files with a column `step`; every other number column is a quantity.
         precision_stamps: Stamps of the precision tables; where there is one for each metrics
-            file, the run is that of the table in the same place.
+            file, variants of NPM apart, the run is that of the table in the same place.
 
     Returns:
         The stamps (if any), run, step, quantity, value.
@@ -100,7 +104,8 @@ def read_runs(
         DataError: A file has no column `step`.
     """
     frames = []
-    paired = len(paths) == len(precision_stamps)
+    main = [stamped for stamped in precision_stamps if not stamped.get("variant")]
+    paired = len(paths) == len(main)
     for place, path in enumerate(paths):
         with open_text(path) as stream:
             try:
@@ -111,7 +116,7 @@ def read_runs(
             raise DataError(f"{path}: column 'step' is missing, found {list(table.columns)}")
         quantities = [name for name in table.select_dtypes("number").columns if name != "step"]
         long = table.melt("step", quantities, "quantity", "value").dropna(subset=["value"])
-        stamped = dict(precision_stamps[place]) if paired else {}
+        stamped = dict(main[place]) if paired else {}
         run = " ".join(stamped.values()) or PurePath(path).parent.name or PurePath(path).stem
         frames.append(long.assign(run=run, **stamped))
     if not frames:
@@ -157,6 +162,25 @@ def read_depths(paths: Sequence[Path | str], name: str) -> pd.DataFrame:
     return depth_curve(depths, name)
 
 
+def read_depth_sets(path: Path | str) -> pd.DataFrame:
+    """Cumulative depths of a table with the columns set and depth, one row an alignment.
+
+    Raises:
+        DataError: A column is missing or a depth is no positive number.
+    """
+    with open_text(path) as stream:
+        table = pd.read_csv(stream, sep="\t", dtype={"set": str})
+    missing = [name for name in ("set", "depth") if name not in table.columns]
+    if missing:
+        raise DataError(f"{path}: columns {missing} are missing")
+    depths = pd.to_numeric(table["depth"], errors="coerce")
+    if not (depths > 0).all():
+        row = int((~(depths > 0)).to_numpy().argmax())
+        raise DataError(f"{path}:{row + 2}: depth {table['depth'].iloc[row]!r}")
+    groups = depths.groupby(table["set"], sort=False)
+    return pd.concat([depth_curve(group.tolist(), str(name)) for name, group in groups])
+
+
 def depth_curve(depths: Sequence[float], name: str) -> pd.DataFrame:
     """One curve of the depth figure; empty without depths."""
     rows = [(name, depth, share) for depth, share in cumulative(depths)] if len(depths) else []
@@ -200,6 +224,7 @@ def build_cards(
     targets: Sequence[Path | str],
     scores: Mapping[str, Sequence[str]],
     contact_distance: float,
+    folder: Path,
 ) -> dict[str, str]:
     """Packed cards of the targets named; a target whose structure is not there has none.
 
@@ -209,17 +234,32 @@ def build_cards(
         targets: Target tables.
         scores: Conditions by path of each scores table.
         contact_distance: angstrom.
+        folder: Of the page, from which it links to the scores.
     """
     wanted = set(ids)
     known = {target.id: target for target in read_targets(*targets) if target.id in wanted}
-    read = ((depths, score) for path, depths in scores.items() for score in read_scores(path))
+    links: dict[str, dict[str, dict[str, str]]] = {}
+
+    def read() -> Iterator[tuple[Sequence[str], Scores]]:
+        for path, conditions in scores.items():
+            link = quote(os.path.relpath(path, folder))
+            for score in read_scores(path):
+                for condition in conditions:
+                    of_target = links.setdefault(score.id, {}).setdefault(condition, {})
+                    of_target[score.model] = link
+                yield conditions, score
+
     total = sum(pq.read_metadata(path).num_rows for path in scores)
-    maps = cards.rank_scores(track(read, total=total, what="contact maps read"), known)
+    maps = cards.rank_scores(track(read(), total=total, what="contact maps read"), known)
     rows = dict(list(precision[precision["id"].isin(known)].groupby("id")))
     return {
         name: cards.pack(
             cards.card(
-                target, maps[name], cards.nested(rows[name]), contact_distance=contact_distance
+                target,
+                maps[name],
+                cards.nested(rows[name]),
+                links.get(name, {}),
+                contact_distance=contact_distance,
             )
         )
         for name, target in known.items()

@@ -36,6 +36,17 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Maps:
+    """A row of contact maps on the page itself, in the convention of the paper's Figure 6."""
+
+    title: str
+    caption: str
+    examples: Sequence[Example]
+    id: str = "maps"
+    short: str = "Figure 6"
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of the table of targets."""
 
@@ -53,9 +64,7 @@ class Page:
         headline: The verdict in one sentence.
         explanation: Its numbers in one more.
         tiles: The numbers of the first screen.
-        figures: In the paper's order.
-        examples: Targets with a contact map on the page.
-        examples_caption: How they were chosen.
+        sections: Figures and maps in the paper's order.
         targets: One row a target and condition; columns `target_columns`.
         target_columns: Of the table of targets; the first is the id.
         targets_caption: What its numbers are.
@@ -73,9 +82,7 @@ class Page:
     headline: str
     explanation: str
     tiles: Sequence[Tile]
-    figures: Sequence[Figure]
-    examples: Sequence[Example]
-    examples_caption: str
+    sections: Sequence[Figure | Maps]
     targets: pd.DataFrame
     target_columns: Sequence[Column]
     targets_caption: str
@@ -87,6 +94,10 @@ class Page:
     settings: str = ""
     provenance: Sequence[tuple[str, str]] = field(default=())
     inputs: Sequence[Mapping[str, str]] = field(default=())
+
+    @property
+    def figures(self) -> list[Figure]:
+        return [section for section in self.sections if isinstance(section, Figure)]
 
 
 def render(page: Page) -> str:

@@ -9,13 +9,15 @@ from npm_core.precision import RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
     CONTROLS,
+    MODELS,
     Figure,
     control_differences,
     labelled,
     precision_by_depth,
+    variant_bars,
 )
 from npm_core.report.inputs import Inputs
-from npm_core.report.page import Page, Tile
+from npm_core.report.page import Page
 from npm_core.report.summary import (
     Verdict,
     depth_order,
@@ -46,33 +48,49 @@ def page(inputs: Inputs) -> Page:
     clans = list(dict.fromkeys(table["clan"]))
     depths = depth_order(table["reduced_depth"].tolist())
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
-    verdicts = _verdicts(main, clans, depths)
+    verdicts = _verdicts(main, clans, depths[0], "potts")
+    shown = [
+        *verdicts,
+        *_verdicts(main, clans, depths[0], "npm_shuffled"),
+        *(_verdicts(main, clans, depths[-1], "potts") if len(depths) > 1 else []),
+    ]
     shallowest = contents.among(main, reduced_depth=depths[0])
     targets, columns = contents.target_table(main, metric=METRIC, condition="reduced to")
-    figures = [
+    sections = [
         _figure_3(table, clans, depths),
+        contents.training(
+            inputs.runs,
+            row="clan",
+            line="reduced_depth",
+            title="Figure 4 · Trajectories of training",
+            caption="Mean over the rounds' trainings, shaded one standard deviation; colour is "
+            "the depth of the reduced MSAs. Evaluation loss and precision are those of the "
+            "evaluation families, the loss on their whole MSAs.",
+        )
+        if {"clan", "reduced_depth"} <= set(inputs.runs.columns)
+        else None,
+        contents.maps(
+            shallowest,
+            inputs.cards,
+            metric=METRIC,
+            top=f"top {CUTOFF} {RANGE}-range pairs",
+            where=f", MSAs reduced to depth {depths[0]}",
+        ),
+        _figure_8(inputs, clans),
         contents.scatter(
             shallowest,
             metric=METRIC,
             splits=list(dict.fromkeys(shallowest["split"])),
-            title=f"Family by family, MSAs reduced to depth {depths[0]}",
-        ),
-        contents.training(
-            inputs.runs,
-            title="Figure 4 · Trajectories of training",
-            caption="One line a training: clan, round and depth of the reduced MSAs.",
+            title=f"Family by family · MSAs reduced to depth {depths[0]}",
         ),
         _controls(main, clans, depths),
     ]
     return Page(
         title="Pfam clans: Neural Potts Model on families reduced in depth",
         headline=_headline(verdicts, depths[0]),
-        explanation=_explanation(verdicts, depths[0]),
-        tiles=_tiles(main, verdicts, clans, depths),
-        figures=[figure for figure in figures if figure is not None],
-        examples=contents.examples(shallowest, inputs.cards, metric=METRIC),
-        examples_caption=f"The families with the largest and the smallest difference in {METRIC} "
-        f"at depth {depths[0]}, NPM minus independent Potts; top L {RANGE}-range pairs.",
+        explanation=_explanation(verdicts),
+        tiles=[contents.verdict_tile(verdict) for verdict in shown],
+        sections=[section for section in sections if section is not None],
         targets=targets,
         target_columns=columns,
         targets_caption=f"{METRIC} of each target and model at each depth; depth and Meff are "
@@ -92,17 +110,18 @@ def page(inputs: Inputs) -> Page:
     )
 
 
-def _verdicts(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> list[Verdict]:
-    """NPM against the independent Potts model at the shallowest depth, clan by clan."""
-    shallowest = contents.among(main, reduced_depth=depths[0])
-    if pairs(shallowest, "potts").empty:
+def _verdicts(main: pd.DataFrame, clans: Sequence[str], depth: str, baseline: str) -> list[Verdict]:
+    """NPM against another model at one depth, clan by clan."""
+    rows = contents.among(main, reduced_depth=depth)
+    if pairs(rows, baseline).empty:
         return []
-    found = round_differences(shallowest, ["clan"], baseline="potts").to_dict("records")
+    found = round_differences(rows, ["clan"], baseline=baseline).to_dict("records")
     by_clan = {row["clan"]: row for row in found}
     return [
         Verdict(
-            where=f"{row['n']} families of {clan} reduced to depth {depths[0]}",
-            baseline="the independent Potts model",
+            where=f"{row['n']} families of {clan} {_at(depth)}",
+            baseline=contents.BASELINES[baseline],
+            short=MODELS[baseline][0],
             metric=METRIC,
             n=row["n"],
             difference=row["difference"],
@@ -113,6 +132,10 @@ def _verdicts(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -
         for clan in clans
         if (row := by_clan.get(clan))
     ]
+
+
+def _at(depth: str) -> str:
+    return f"reduced to depth {depth}" if depth.isdigit() else f"at {depth} depth"
 
 
 def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
@@ -128,41 +151,17 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
     )
 
 
-def _explanation(verdicts: Sequence[Verdict], depth: str) -> str:
+def _explanation(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "There is nothing to compare; see what was dropped below."
     values = "; ".join(
         f"{signed(verdict.difference)} on {verdict.where} ({verdict.bounds})"
         for verdict in verdicts
     )
-    return f"Difference in {METRIC}: {values}. Told apart means by more than one SD over rounds."
-
-
-def _tiles(
-    main: pd.DataFrame, verdicts: Sequence[Verdict], clans: Sequence[str], depths: Sequence[str]
-) -> list[Tile]:
-    tiles = []
-    for verdict in verdicts:
-        clan = verdict.where.split(" families of ")[1].split(" reduced to ")[0]
-        tiles.append(
-            contents.verdict_tile(
-                f"{clan}, depth {depths[0]}: NPM minus independent Potts", verdict
-            )
-        )
-    for depth in depths[1:]:
-        rows = contents.among(main, reduced_depth=depth)
-        if pairs(rows, "potts").empty:
-            continue
-        for row in round_differences(rows, ["clan"], baseline="potts").to_dict("records"):
-            bounds = "one round, no SD" if row["sd"] is None else f"SD {row['sd']:.3f}"
-            tiles.append(
-                Tile(
-                    f"{row['clan']}, depth {depth}: NPM minus independent Potts",
-                    signed(row["difference"]),
-                    f"{bounds}; {METRIC}, {row['n']} targets, {row['rounds']} round(s)",
-                )
-            )
-    return tiles
+    return (
+        f"Paired differences in {METRIC}: {values}. Two models are told apart where the mean "
+        "difference is more than one standard deviation over the rounds away from zero."
+    )
 
 
 def _figure_3(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure:
@@ -184,6 +183,38 @@ def _figure_3(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) 
         alt="Lines of mean P@L against MSA depth for each model, clan and range; the data table "
         "below holds every value.",
         chart=precision_by_depth(found, clans=clans, depths=depths),
+        table=found,
+    )
+
+
+def _figure_8(inputs: Inputs, clans: Sequence[str]) -> Figure | None:
+    """Variants of NPM beside NPM itself, at the depths the variants have."""
+    if inputs.variants.empty:
+        return None
+    depths = depth_order(inputs.variants["reduced_depth"].tolist())
+    both = pd.concat([inputs.variants, inputs.precision])
+    rows = both[
+        (both["model"] == "npm") & (both["cutoff"] == CUTOFF) & both["reduced_depth"].isin(depths)
+    ]
+    rows = rows.assign(variant=rows["variant"].replace("", "NPM of this report"))
+    variants = list(dict.fromkeys(rows["variant"]))
+    levels = {
+        "clan": clans,
+        "reduced_depth": depths,
+        "range": tuple(RANGES),
+        "variant": variants,
+    }
+    found = rounds(rows, list(levels))
+    columns = ["n", "rounds", "mean", "sd", "low", "high"]
+    found = contents.completed(found, levels, [*levels, *columns])
+    return Figure(
+        id="figure-8",
+        short="Figure 8",
+        title="Figure 8 · Variants of the architecture",
+        caption=f"Mean P@{CUTOFF} of variants of NPM by range, at the depths of reduction they "
+        f"were trained at. {SPREAD}.",
+        alt=f"Bars of mean precision of {', '.join(variants)} by range and depth.",
+        chart=variant_bars(found, variants=variants, clans=clans, depths=depths),
         table=found,
     )
 
@@ -211,7 +242,7 @@ def _controls(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -
             panels=clans,
             x="reduced_depth",
             order=depths,
-            x_title="depth of the reduced MSAs (sequences)",
+            x_title="depth of the reduced MSAs",
         ),
         table=found,
     )

@@ -23,7 +23,8 @@ from npm_core.precision import (
 
 COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
 STAMPS = ("clan", "variant", "reduced_depth", "round")
-"""Columns a workflow may add; the rows of one target and model are told apart by them."""
+"""Columns a workflow may add; the rows of one target and model are told apart by them. A variant
+is another architecture of NPM (paper, Figure 8); the main one has none."""
 
 BINS = meff_bins()
 
@@ -33,13 +34,14 @@ def read_precision(*paths: Path | str) -> pd.DataFrame:
 
     A row without an alignment (no Meff) has no bin and is in no binned figure. Chance is left
     out for targets that no model has scores for: it is known for all of them. The column
-    `condition` is the reduced depth, or empty.
+    `condition` is the reduced depth, or empty; `variant` is empty for NPM itself.
 
     Raises:
         DataError: A file is missing or no Parquet, a column is missing, a range, cutoff or
             precision is none, or a model has two rows for the same target and condition.
     """
     table = pd.concat([_read(path) for path in paths], ignore_index=True)
+    table["variant"] = table["variant"].fillna("") if "variant" in table.columns else ""
     for stamp in stamps(table):
         table[stamp] = table[stamp].map(_plain)
     key = ["model", "id", "split", *stamps(table), "range", "cutoff"]
@@ -181,6 +183,7 @@ class Verdict:
     Attributes:
         where: The targets compared, e.g. "the 12 test proteins with Meff in (0, 15]".
         baseline: What NPM is compared with, in words.
+        short: The same in fewer.
         metric: E.g. "long-range P@L/5".
         n: Number of targets.
         difference: Mean of NPM minus baseline.
@@ -191,6 +194,7 @@ class Verdict:
 
     where: str
     baseline: str
+    short: str
     metric: str
     n: int
     difference: float

@@ -8,17 +8,17 @@ from npm_core.precision import AUC, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
     CONTROLS,
+    MODELS,
     Figure,
     binned_bars,
     control_differences,
     cumulative_depth,
-    known_models,
     labelled,
     win_rates,
 )
 from npm_core.report.inputs import Inputs, depth_curve
 from npm_core.report.page import Page, Tile
-from npm_core.report.summary import BINS, Verdict, differences, means, pairs
+from npm_core.report.summary import BINS, Verdict, differences, means, pairs, signed
 
 RANGE, CUTOFF = "long", "L/5"
 METRIC = contents.metric_name(RANGE, CUTOFF)
@@ -37,19 +37,22 @@ def page(inputs: Inputs) -> Page:
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
     verdicts = _verdicts(main, splits, inputs.seed)
     targets, columns = contents.target_table(main, metric=METRIC, condition=None)
-    figures = [
+    sections = [
         _figure_5(table, splits, inputs.seed),
         contents.scatter(
             main, metric=METRIC, splits=splits, title="Figure 5, right · Protein by protein"
         ),
         _wins(main, splits, inputs.seed),
+        contents.maps(main, inputs.cards, metric=METRIC, top=f"top {CUTOFF} {RANGE}-range pairs"),
         _figure_7(inputs),
         _figure_10(table, splits, inputs.seed),
         _controls(main, splits, inputs.seed),
         contents.training(
             inputs.runs,
+            row=None,
+            line="run",
             title="Training of NPM",
-            caption="The trajectory of the training that made this report's NPM.",
+            caption="Trajectory of the training that made this report's NPM.",
         ),
     ]
     headline, explanation = _headline(verdicts)
@@ -57,11 +60,8 @@ def page(inputs: Inputs) -> Page:
         title="UniRef50: Neural Potts Model against independent Potts models",
         headline=headline,
         explanation=explanation,
-        tiles=_tiles(verdicts, main, splits, inputs.seed),
-        figures=[figure for figure in figures if figure is not None],
-        examples=contents.examples(main, inputs.cards, metric=METRIC),
-        examples_caption=f"The targets with the largest and the smallest difference in {METRIC}, "
-        f"NPM minus independent Potts, among those with a card; top L/5 {RANGE}-range pairs.",
+        tiles=_tiles(verdicts, main, inputs.seed),
+        sections=[section for section in sections if section is not None],
         targets=targets,
         target_columns=columns,
         targets_caption=f"{METRIC} of each target and model. A target's name opens its card"
@@ -90,22 +90,21 @@ def _verdicts(main: pd.DataFrame, splits: Sequence[str], seed: int) -> dict[str,
         if shallowest is None:
             continue
         rows = contents.among(rows, bin=shallowest)
-        styles = known_models(list(rows["model"].unique()))
-        others = [name for name in ("potts", *CONTROLS) if name in styles]
         found[split] = [
-            _verdict(differences(rows, ["bin"], baseline=other, seed=seed), split, styles[other][0])
-            for other in others
+            _verdict(differences(rows, ["bin"], baseline=other, seed=seed), split, other)
+            for other in contents.BASELINES
             if len(pairs(rows, other))
         ]
     return found
 
 
-def _verdict(found: pd.DataFrame, split: str, baseline: str) -> Verdict:
+def _verdict(found: pd.DataFrame, split: str, model: str) -> Verdict:
     row = found.iloc[0]
     proteins = "protein" if row["n"] == 1 else "proteins"
     return Verdict(
         where=f"{row['n']} {split} {proteins} with Meff in {row['bin']}",
-        baseline=_in_words(baseline),
+        baseline=contents.BASELINES[model],
+        short=MODELS[model][0],
         metric=METRIC,
         n=row["n"],
         difference=row["difference"],
@@ -115,15 +114,6 @@ def _verdict(found: pd.DataFrame, split: str, baseline: str) -> Verdict:
     )
 
 
-def _in_words(baseline: str) -> str:
-    return {
-        "Independent Potts": "the independent Potts model",
-        "NPM, shuffled query": "NPM on a shuffled query",
-        "Nearest neighbour Potts": "the nearest neighbour's Potts model",
-        "Chance": "chance",
-    }.get(baseline, baseline)
-
-
 def _headline(verdicts: dict[str, list[Verdict]]) -> tuple[str, str]:
     if not verdicts:
         return (
@@ -131,39 +121,24 @@ def _headline(verdicts: dict[str, list[Verdict]]) -> tuple[str, str]:
             "There is nothing to compare; see what was dropped below.",
         )
     chosen = next(iter(verdicts.values()))
-    first = chosen[0]
-    parts = [
-        f"{verdict.metric} differs by {verdict.difference:+.3f} ({verdict.bounds})"
-        if k == 0
-        else f"from {verdict.baseline} it differs by {verdict.difference:+.3f} ({verdict.bounds})"
-        for k, verdict in enumerate(chosen)
-    ]
-    return first.finding, ("; ".join(parts) + ".").replace("-0.", "−0.")
+    values = "; ".join(
+        f"{signed(verdict.difference)} against {verdict.baseline} ({verdict.bounds})"
+        for verdict in chosen
+    )
+    return chosen[0].finding, f"Paired differences in {METRIC}: {values}."
 
 
-def _tiles(
-    verdicts: dict[str, list[Verdict]], main: pd.DataFrame, splits: Sequence[str], seed: int
-) -> list[Tile]:
-    tiles = []
-    for split, found in verdicts.items():
-        for verdict in found[:2]:
-            bin_name = verdict.where.rsplit("Meff in ", 1)[1]
-            what = f"NPM minus {verdict.baseline}, {split}, Meff {bin_name}"
-            tiles.append(contents.verdict_tile(what, verdict))
-    rates = differences(main, ["split"], baseline="potts", seed=seed)
-    for row in rates.to_dict("records"):
+def _tiles(verdicts: dict[str, list[Verdict]], main: pd.DataFrame, seed: int) -> list[Tile]:
+    tiles = [contents.verdict_tile(verdict) for found in verdicts.values() for verdict in found[:2]]
+    for row in differences(main, ["split"], baseline="potts", seed=seed).to_dict("records"):
         bounds = (
             "one target, no interval"
             if row["win_low"] is None
             else f"95 % interval {row['win_low']:.1%} to {row['win_high']:.1%}"
         )
-        tiles.append(
-            Tile(
-                f"NPM more precise than independent Potts, {row['split']}, every depth",
-                f"{row['win_rate']:.1%}",
-                f"of {row['n']} targets, {METRIC}; {bounds}",
-            )
-        )
+        where = f"{row['n']} {row['split']} targets of every depth"
+        what = "NPM more precise than independent Potts"
+        tiles.append(Tile(what, f"{row['win_rate']:.1%}", f"{METRIC}; {where}; {bounds}"))
     return tiles
 
 
@@ -216,7 +191,7 @@ def _figure_10(table: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
             column="range",
             rows=list(dict.fromkeys(found["panel"])),
             columns=tuple(RANGES),
-            width=280,
+            width=315,
             height=120,
         ),
         table=found,

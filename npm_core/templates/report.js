@@ -35,10 +35,16 @@
 
   // ---- numbers, tables, downloads
 
-  function shown(value) {
+  function shown(value, digits) {
     if (value === null || value === undefined || value === "") return "–";
-    if (typeof value !== "number" || Number.isInteger(value)) return String(value);
-    return Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(3);
+    return typeof value === "number" ? value.toFixed(digits) : String(value);
+  }
+
+  // Counts have no decimals, depths of alignments one, shares and losses three.
+  function digits(values) {
+    const numbers = values.filter((value) => typeof value === "number");
+    if (numbers.every(Number.isInteger)) return 0;
+    return Math.max(...numbers) > 20 ? 1 : 3;
   }
 
   function table(columns, rows) {
@@ -46,8 +52,9 @@
     const cell = (tag, text, number) =>
       element(tag, { className: number ? "number" : "" }, text);
     const head = element("tr", {}, ...columns.map((name, k) => cell("th", name, kind[k])));
+    const places = columns.map((name) => digits(rows.map((row) => row[name])));
     const lines = rows.map((row) =>
-      element("tr", {}, ...columns.map((name, k) => cell("td", shown(row[name]), kind[k]))));
+      element("tr", {}, ...columns.map((name, k) => cell("td", shown(row[name], places[k]), kind[k]))));
     return element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines));
   }
 
@@ -73,7 +80,7 @@
     rows.map((row) => Object.fromEntries(columns.map((name, k) => [name, row[k]])));
 
   async function figure(container) {
-    const { id, spec, columns, rows, opens } = data.figures[Number(container.dataset.figure)];
+    const { id, spec, columns, rows, opens } = data.figures.find((made) => made.id === container.dataset.figure);
     const values = records(columns, rows);
     const view = await draw(container.querySelector(".chart"),
       { ...spec, datasets: { ...spec.datasets, table: values } });
@@ -106,7 +113,7 @@
   }
 
   const DIVISORS = { L: 1, "L/2": 2, "L/5": 5 };
-  const name = (model) => (data.models[model] || { name: model }).name;
+  const name = (model) => data.models[model].name;
 
   function ranked(card, { condition, model, range, cutoff }) {
     const maps = (card.maps[condition] || {})[model];
@@ -146,7 +153,7 @@
     return draw(container, spec);
   }
 
-  function key(container) {
+  function key(container, lower, upper) {
     const icon = (shape) => {
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       svg.setAttribute("viewBox", "0 0 12 12");
@@ -161,10 +168,11 @@
     const dot = (color) => [["circle", { cx: 6, cy: 6, r: 4.5, fill: color }]];
     const cross = (color) => [["path", { d: "M2 2L10 10M10 2L2 10", stroke: color, "stroke-width": 2.6 }]];
     const square = (opacity) => [["rect", { width: 12, height: 12, fill: "currentColor", opacity }]];
-    const { npm, potts } = data.models;
+    const [below, above] = [lower, upper].map((model) => data.models[model]);
+    container.replaceChildren();
     for (const [shape, text] of [
-      [dot(npm.color), "lower triangle, NPM: hit"], [cross(npm.color), "miss"],
-      [dot(potts.color), "upper triangle, independent Potts: hit"], [cross(potts.color), "miss"],
+      [dot(below.color), `lower triangle, ${below.name}: hit`], [cross(below.color), "miss"],
+      [dot(above.color), `upper triangle, ${above.name}: hit`], [cross(above.color), "miss"],
       [square(1), "contact in the structure"], [square(0.35), "unresolved residue"],
       [square(0.18), "|i − j| < 6, not scored"],
     ]) container.append(element("li", {}, icon(shape), text));
@@ -185,19 +193,15 @@
 
   async function open(id, condition) {
     const card = await unpack(id);
-    const row = data.targets.rows.find((entry) => entry[0] === id);
-    const facts = Object.fromEntries(data.targets.columns.map(({ key: k }, n) => [k, row[n]]));
     const conditions = Object.keys(card.maps);
     if (!conditions.includes(condition)) condition = conditions[0];
-    const models = [...new Set(conditions.flatMap((c) => Object.keys(card.maps[c])))];
+    const models = Object.keys(data.models).filter((model) =>
+      conditions.some((c) => model in card.maps[c]));
     const pick = (wanted, other) => (models.includes(wanted) ? wanted : models[other] || models[0]);
     current = { id, card, choice: { condition, ...data.metric,
       lower: pick("npm", 0), upper: pick("potts", 1) } };
     if (!(current.choice.cutoff in DIVISORS)) current.choice.cutoff = "L";
     byId("card-title").textContent = id;
-    byId("card-facts").textContent =
-      `${facts.split} · structure ${card.source} · ${card.length} residues` +
-      ` · MSA depth ${shown(facts.depth)} · Meff ${shown(facts.meff)}`;
     const several = conditions.length > 1;
     byId("card-conditions").hidden = !several;
     radios(byId("card-conditions"), "condition", several ? conditions : [], condition);
@@ -215,13 +219,22 @@
 
   async function showCard() {
     const { id, card, choice } = current;
+    const facts = records(columns.map((column) => column.key), rows).find((row) =>
+      row.id === id && (row.condition === undefined || row.condition === choice.condition));
+    byId("card-facts").textContent =
+      `${facts.split} · structure ${card.source} · ${card.length} residues` +
+      ` · MSA depth ${shown(facts.depth, 0)} · Meff ${shown(facts.meff, 1)}`;
     const found = (card.precision[choice.condition] || {});
-    const rows = Object.keys(found)
-      .filter((model) => choice.range in found[model])
+    const lines = Object.keys(data.models)
+      .filter((model) => model in found && choice.range in found[model])
       .map((model) => ({ model: name(model), ...found[model][choice.range] }));
     const place = byId("card-precision");
-    if (rows.length) place.replaceChildren(table(["model", "L", "L/2", "L/5", "AUC"], rows));
+    if (lines.length) place.replaceChildren(table(["model", "L", "L/2", "L/5", "AUC"], lines));
     else place.replaceChildren(element("p", {}, `No pair of the ${choice.range} range can be scored.`));
+    const links = Object.entries(card.links[choice.condition] || {}).map(([model, href]) =>
+      element("li", {}, element("a", { href }, `scores of ${name(model)}`)));
+    byId("card-links").replaceChildren(...links);
+    key(byId("card-key"), choice.lower, choice.upper);
     const map = byId("card-map");
     map.setAttribute("aria-label", `Contact map of ${id}, ${choice.range} range, top ${choice.cutoff}: ` +
       `${name(choice.lower)} below, ${name(choice.upper)} above the diagonal`);
@@ -241,6 +254,7 @@
 
   const PAGE = 50;
   const { columns, rows } = data.targets;
+  const places = columns.map((_, k) => digits(rows.map((row) => row[k])));
   let order = { column: null, down: false };
   let visible = PAGE;
 
@@ -278,7 +292,7 @@
         const button = element("button", { type: "button", className: "aslink" }, row[0]);
         button.addEventListener("click", () => open(row[0], row[condition]));
         cell.append(button);
-      } else cell.append(shown(row[k]));
+      } else cell.append(shown(row[k], places[k]));
       return cell;
     })));
     byId("targets-table").replaceChildren(
@@ -301,9 +315,9 @@
       : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
-  document.querySelectorAll("[data-key]").forEach(key);
+  document.querySelectorAll("[data-key]").forEach((place) => key(place, "npm", "potts"));
   document.querySelectorAll("[data-open]").forEach((button) =>
-    button.addEventListener("click", () => open(button.dataset.open)));
+    button.addEventListener("click", () => open(button.dataset.open, button.dataset.condition)));
   showTargets();
   const asked = /^#target=(.+)$/.exec(location.hash);
   (async () => {
