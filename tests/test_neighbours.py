@@ -1,5 +1,7 @@
 """The nearest family and what is carried over from it, against pairs checked by hand."""
 
+import csv
+import gzip
 import shutil
 
 import numpy as np
@@ -9,9 +11,12 @@ from npm_core.alphabet import decode, encode
 from npm_core.cli import main
 from npm_core.errors import DataError, ToolError
 from npm_core.ffindex import write_entries
+from npm_core.hhsuite import Programs
+from npm_core.msa import read_alignment
 from npm_core.neighbours import (
     Neighbour,
     a3m_of,
+    hhalign,
     paired_positions,
     parse_alignment,
     parse_hit_list,
@@ -22,6 +27,7 @@ from npm_core.neighbours import (
     write_neighbours,
 )
 from npm_core.reduction import write_buckets
+from npm_core.structures import read_chain
 from npm_core.tables import (
     Family,
     Target,
@@ -216,6 +222,34 @@ def test_hhsearch_finds_the_related_family_and_aligns_to_its_own_columns(
     assert found.family in ("PF1", "PF3; rm")
     assert [path.name for path in tmp_path.glob(".*")] == [], "scratch is removed"
     capsys.readouterr()
+
+
+@pytest.mark.skipif(shutil.which("hhalign") is None, reason="needs HH-suite")
+def test_two_real_families_of_one_protein_meet_residue_by_residue(real_data, tmp_path):
+    # 3F1L is in both PF13561 (chain A) and PF00106 (chain B, the same protein): a residue of the
+    # one must fall on the column that the other's map gives to the residue of the same number.
+    clan = real_data / "clans" / "NADP_Rossmann"
+
+    def residues(name):
+        with gzip.open(clan / name, "rt") as stream:
+            return list(csv.DictReader(stream, delimiter="\t"))
+
+    domain = residues("PF13561_3f1l_A.map.tsv.gz")
+    truth = {r["auth_seqid"]: int(r["hmm_col"]) - 1 for r in residues("PF00106_3f1l_B.map.tsv.gz")}
+    numbers = {int(r["chain_idx0"]): r["auth_seqid"] for r in domain}
+    chain = read_chain(clan / "PF13561_3f1l_A.pdb.gz")
+    (tmp_path / "query.fasta").write_text(f">q\n{chain.sequence}\n")
+    msa = read_alignment(clan / "PF00106.a3m.gz")
+    (tmp_path / "family.a3m").write_text(a3m_of(msa.residues, "family"))
+    with Programs() as programs:
+        pairs = hhalign(programs, tmp_path / "query.fasta", tmp_path / "family.a3m")
+    right = [
+        column == truth[numbers[position]]
+        for position, column in zip(*map(list, pairs), strict=True)
+        if numbers.get(position) in truth
+    ]
+    assert len(right) > 150
+    assert np.mean(right) > 0.9
 
 
 @pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
