@@ -203,6 +203,13 @@ def read_queries(*paths: Path | str) -> dict[str, str]:
     return queries
 
 
+def read_sizes(*paths: Path | str) -> Iterator[tuple[str, int, int]]:
+    """(id, depth, length) of each family, without reading its residues."""
+    for path in paths:
+        table = _open(path, FAMILIES).read(columns=["id", "depth", "length"])
+        yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
 def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[str, str]) -> int:
     """Write targets and return their number."""
 
@@ -295,14 +302,18 @@ def _write(
 
 def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
     for path in paths:
-        try:
-            file = pq.ParquetFile(path)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file") from error
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not a Parquet file ({error})") from error
-        missing = set(schema.names) - set(file.schema_arrow.names)
-        if missing:
-            raise DataError(f"{path}: columns {sorted(missing)} are missing")
-        for batch in file.iter_batches(batch_size=16, columns=schema.names):
+        for batch in _open(path, schema).iter_batches(batch_size=16, columns=schema.names):
             yield from batch.to_pylist()
+
+
+def _open(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a Parquet file ({error})") from error
+    missing = set(schema.names) - set(file.schema_arrow.names)
+    if missing:
+        raise DataError(f"{path}: columns {sorted(missing)} are missing")
+    return file

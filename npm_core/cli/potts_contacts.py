@@ -1,0 +1,178 @@
+"""Fit an independent Potts model to each family of a table and score its contacts (paper, C.2).
+
+One process per worker, one thread each; families are fitted in turn and written in order. The
+report has one line a family: what the fit cost and whether it converged.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from npm_core.potts import Centre
+    from npm_core.tables import Family, Scores
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `potts-contacts`."""
+    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--targets", nargs="+", metavar="FILE.parquet", help="fit only families with these ids"
+    )
+    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
+    parser.add_argument(
+        "--stop-rel",
+        type=float,
+        default=1e-4,
+        help="stop when three iterations together gained less than this share of the objective",
+    )
+    parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
+    parser.add_argument("--model", default="potts", help="name of the model in the scores")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--output", required=True, metavar="FILE.parquet")
+    parser.add_argument("--report", required=True, metavar="FILE.tsv")
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One family's line of the report; meff is that of the families table."""
+
+    id: str
+    length: int
+    depth: int
+    meff: float
+    objective: float
+    evaluations: int
+    converged: bool
+    seconds_setup: float
+    seconds_fit: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every worker needs to know."""
+
+    objective: str
+    stop_rel: float
+    centre: "Centre"
+    model: str
+
+
+def run(args: argparse.Namespace) -> None:
+    """Estimate memory, fit in processes, write scores and report."""
+    from npm_core import memory, plm
+    from npm_core.errors import DataError
+    from npm_core.files import atomic_path
+    from npm_core.progress import note, track
+    from npm_core.provenance import provenance
+    from npm_core.tables import read_families, read_sizes, read_targets, write_scores
+
+    targets = {target.id: target.length for target in read_targets(*(args.targets or []))}
+    sizes = {
+        name: (depth, length)
+        for name, depth, length in read_sizes(*args.families)
+        if not args.targets or name in targets
+    }
+    for name, (_, length) in sizes.items():
+        if targets.get(name, length) != length:
+            raise DataError(f"family {name} has {length} columns, its target {targets[name]}")
+    needed = sorted((plm.fit_bytes(*size) for size in sizes.values()), reverse=True)
+    at_once = sum(needed[: args.workers])
+    memory.require(at_once, f"fitting {args.workers} families at once", "lower --workers")
+    note(
+        f"{len(sizes)} families to fit, at most {at_once / memory.MIB:,.0f} MiB at a time"
+        + (f"; {len(targets) - len(sizes)} targets have no family" if args.targets else "")
+    )
+    families = (family for family in read_families(*args.families) if family.id in sizes)
+    settings = Settings(args.objective, args.stop_rel, args.centre, args.model)
+    fits = fit_families(families, settings, workers=args.workers)
+    stopped_early = 0
+    with atomic_path(args.report) as temporary, temporary.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, list(ReportRow.__annotations__), delimiter="\t")
+        table.writeheader()
+
+        def scores() -> Iterator["Scores"]:
+            nonlocal stopped_early
+            for score, row in track(fits, total=len(sizes), what="families fitted"):
+                stopped_early += not row.converged
+                table.writerow(asdict(row))
+                yield score
+
+        facts = provenance(families=[Path(path).name for path in args.families], **asdict(settings))
+        count = write_scores(args.output, scores(), facts)
+    note(f"{count} families fitted, {stopped_early} of them did not converge")
+
+
+def fit_families(
+    families: Iterable["Family"], settings: Settings, *, workers: int
+) -> Iterator[tuple["Scores", ReportRow]]:
+    """Scores and report of each family, in order, from a pool of processes.
+
+    Raises:
+        ToolError: A worker was killed, usually for want of memory.
+    """
+    import multiprocessing
+    from collections import deque
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from itertools import islice
+
+    from npm_core.errors import ToolError
+
+    source = iter(families)
+    if workers == 1:
+        for family in source:
+            yield fit_family(family, settings)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        try:
+            waiting: deque[Future[tuple[Scores, ReportRow]]] = deque()
+            for family in islice(source, 4 * workers):
+                waiting.append(pool.submit(fit_family, family, settings))
+            while waiting:
+                yield waiting.popleft().result()
+                for family in islice(source, 1):
+                    waiting.append(pool.submit(fit_family, family, settings))
+        except BrokenProcessPool as error:
+            raise ToolError(
+                "a worker was killed while it fitted a family, probably for want of memory; "
+                "lower --workers"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def fit_family(family: "Family", settings: Settings) -> tuple["Scores", ReportRow]:
+    """Fit one family on one thread and score its contacts."""
+    from npm_core import memory
+    from npm_core.errors import DataError
+    from npm_core.plm import fit_objective
+    from npm_core.potts import contact_scores
+    from npm_core.tables import Scores
+
+    memory.reset_peak()
+    try:
+        fit = fit_objective(
+            family.residues, objective=settings.objective, stop_rel=settings.stop_rel
+        )
+        matrix = contact_scores(fit.potts.couplings, centre=settings.centre)
+    except DataError as error:
+        raise DataError(f"family {family.id}: {error}") from error
+    row = ReportRow(
+        family.id,
+        family.length,
+        family.depth,
+        family.meff,
+        fit.objective,
+        fit.evaluations,
+        fit.converged,
+        round(fit.seconds_setup, 4),
+        round(fit.seconds_fit, 4),
+        round(memory.peak_mib(), 1),
+    )
+    return Scores(family.id, settings.model, matrix, family.depth, family.meff), row

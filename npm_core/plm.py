@@ -1,0 +1,640 @@
+r"""The independent Potts model: the minimum of the regularised pseudolikelihood of one alignment.
+
+.. math:: F = \sum_n w_n \sum_i -\log p(x_{ni} | x_{n,-i})
+              + \lambda_h \sum_i |h_i|^2 + \lambda_J \sum_{i<j} |J_{ij}|_F^2
+
+This is CCMpred's objective, and Meff times the paper's eq. (3). It is strictly convex, so it has
+one minimum. `fit` finds it by L-BFGS in coordinates in which the curvature is close to the unit
+matrix: fields centred on the mean couplings, and everything scaled by the square root of the
+curvature that an independent model has (docs/decisions.md).
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import kernels, weights
+from npm_core.alphabet import GAP, STATES
+from npm_core.errors import DataError, SettingsError
+from npm_core.kernels import LANES, TILE, WIDTH
+from npm_core.potts import Doubles, Floats, Potts
+
+T = TypeVar("T")
+
+MEMORY = 3
+"""How many steps L-BFGS remembers."""
+
+CHUNK = 768
+"""Sequences worked on at a time: their residuals of one block of positions stay in L2 cache."""
+
+PSEUDOCOUNT = 0.3
+"""Added to the weighted count of every state at the start of the fields and in their scale.
+
+A state that a column lacks keeps a probability of about that many sequences; taken for 0, its
+field alone doubles the number of evaluations."""
+
+_FIRST_STEP = 0.3
+_SUFFICIENT_DECREASE = 1e-4
+_RESOLUTION = 1e-7
+_WINDOW = 3
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The regulariser in units of the sum over sequences.
+
+    Attributes:
+        fields: lambda_h.
+        couplings: lambda_J, on pairs i < j.
+        gap_field: Whether h_i(gap) is a parameter (the paper) or 0 (CCMpred).
+    """
+
+    fields: float
+    couplings: float
+    gap_field: bool
+
+
+def ccmpred_penalty(length: int, *, fields: float = 0.01, couplings: float = 0.2) -> Penalty:
+    """CCMpred's: lambda_h = 0.01 and lambda_J = 0.2 (L - 1), h_i(gap) = 0."""
+    return Penalty(fields, couplings * (length - 1), gap_field=False)
+
+
+def paper_penalty(meff: float, *, fields: float = 1e-2, couplings: float = 1e-3) -> Penalty:
+    """Eq. (3) times Meff; its |J|^2 counts both halves of the tensor (table 2)."""
+    return Penalty(fields * meff, 2 * couplings * meff, gap_field=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model and how it was found.
+
+    Attributes:
+        potts: The model.
+        objective: F at the model, float64, recomputed from its float32 parameters.
+        evaluations: How many times F and its gradient were computed.
+        converged: Whether the last three iterations gained less than the asked share of F, or F
+            reached the target.
+        meff: Sum of the weights.
+        seconds_setup: Wall seconds before the first evaluation, weights included.
+        seconds_fit: Wall seconds after that.
+    """
+
+    potts: Potts
+    objective: float
+    evaluations: int
+    converged: bool
+    meff: float
+    seconds_setup: float
+    seconds_fit: float
+
+
+def objective(
+    potts: Potts,
+    residues: NDArray[np.uint8],
+    row_weights: Doubles,
+    penalty: Penalty,
+    *,
+    prior: Potts | None = None,
+    threads: int = 1,
+) -> float:
+    """F of the module's docstring, computed in float64.
+
+    Args:
+        potts: The model, length L.
+        residues: (N, L) uint8.
+        row_weights: (N,) w.
+        penalty: The regulariser.
+        prior: What the penalty shrinks to; None for zero.
+        threads: How many threads; the result does not depend on it.
+
+    Raises:
+        DataError: Shapes do not fit together.
+    """
+    depth, length = residues.shape
+    if potts.length != length or row_weights.shape != (depth,):
+        raise DataError(
+            f"a model of length {potts.length} and {row_weights.shape} weights "
+            f"for residues of {residues.shape}"
+        )
+    consensus = _consensus(residues)
+    row_starts, rows, _, _ = kernels.index_alignment(residues, consensus, depth)
+
+    def block_loss(block: int) -> float:
+        first = block * LANES
+        lanes = min(LANES, length - first)
+        by_lane = np.zeros((length, STATES, STATES, LANES))
+        by_lane[..., :lanes] = potts.couplings[first : first + lanes].transpose(1, 3, 2, 0)
+        table = by_lane.reshape(length * STATES, WIDTH)
+        base, mean = np.empty(WIDTH), np.empty(WIDTH)
+        kernels.relative_to_consensus(table, consensus, np.zeros(len(table)), base, mean)
+        base += _to_lanes(potts.fields[first : first + lanes].astype(np.float64))
+        states = _block_states(residues, block)
+        loss = 0.0
+        for begin in range(0, depth, CHUNK):
+            end = min(begin + CHUNK, depth)
+            logits = np.empty((end - begin, WIDTH))
+            kernels.sum_rows(table, row_starts, rows, begin, end, base, logits)
+            loss += kernels.log_losses(logits, states[begin:end], row_weights[begin:end], lanes)
+        return loss
+
+    with _Threads(threads) as pool:
+        loss = sum(pool.map(block_loss, range(_blocks(length))))
+    return loss + _penalty_value(potts, penalty, prior)
+
+
+def _penalty_value(potts: Potts, penalty: Penalty, prior: Potts | None) -> float:
+    fields = potts.fields.astype(np.float64)
+    if prior is not None:
+        fields -= _gap_gauge(prior, penalty).fields
+    couplings = 0.0
+    for i in range(potts.length):
+        row = potts.couplings[i, i + 1 :].astype(np.float64)
+        if prior is not None:
+            row -= prior.couplings[i, i + 1 :]
+        couplings += float(np.einsum("jab,jab->", row, row))
+    kept = fields if penalty.gap_field else fields[:, :GAP]
+    return penalty.fields * float((kept**2).sum()) + penalty.couplings * couplings
+
+
+def fit(
+    residues: NDArray[np.uint8],
+    *,
+    row_weights: Doubles | None = None,
+    penalty: Penalty | None = None,
+    stop_rel: float = 1e-4,
+    target_objective: float | None = None,
+    max_evaluations: int = 500,
+    start: Potts | None = None,
+    prior: Potts | None = None,
+    threads: int = 1,
+) -> Fit:
+    """Fit a Potts model to an alignment.
+
+    Args:
+        residues: (N, L) uint8, states 0..20.
+        row_weights: (N,) w; CCMpred's rule when None.
+        penalty: The regulariser; CCMpred's when None.
+        stop_rel: Stop when three iterations together gained less than this share of F.
+        target_objective: Stop as soon as F is at or below this.
+        max_evaluations: Stop here in any case, not converged.
+        start: Begin at this model instead of the independent one (warm start).
+        prior: Shrink to this model instead of to zero.
+        threads: How many threads compute; the result does not depend on it.
+
+    Raises:
+        DataError: Residues, weights or models do not fit together.
+        SettingsError: A number is outside its range.
+    """
+    began = time.perf_counter()
+    if residues.ndim != 2 or residues.size == 0:
+        raise DataError(f"a fit needs rows and columns, found residues of {residues.shape}")
+    if residues.max() >= STATES:
+        raise DataError(f"state {residues.max()} is outside 0..{STATES - 1}")
+    depth, length = residues.shape
+    for name, model in (("start", start), ("prior", prior)):
+        if model is not None and model.length != length:
+            raise DataError(f"the {name} has length {model.length}, the alignment {length}")
+    if stop_rel <= 0 or max_evaluations < 1 or threads < 1:
+        raise SettingsError("stop_rel, max_evaluations and threads must be positive")
+    if row_weights is None:
+        row_weights = weights.ccmpred_weights(residues, threads=threads)
+    if row_weights.shape != (depth,) or not (row_weights > 0).all():
+        raise DataError(f"expected {depth} positive weights, found {row_weights.shape}")
+    if penalty is None:
+        penalty = ccmpred_penalty(length)
+    with _Threads(threads) as pool:
+        problem = _Problem(residues, row_weights, penalty, pool, start=start, prior=prior)
+        setup = time.perf_counter()
+        evaluations, converged = _minimise(problem, stop_rel, target_objective, max_evaluations)
+        potts = problem.potts()
+    del problem
+    value = objective(potts, residues, row_weights, penalty, prior=prior, threads=threads)
+    if not np.isfinite(value):
+        raise DataError("the fit diverged: the objective is not finite")
+    return Fit(
+        potts,
+        value,
+        evaluations,
+        converged or (target_objective is not None and value <= target_objective),
+        float(row_weights.sum()),
+        setup - began,
+        time.perf_counter() - setup,
+    )
+
+
+def objective_terms(
+    residues: NDArray[np.uint8], objective: str, *, threads: int = 1
+) -> tuple[Doubles, Penalty]:
+    """Sequence weights and penalty of an objective by name.
+
+    "ccmpred" has CCMpred's own weights and penalty; "paper" has eq. (3) with the weights of
+    Morcos et al. and the multipliers of table 2.
+
+    Raises:
+        SettingsError: The objective has another name.
+    """
+    if objective == "ccmpred":
+        row_weights = weights.ccmpred_weights(residues, threads=threads)
+        return row_weights, ccmpred_penalty(residues.shape[1])
+    if objective == "paper":
+        row_weights = weights.sequence_weights(residues, threads=threads)
+        return row_weights, paper_penalty(float(row_weights.sum()))
+    raise SettingsError(f"objective {objective!r} is neither ccmpred nor paper")
+
+
+def fit_objective(
+    residues: NDArray[np.uint8], *, objective: str = "ccmpred", threads: int = 1, **settings: Any
+) -> Fit:
+    """`fit` of one of the two objectives by name; `settings` are its other arguments."""
+    began = time.perf_counter()
+    row_weights, penalty = objective_terms(residues, objective, threads=threads)
+    took = time.perf_counter() - began
+    result = fit(residues, row_weights=row_weights, penalty=penalty, threads=threads, **settings)
+    return replace(result, seconds_setup=result.seconds_setup + took)
+
+
+def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
+    """How many bytes `fit` needs at its peak, the model it returns included."""
+    blocks = _blocks(length)
+    vector = 4 * _parameters(blocks)
+    columns = 4 * blocks * length * STATES * WIDTH
+    model = 4 * (length * STATES) ** 2
+    work = threads * 4 * WIDTH * (length * STATES + min(depth, CHUNK))
+    index = depth * length * 10 + 8 * -(-depth // CHUNK) * length * STATES
+    fitting = (2 * MEMORY + 2) * vector + columns
+    return max(fitting, vector + 2 * model) + work + index
+
+
+class _Threads:
+    """`map` over threads, or in this one; results come in order either way."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def map(self, work: Callable[[int], T], items: Iterable[int]) -> list[T]:
+        return list(self._pool.map(work, items) if self._pool else map(work, items))
+
+    def __enter__(self) -> "_Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown()
+
+
+class _Problem:
+    """F in scaled, centred coordinates: a parameter vector, and `basis` for L-BFGS.
+
+    Slots 0..MEMORY of `basis` take gradients, the others directions. What pads the last block of
+    positions is never written, and zero from the start.
+    """
+
+    def __init__(
+        self,
+        residues: NDArray[np.uint8],
+        row_weights: Doubles,
+        penalty: Penalty,
+        pool: _Threads,
+        *,
+        start: Potts | None,
+        prior: Potts | None,
+    ) -> None:
+        self.length = residues.shape[1]
+        self.penalty = penalty
+        self.pool = pool
+        self.blocks = _blocks(self.length)
+        self.weights = row_weights.astype(np.float32)
+        self.states = [_block_states(residues, block) for block in range(self.blocks)]
+        self.consensus = _consensus(residues)
+        self.index = kernels.index_alignment(residues, self.consensus, CHUNK)
+        meff = row_weights.sum()
+        frequencies = _frequencies(residues, row_weights)
+        self.flat_frequencies = frequencies.astype(np.float32).ravel()
+        self.frequencies = _blocked(frequencies)
+        variance = _blocked(frequencies * (1 - frequencies))
+        smoothed = (meff * frequencies + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT)
+        field_curvature = _blocked(meff * smoothed * (1 - smoothed))
+        self.spread = np.sqrt(np.float32(2 * meff)) * variance
+        self.ridge = np.float32(max(2 * penalty.couplings, 1e-6))
+        self.field_scale = 1 / np.sqrt(field_curvature + 2 * penalty.fields + 1e-9)
+        self.real = _blocked(np.ones((self.length, STATES)))
+
+        size = _parameters(self.blocks)
+        self.couplings_end = size - self.blocks * WIDTH
+        self.parameters = np.zeros(size, dtype=np.float32)
+        self.basis = np.zeros((2 * MEMORY + 1, size), dtype=np.float32)
+        self.used = np.zeros(len(self.basis), dtype=np.bool_)
+        self.gradients = np.empty((self.blocks, self.length * STATES, WIDTH), dtype=np.float32)
+        self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
+        self.fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
+        self.prior = np.zeros(0, dtype=np.float32)
+        self.prior_fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
+        if prior is not None:
+            prior = _gap_gauge(prior, penalty)
+            self.prior = np.zeros(self.couplings_end, dtype=np.float32)
+            self._each_tile(
+                lambda i, j: kernels.pack_tile(
+                    i,
+                    j,
+                    self.length,
+                    np.zeros_like(self.spread),
+                    np.float32(1),
+                    prior.couplings,
+                    self.prior,
+                )
+            )
+            self.prior_fields[:] = _blocked(prior.fields)
+        self.tables: SimpleQueue[Floats] = SimpleQueue()
+        for _ in range(pool.threads):
+            self.tables.put(np.empty((self.length * STATES, WIDTH), dtype=np.float32))
+        self._begin_at(start, frequencies, meff)
+
+    def _begin_at(self, start: Potts | None, frequencies: Doubles, meff: float) -> None:
+        centred = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
+        if start is None:
+            fields = np.log((meff * frequencies + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT))
+            centred[:] = _blocked(fields - fields.mean(1, keepdims=True)) / self.field_scale
+            return
+        start = _gap_gauge(start, self.penalty)
+        self._each_tile(
+            lambda i, j: kernels.pack_tile(
+                i, j, self.length, self.spread, self.ridge, start.couplings, self.parameters
+            )
+        )
+        mean = np.einsum("ijab,jb->ia", start.couplings, frequencies.astype(np.float32))
+        centred[:] = _blocked(start.fields + mean) / self.field_scale
+
+    def _each_tile(self, work: Callable[[int, int], None]) -> None:
+        def row(block: int) -> None:
+            for other in range(block, self.blocks):
+                work(block, other)
+
+        self.pool.map(row, range(self.blocks))
+
+    def _lanes(self, block: int) -> int:
+        return min(LANES, self.length - block * LANES)
+
+    def evaluate(self) -> float:
+        """F at the parameters; leaves the gradient of each block for `gradient`."""
+        centred = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
+        centred = centred * self.field_scale
+        row_starts, rows, state_starts, members = self.index
+
+        def block_loss(block: int) -> float:
+            table = self.tables.get()
+            squares = kernels.gather_block(
+                self.parameters, self.prior, self.spread, self.ridge, block, self.length, table
+            )
+            base, mean = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+            kernels.relative_to_consensus(table, self.consensus, self.flat_frequencies, base, mean)
+            fields = self.fields[block]
+            fields[:] = centred[block] - mean
+            if not self.penalty.gap_field:
+                fields -= np.tile(fields[GAP * LANES :], STATES)
+            loss = kernels.block_gradient(
+                table,
+                base + fields,
+                row_starts,
+                rows,
+                state_starts,
+                members,
+                CHUNK,
+                self.consensus,
+                self.states[block],
+                self.weights,
+                self._lanes(block),
+                self.gradients[block],
+                self.totals[block],
+            )
+            self.tables.put(table)
+            pull = (fields - self.prior_fields[block]) * self.real[block]
+            loss += self.penalty.fields * float((pull.astype(np.float64) ** 2).sum())
+            return loss + self.penalty.couplings * squares
+
+        return sum(self.pool.map(block_loss, range(self.blocks)))
+
+    def gradient(self, slot: int) -> Doubles:
+        """Write the gradient at the last evaluation to a slot; its products with all slots."""
+        pull = 2 * np.float32(self.penalty.fields) * (self.fields - self.prior_fields)
+        field_gradient = self.totals + pull * self.real
+        if not self.penalty.gap_field:
+            states = field_gradient.reshape(self.blocks, STATES, LANES)
+            states[:, GAP] = -states[:, :GAP].sum(1)
+        tail = (field_gradient * self.real * self.field_scale).ravel()
+        self.basis[slot, self.couplings_end :] = tail
+        self.used[slot] = True
+
+        def tile_row(block: int) -> Doubles:
+            dots = np.zeros(len(self.basis))
+            for other in range(block, self.blocks):
+                kernels.scatter_tile(
+                    block,
+                    other,
+                    self.length,
+                    self.gradients,
+                    field_gradient,
+                    self.frequencies,
+                    self.spread,
+                    self.ridge,
+                    np.float32(2 * self.penalty.couplings),
+                    self.parameters,
+                    self.prior,
+                    self.basis,
+                    slot,
+                    self.used,
+                    dots,
+                )
+            return dots
+
+        dots = np.zeros(len(self.basis))
+        for vector in np.flatnonzero(self.used):
+            other = self.basis[vector, self.couplings_end :]
+            dots[vector] = other.astype(np.float64) @ tail.astype(np.float64)
+        for part in self.pool.map(tile_row, range(self.blocks)):
+            dots += part
+        return dots
+
+    def move(self, coefficients: Doubles, slot: int, step: float) -> None:
+        """basis[slot] = coefficients . basis, and parameters += step basis[slot]."""
+        self.used[slot] = True
+        size = len(self.parameters)
+        piece = max(TILE, -(-size // (4 * self.pool.threads)))
+
+        def work(begin: int) -> None:
+            kernels.combine(
+                self.basis,
+                coefficients,
+                slot,
+                step,
+                self.parameters,
+                begin,
+                min(begin + piece, size),
+            )
+
+        self.pool.map(work, range(0, size, piece))
+
+    def potts(self) -> Potts:
+        """The model at the parameters; the workspace is released."""
+        del self.basis, self.gradients, self.index
+        couplings = np.zeros((self.length, self.length, STATES, STATES), dtype=np.float32)
+        self._each_tile(
+            lambda i, j: kernels.unpack_tile(
+                i, j, self.length, self.spread, self.ridge, self.parameters, couplings
+            )
+        )
+        fields = _from_blocks(self.fields * self.real, self.length)
+        return Potts(fields, couplings)
+
+
+def _minimise(
+    problem: _Problem, stop_rel: float, target: float | None, max_evaluations: int
+) -> tuple[int, bool]:
+    """L-BFGS whose vectors are combinations of `basis`, known by their inner products."""
+    vectors = 2 * MEMORY + 1
+    products = np.zeros((vectors, vectors))
+    pairs: list[tuple[int, int, int, float]] = []
+    newest = 0
+    iteration = 0
+    value = problem.evaluate()
+    evaluations = 1
+    products[newest] = products[:, newest] = problem.gradient(newest)
+    values = [value]
+    while True:
+        if target is not None and value <= target:
+            return evaluations, True
+        if _recent_gain(values) <= stop_rel:
+            return evaluations, True
+        if evaluations >= max_evaluations:
+            return evaluations, False
+        coefficients = _direction(products, pairs, newest)
+        slope = float(coefficients @ products[:, newest])
+        if slope >= 0:
+            return evaluations, False
+        direction = MEMORY + 1 + iteration % MEMORY
+        iteration += 1
+        pairs = pairs[-(MEMORY - 1) :]
+        row = coefficients @ products
+        length = float(coefficients @ products @ coefficients)
+        products[direction] = products[:, direction] = row
+        products[direction, direction] = length
+        step = 1.0
+        problem.move(coefficients, direction, step)
+        trial = problem.evaluate()
+        evaluations += 1
+        same = np.zeros(vectors)
+        same[direction] = 1
+        noise = _RESOLUTION * abs(value)
+        while not trial <= value + _SUFFICIENT_DECREASE * step * slope + noise:
+            if evaluations >= max_evaluations or step < 1e-6:
+                problem.move(same, direction, -step)
+                problem.evaluate()
+                return evaluations + 1, False
+            shorter = _shorter(step, value, slope, trial)
+            problem.move(same, direction, shorter - step)
+            step = shorter
+            trial = problem.evaluate()
+            evaluations += 1
+        value = trial
+        values.append(value)
+        following = (newest + 1) % (MEMORY + 1)
+        products[following] = products[:, following] = problem.gradient(following)
+        pairs.append((newest, following, direction, step))
+        newest = following
+
+
+def _direction(products: Doubles, pairs: list[tuple[int, int, int, float]], newest: int) -> Doubles:
+    """Coefficients of the L-BFGS direction (two loops, Nocedal 1980) over the basis."""
+    unit = np.eye(len(products))
+    direction = unit[newest].copy()
+    if not pairs:
+        return -_FIRST_STEP * direction
+    history = []
+    for before, after, moved, step in pairs:
+        s, y = step * unit[moved], unit[after] - unit[before]
+        curvature = float(s @ products @ y)
+        if curvature > 0:
+            history.append((s, y, curvature))
+    shares = []
+    for s, y, curvature in reversed(history):
+        share = float(s @ products @ direction) / curvature
+        direction -= share * y
+        shares.append(share)
+    _, y, curvature = history[-1]
+    direction *= curvature / float(y @ products @ y)
+    for (s, y, curvature), share in zip(history, reversed(shares), strict=True):
+        direction += (share - float(y @ products @ direction) / curvature) * s
+    return -direction
+
+
+def _shorter(step: float, value: float, slope: float, trial: float) -> float:
+    """Minimum of the parabola through both values and the slope, kept within a tenth and a half."""
+    if not np.isfinite(trial):
+        return step / 10
+    best = -slope * step**2 / (2 * (trial - value - slope * step))
+    return min(max(best, 0.1 * step), 0.5 * step)
+
+
+def _recent_gain(values: list[float]) -> float:
+    """Share of F that the last iterations gained, infinite if there were too few.
+
+    What is left to gain is less, as long as such a window gains at most half of the one before.
+    """
+    if len(values) <= _WINDOW:
+        return float("inf")
+    return (values[-1 - _WINDOW] - values[-1]) / abs(values[-1])
+
+
+def _blocks(length: int) -> int:
+    return -(-length // LANES)
+
+
+def _parameters(blocks: int) -> int:
+    return blocks * (blocks + 1) // 2 * TILE + blocks * WIDTH
+
+
+def _consensus(residues: NDArray[np.uint8]) -> NDArray[np.int64]:
+    counts = np.stack([(residues == state).sum(0) for state in range(STATES)])
+    return counts.argmax(0)
+
+
+def _frequencies(residues: NDArray[np.uint8], row_weights: Doubles) -> Doubles:
+    """(L, 21) weighted share of each state at each position."""
+    counts = np.stack([row_weights @ (residues == state) for state in range(STATES)], axis=1)
+    return counts / row_weights.sum()
+
+
+def _block_states(residues: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
+    """(N, LANES) states of the positions of one block, padded with 0."""
+    part = residues[:, block * LANES : (block + 1) * LANES]
+    return np.ascontiguousarray(np.pad(part, ((0, 0), (0, LANES - part.shape[1]))))
+
+
+def _to_lanes(values: NDArray) -> NDArray:
+    """(WIDTH,) laid out (state, lane) from (up to LANES, 21), padded with 0."""
+    return np.pad(values, ((0, LANES - len(values)), (0, 0))).T.ravel()
+
+
+def _blocked(values: NDArray) -> Floats:
+    """(blocks, WIDTH) float32 laid out (state, lane) from (L, 21), padded with 0."""
+    starts = range(0, len(values), LANES)
+    return np.stack([_to_lanes(values[at : at + LANES]) for at in starts]).astype(np.float32)
+
+
+def _from_blocks(values: Floats, length: int) -> Floats:
+    """The inverse of `_blocked`."""
+    positions = values.reshape(-1, STATES, LANES).transpose(0, 2, 1).reshape(-1, STATES)
+    return np.ascontiguousarray(positions[:length])
+
+
+def _gap_gauge(potts: Potts, penalty: Penalty) -> Potts:
+    """The model with h_i(gap) = 0 if the penalty asks so; the distribution does not change."""
+    if penalty.gap_field:
+        return potts
+    return Potts(potts.fields - potts.fields[:, GAP:], potts.couplings, potts.metadata)

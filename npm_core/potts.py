@@ -1,0 +1,248 @@
+"""Potts models: energy, gauges and contact scores of fields h and couplings J, and their file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import alphabet
+from npm_core.alphabet import GAP, STATES
+from npm_core.errors import DataError, SettingsError
+from npm_core.files import atomic_path
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Centre = Literal["none", "mean", "zero_sum"]
+
+_FORMAT = "npm-potts-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Potts:
+    """A Potts model, -E(x) = sum_i h_i(x_i) + sum_{i<j} J_ij(x_i, x_j) (paper, eq. 1).
+
+    Attributes:
+        fields: h, (L, 21) float32.
+        couplings: J, (L, L, 21, 21) float32; J[i, j, a, b] = J[j, i, b, a], J[i, i] = 0.
+        metadata: Facts about the fit, as text.
+    """
+
+    fields: Floats
+    couplings: Floats
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        length = len(self.fields)
+        if self.fields.shape != (length, STATES) or length == 0:
+            raise DataError(f"fields are {self.fields.shape}, expected (L, {STATES})")
+        if self.couplings.shape != (length, length, STATES, STATES):
+            raise DataError(
+                f"couplings are {self.couplings.shape}, "
+                f"expected ({length}, {length}, {STATES}, {STATES})"
+            )
+
+    @property
+    def length(self) -> int:
+        return len(self.fields)
+
+
+def check(potts: Potts, where: str) -> Potts:
+    """The model itself, if its numbers are finite, symmetric and without self couplings.
+
+    Raises:
+        DataError: They are not; a fit has diverged or a file is damaged.
+    """
+    if not np.isfinite(potts.fields).all():
+        raise DataError(f"{where}: the fields hold NaN or infinity")
+    for i in range(potts.length):
+        if not np.isfinite(potts.couplings[i]).all():
+            raise DataError(f"{where}: the couplings of position {i + 1} hold NaN or infinity")
+        if potts.couplings[i, i].any():
+            raise DataError(f"{where}: position {i + 1} couples to itself; J[i, i] must be 0")
+        if not np.array_equal(potts.couplings[i], potts.couplings[:, i].transpose(0, 2, 1)):
+            raise DataError(f"{where}: the couplings of position {i + 1} are not symmetric")
+    return potts
+
+
+def full_couplings(upper: Floats, length: int) -> Floats:
+    """(L, L, 21, 21) couplings from those of the pairs i < j, (L (L-1) / 2, 21, 21), row by row."""
+    couplings = np.zeros((length, length, STATES, STATES), dtype=np.float32)
+    done = 0
+    for i in range(length):
+        row = upper[done : done + length - i - 1]
+        couplings[i, i + 1 :] = row
+        couplings[i + 1 :, i] = row.transpose(0, 2, 1)
+        done += length - i - 1
+    return couplings
+
+
+def upper_couplings(couplings: Floats) -> Floats:
+    """(L (L-1) / 2, 21, 21): the pairs i < j, row by row; the inverse of `full_couplings`."""
+    length = len(couplings)
+    return np.concatenate(
+        [couplings[i, i + 1 :] for i in range(length - 1)]
+        or [np.zeros((0, STATES, STATES), dtype=np.float32)]
+    )
+
+
+def save(path: Path | str, potts: Potts) -> None:
+    """Write a model as safetensors: fields, the couplings of i < j, and its metadata."""
+    from safetensors.numpy import save_file
+
+    check(potts, str(path))
+    tensors = {
+        "fields": np.ascontiguousarray(potts.fields, dtype=np.float32),
+        "couplings": upper_couplings(potts.couplings).astype(np.float32, copy=False),
+    }
+    known = {"format": _FORMAT, "alphabet": alphabet.ALPHABET}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={**potts.metadata, **known})
+
+
+def load(path: Path | str) -> Potts:
+    """Read a model that `save` wrote.
+
+    Raises:
+        DataError: The file is missing, truncated or of another kind, or a parameter is not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            found = set(file.keys())
+            if metadata.get("format") != _FORMAT or found != {"fields", "couplings"}:
+                raise DataError(
+                    f"{path}: tensors {sorted(found)} of format {metadata.get('format')!r}, "
+                    f"expected fields and couplings of {_FORMAT!r}"
+                )
+            fields, upper = file.get_tensor("fields"), file.get_tensor("couplings")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a whole safetensors file ({error})") from error
+    if metadata.get("alphabet") != alphabet.ALPHABET:
+        raise DataError(f"{path}: alphabet {metadata.get('alphabet')!r}, not {alphabet.ALPHABET!r}")
+    length = len(fields)
+    if upper.shape != (length * (length - 1) // 2, STATES, STATES):
+        raise DataError(f"{path}: {upper.shape} couplings for {length} fields")
+    return check(Potts(fields, full_couplings(upper, length), metadata), str(path))
+
+
+def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:
+    """E(x) of each row (paper, eq. 1).
+
+    Args:
+        potts: The model, length L.
+        residues: (N, L) uint8, states 0..20.
+
+    Returns:
+        (N,) float64, unitless; lower is more probable.
+    """
+    if residues.ndim != 2 or residues.shape[1] != potts.length:
+        raise DataError(f"residues are {residues.shape} for a model of length {potts.length}")
+    columns = np.arange(potts.length)
+    total = potts.fields[columns, residues].sum(1, dtype=np.float64)
+    for i in range(potts.length - 1):
+        later = columns[i + 1 :]
+        pairs = potts.couplings[i, later, residues[:, i, None], residues[:, i + 1 :]]
+        total += pairs.sum(1, dtype=np.float64)
+    return -total
+
+
+def zero_sum(potts: Potts) -> Potts:
+    """The same distribution in the zero-sum gauge: every h_i, row and column of J_ij sums to 0.
+
+    This gauge has the smallest Frobenius norms (Ekeberg et al. 2013). What leaves the couplings
+    goes to the fields, so energy differences do not change.
+    """
+    length = potts.length
+    fields = potts.fields.astype(np.float64)
+    couplings = np.empty_like(potts.couplings)
+    for i in range(length):
+        block = potts.couplings[i].astype(np.float64)
+        by_a = block.mean(2)
+        mean = by_a.mean(1)
+        couplings[i] = block - by_a[:, :, None] - block.mean(1)[:, None] + mean[:, None, None]
+        fields[i] += (by_a - mean[:, None]).sum(0)
+    fields -= fields.mean(1, keepdims=True)
+    return Potts(fields.astype(np.float32), couplings, potts.metadata)
+
+
+def lattice_gas(potts: Potts, reference: int = GAP) -> Potts:
+    """The same distribution with h_i(r) = J_ij(r, b) = J_ij(a, r) = 0 for one reference state."""
+    length = potts.length
+    fields = potts.fields.astype(np.float64)
+    couplings = np.empty_like(potts.couplings)
+    for i in range(length):
+        block = potts.couplings[i].astype(np.float64)
+        column = block[:, :, reference, None]
+        corner = block[:, reference, reference, None, None]
+        couplings[i] = block - column - block[:, reference, None, :] + corner
+        fields[i] += (column - corner)[:, :, 0].sum(0)
+    fields -= fields[:, reference, None]
+    return Potts(fields.astype(np.float32), couplings, potts.metadata)
+
+
+def contact_scores(couplings: Floats, *, centre: Centre = "none") -> Floats:
+    """The paper's contact score (C.2): drop the gap, Frobenius norm, average product correction.
+
+    Args:
+        couplings: (L, L, 21, 21), gap last.
+        centre: What is subtracted from each J_ij first: nothing (the paper), its "mean" (CCMpred),
+            or all that the "zero_sum" gauge moves to the fields.
+
+    Returns:
+        (L, L) float32, unitless, symmetric, zero diagonal; higher is a stronger contact.
+
+    Raises:
+        DataError: The couplings have another shape or are not finite.
+        SettingsError: `centre` is none of the three.
+    """
+    return average_product_correction(frobenius_norms(couplings, centre=centre)).astype(np.float32)
+
+
+def frobenius_norms(couplings: Floats, *, centre: Centre = "none") -> Doubles:
+    """(L, L) float64: norms of J_ij over the 20 x 20 amino acids, after centring (C.2, step 2)."""
+    if centre not in get_args(Centre):
+        raise SettingsError(f"centre {centre!r} is none of {', '.join(get_args(Centre))}")
+    length = len(couplings)
+    if couplings.shape != (length, length, STATES, STATES) or length == 0:
+        raise DataError(f"couplings are {couplings.shape}, expected (L, L, {STATES}, {STATES})")
+    norms = np.zeros((length, length))
+    for i in range(length):
+        block = couplings[i].astype(np.float64)
+        if centre == "mean":
+            block -= block.mean((1, 2), keepdims=True)
+        elif centre == "zero_sum":
+            mean = block.mean((1, 2), keepdims=True)
+            block += mean - block.mean(1, keepdims=True) - block.mean(2, keepdims=True)
+        kept = block[:, :GAP, :GAP]
+        norms[i] = np.sqrt(np.einsum("jab,jab->j", kept, kept))
+    np.fill_diagonal(norms, 0.0)
+    if not np.isfinite(norms).all():
+        raise DataError("the couplings hold NaN or infinity; the model that made them has diverged")
+    return (norms + norms.T) / 2
+
+
+def average_product_correction(norms: Doubles) -> Doubles:
+    """F_ij - F_i F_j / F with the means of rows and of all, zero diagonal included (Dunn 2008).
+
+    Norms that are all zero have nothing to correct and stay zero.
+    """
+    rows = norms.sum(1)
+    total = rows.sum()
+    corrected = norms - np.outer(rows, rows) / total if total > 0 else norms.copy()
+    np.fill_diagonal(corrected, 0.0)
+    return corrected
+
+
+def ccmpred_matrix(couplings: Floats) -> Doubles:
+    """The (L, L) matrix that CCMpred prints: mean centring, then its smallest score becomes 0."""
+    scores = average_product_correction(frobenius_norms(couplings, centre="mean"))
+    off_diagonal = ~np.eye(len(scores), dtype=bool)
+    if off_diagonal.any():
+        scores[off_diagonal] -= scores[off_diagonal].min()
+    return scores

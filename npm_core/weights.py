@@ -1,0 +1,135 @@
+"""Sequence weights: each row counts once for all rows that are nearly the same."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from npm_core.errors import DataError
+
+Weights = NDArray[np.float64]
+
+IDENTITY_THRESHOLD = 0.8
+"""Paper, section 2: Morcos et al. 2011, neighbours agree in at least 80 % of the columns."""
+
+_ROWS_PER_TASK = 256
+
+
+def sequence_weights(
+    residues: NDArray[np.uint8],
+    *,
+    identity_threshold: float = IDENTITY_THRESHOLD,
+    threads: int = 1,
+) -> Weights:
+    r"""One over the number of rows that agree with a row in enough columns.
+
+    .. math:: w_n = 1 / \#\{m : \mathrm{identities}(n, m) \ge t L\}
+
+    The row itself is counted, gap against gap is an identity, and L is the full length. Meff is
+    the sum of the weights.
+
+    Args:
+        residues: (N, L) uint8, states 0..20.
+        identity_threshold: t, in (0, 1].
+        threads: How many threads count; the result does not depend on it.
+
+    Returns:
+        (N,) float64, in (0, 1].
+
+    Raises:
+        DataError: The residues have no rows or columns, or the threshold is outside (0, 1].
+    """
+    if not 0 < identity_threshold <= 1:
+        raise DataError(f"identity threshold {identity_threshold} is outside (0, 1]")
+    return 1 / _neighbours(residues, _least(identity_threshold * _length(residues)), threads)
+
+
+def ccmpred_weights(
+    residues: NDArray[np.uint8],
+    *,
+    identity_threshold: float = IDENTITY_THRESHOLD,
+    threads: int = 1,
+) -> Weights:
+    """CCMpred's rule: identities must EXCEED ceil(t L), so one more than `sequence_weights`.
+
+    Args and returns are those of `sequence_weights`; the row itself always counts.
+    """
+    if not 0 < identity_threshold <= 1:
+        raise DataError(f"identity threshold {identity_threshold} is outside (0, 1]")
+    return 1 / _neighbours(residues, _least(identity_threshold * _length(residues)) + 1, threads)
+
+
+def _length(residues: NDArray[np.uint8]) -> int:
+    if residues.ndim != 2 or residues.size == 0:
+        raise DataError(f"weights need rows and columns, found residues of {residues.shape}")
+    return residues.shape[1]
+
+
+def _least(columns: float) -> int:
+    """Smallest whole number at or above `columns`; 0.8 x 35 is 28, not 28.000000000000004."""
+    return math.ceil(round(columns, 9))
+
+
+def _neighbours(residues: NDArray[np.uint8], identities: int, threads: int) -> NDArray[np.int64]:
+    """How many rows, itself included, agree with each row in at least `identities` columns."""
+    depth, length = residues.shape
+    planes = _bit_planes(residues)
+    allowed = length - identities
+
+    def count(first: int) -> NDArray[np.int64]:
+        return _count_pairs(planes, allowed, first, min(first + _ROWS_PER_TASK, depth))
+
+    starts = range(0, depth, _ROWS_PER_TASK)
+    total = np.ones(depth, dtype=np.int64)
+    if threads == 1:
+        for counts in map(count, starts):
+            total += counts
+        return total
+    with ThreadPoolExecutor(threads) as pool:
+        for counts in pool.map(count, starts):
+            total += counts
+    return total
+
+
+def _bit_planes(residues: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(words, 5, N): bit p of 64 columns' states in one word, so that a pair compares by XOR."""
+    depth, length = residues.shape
+    words = -(-length // 64)
+    padded = np.zeros((depth, words * 64), dtype=np.uint8)
+    padded[:, :length] = residues
+    planes = np.empty((words, 5, depth), dtype=np.uint64)
+    for bit in range(5):
+        packed = np.packbits((padded >> bit) & 1, axis=1, bitorder="little")
+        planes[:, bit] = packed.view("<u8").T
+    return planes
+
+
+@njit(nogil=True, cache=True)
+def _count_pairs(planes, allowed, first, last):  # type: ignore[no-untyped-def]
+    """Rows n in [first, last) against m > n: (N,) counts, for both rows of each pair."""
+    words, _, depth = planes.shape
+    counts = np.zeros(depth, dtype=np.int64)
+    different = np.empty(depth, dtype=np.int64)
+    for n in range(first, last):
+        different[n + 1 :] = 0
+        for word in range(words):
+            p0, p1, p2, p3, p4 = planes[word]
+            q0, q1, q2, q3, q4 = p0[n], p1[n], p2[n], p3[n], p4[n]
+            for m in range(n + 1, depth):
+                bits = (p0[m] ^ q0) | (p1[m] ^ q1) | (p2[m] ^ q2) | (p3[m] ^ q3) | (p4[m] ^ q4)
+                # LLVM turns this into the machine's population count.
+                bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
+                bits = (bits & np.uint64(0x3333333333333333)) + (
+                    (bits >> np.uint64(2)) & np.uint64(0x3333333333333333)
+                )
+                bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+                different[m] += np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
+        here = 0
+        for m in range(n + 1, depth):
+            near = different[m] <= allowed
+            counts[m] += near
+            here += near
+        counts[n] += here
+    return counts
