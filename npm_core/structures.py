@@ -351,6 +351,7 @@ def _label_by_author(structure: gemmi.Structure) -> None:
 
 def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozenset[str]]:
     """mmCIF categories of a file without label numbering, and which entities lack a SEQRES."""
+    del structure[1:]
     observed = set()
     for entity in structure.entities:
         if entity.entity_type == gemmi.EntityType.Polymer and not entity.full_sequence:

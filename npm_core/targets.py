@@ -79,7 +79,7 @@ def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Buil
         if not chain.resolved.any():
             raise DataError("no residue is resolved")
     except DataError as error:
-        return Built(query.id, split, None, str(error))
+        return Built(query.id, split, None, str(error).removeprefix(f"{path}: "))
     return Built(
         query.id, split, Target(query.id, split, query.sequence, chain.coordinates, query.id)
     )

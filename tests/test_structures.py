@@ -168,6 +168,26 @@ def test_a_missing_file_is_an_error(tmp_path):
         read_structure(tmp_path / "none.cif")
 
 
+def test_an_mmcif_file_of_atoms_alone_is_numbered_by_what_was_observed(write):
+    """As some programs write it: no entities, author numbers as labels."""
+    header = "data_x\nloop_\n_atom_site" + HEADER.partition("loop_\n_atom_site")[2]
+    rows = "".join(
+        f"ATOM {atom} . {name} A {number} {x} 0 0 1.0 {number} A 1\n"
+        for name, number, x in (("ALA", 7, 0), ("SER", 8, 3.8), ("VAL", 11, 12))
+        for atom in ("CA", "CB")
+    )
+    chain = read_chain(write(header + rows))
+    assert (chain.label, chain.sequence) == ("A", "ASXXV")
+    assert chain.sequence_from == "observed residues"
+    assert chain.resolved.tolist() == [True, True, False, False, True]
+
+
+def test_peptides_of_the_other_hand_are_refused(write):
+    text = (HEADER.format(sequence=SEQUENCE) + ATOMS).replace("polypeptide(L)", "polypeptide(D)")
+    structure = read_structure(write(text))
+    assert structure.refused["B"] == "polypeptide(D), not polypeptide(L)"
+
+
 def pdb_atom(name, residue, number, x, chain="A", altloc=" ", occupancy=1.0):
     return (
         f"ATOM      1  {name:<3}{altloc}{residue} {chain}{number:>4}    "
@@ -201,6 +221,23 @@ def test_without_seqres_a_break_is_filled_by_the_numbers_left_out(write):
 def test_a_number_skipped_without_a_break_is_not_missing(write):
     bonded = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 16, 7.6), ("LEU", 17, 11.4))
     assert read_chain(write(bonded, "1abc.pdb")).sequence == "AVTL"
+
+
+def test_only_the_first_model_of_a_pdb_file_is_read(write):
+    models = [
+        f"MODEL     {number:>4}\n{trace(('ALA', 1, x), ('VAL', 2, x + 3.8))}ENDMDL\n"
+        for number, x in ((1, 5), (2, 50))
+    ]
+    chain = read_chain(write("".join(models), "1abc.pdb"))
+    assert chain.coordinates[:, 0].tolist() == pytest.approx([5, 8.8])
+
+
+def test_a_seqres_of_one_chain_says_nothing_about_another(write):
+    seqres = "SEQRES   1 A    3  MET ALA VAL\n"
+    atoms = trace(("ALA", 2, 0), ("VAL", 3, 3.8)) + trace(("SER", 1, 0), ("LEU", 2, 3.8), chain="B")
+    first, second = read_structure(write(seqres + atoms, "1abc.pdb")).chains
+    assert (first.sequence, first.sequence_from) == ("MAV", "SEQRES")
+    assert (second.sequence, second.sequence_from) == ("SL", "observed residues")
 
 
 def test_chains_of_a_pdb_file_go_by_their_letters(write):
