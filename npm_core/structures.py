@@ -117,11 +117,11 @@ def read_structure(path: Path | str) -> Structure:
             if _has_sequences(block):
                 return _read_block(block)
             structure = gemmi.make_structure_from_block(block)
+            _check_atoms(structure, "_atom_site with id, type_symbol and author numbers")
             structure.setup_entities()
         else:
             structure = gemmi.read_pdb_string(text)
-            if not len(structure) or not structure[0].count_atom_sites():
-                raise DataError("no atoms; expected an mmCIF or a PDB file")
+            _check_atoms(structure, "an mmCIF or a PDB file")
             _label_by_author(structure)
         return _read_block(*_with_sequences(structure))
     except (ValueError, RuntimeError, DataError) as error:
@@ -152,6 +152,11 @@ def _atom_block(document: gemmi.cif.Document) -> gemmi.cif.Block:
         if len(block.find_values("_atom_site.label_atom_id")):
             return block
     raise DataError("no _atom_site with label_atom_id; expected coordinates")
+
+
+def _check_atoms(structure: gemmi.Structure, expected: str) -> None:
+    if not len(structure) or not structure[0].count_atom_sites():
+        raise DataError(f"no atoms; expected {expected}")
 
 
 def _has_sequences(block: gemmi.cif.Block) -> bool:

@@ -170,9 +170,10 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_an_mmcif_file_of_atoms_alone_is_numbered_by_what_was_observed(write):
     """As some programs write it: no entities, author numbers as labels."""
-    header = "data_x\nloop_\n_atom_site" + HEADER.partition("loop_\n_atom_site")[2]
+    tags = "_atom_site.id\n_atom_site.type_symbol\n_atom_site"
+    header = f"data_x\nloop_\n{tags}" + HEADER.partition("loop_\n_atom_site")[2]
     rows = "".join(
-        f"ATOM {atom} . {name} A {number} {x} 0 0 1.0 {number} A 1\n"
+        f"1 C ATOM {atom} . {name} A {number} {x} 0 0 1.0 {number} A 1\n"
         for name, number, x in (("ALA", 7, 0), ("SER", 8, 3.8), ("VAL", 11, 12))
         for atom in ("CA", "CB")
     )
@@ -180,6 +181,8 @@ def test_an_mmcif_file_of_atoms_alone_is_numbered_by_what_was_observed(write):
     assert (chain.label, chain.sequence) == ("A", "ASXXV")
     assert chain.sequence_from == "observed residues"
     assert chain.resolved.tolist() == [True, True, False, False, True]
+    with pytest.raises(DataError, match="no atoms; expected _atom_site with id"):
+        read_chain(write((header + rows).replace("_atom_site.id\n", "_atom_site.other\n")))
 
 
 def test_peptides_of_the_other_hand_are_refused(write):
