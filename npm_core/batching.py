@@ -333,5 +333,9 @@ class Prefetch(Generic[T]):
                     raise error
                 yield step, batch  # type: ignore[misc]
         finally:
-            self._stop.set()
-            self._thread.join()
+            self.close()
+
+    def close(self) -> None:
+        """End the thread; batches made ahead are dropped."""
+        self._stop.set()
+        self._thread.join()

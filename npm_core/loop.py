@@ -251,7 +251,7 @@ class _Run:
     def go(self, stopping: list[int]) -> Outcome:
         settings, progress = self.settings, self.progress
         before, started = progress.seconds, time.monotonic()
-        if progress.step == 0:
+        if not self.table.rows:
             self._row(validation=self._validated())
         steps = range(progress.step, settings.steps)
         rank, world = self.team.rank, self.team.world
@@ -286,7 +286,7 @@ class _Run:
                 )
             if last:
                 break
-        stream.close() if hasattr(stream, "close") else None
+        ahead.close()
         return Outcome(
             progress.step,
             progress.seconds,

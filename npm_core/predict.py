@@ -1,5 +1,7 @@
 """Fields, couplings and contact scores from one sequence, of any length."""
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,10 @@ from torch import Tensor
 from npm_core import alphabet
 from npm_core.checkpoints import load_model
 from npm_core.errors import DataError, SettingsError
+from npm_core.files import atomic_path, write_text
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied
 from npm_core.potts import Potts, average_product_correction
+from npm_core.potts import save as save_potts
 from npm_core.precision import RANGES, scorable_pairs, top_precision
 from npm_core.tables import Scores, Target
 
@@ -198,3 +202,112 @@ def long_range_precision(
                 )
             )
     return {label: float(np.mean(values)) for label, values in found.items()}
+
+
+# --- Files of one prediction --------------------------------------------------------------------
+
+FORMATS = ("scores", "potts", "rr", "png")
+
+
+def file_stem(name: str) -> str:
+    """A file name for a sequence: its first word, and a digest if that is no safe or full name."""
+    word = name.split()[0] if name.split() else ""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", word)[:64].lstrip(".")
+    if safe == word:
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def write_prediction(
+    folder: Path,
+    name: str,
+    sequence: str,
+    windows: Sequence[Window],
+    *,
+    formats: Sequence[str],
+    metadata: dict[str, str],
+) -> list[Path]:
+    """Write what was asked for of one sequence.
+
+    Args:
+        folder: Of the files.
+        name: Of the sequence.
+        sequence: Its letters, upper case.
+        windows: From `predict_windows`.
+        formats: Of FORMATS: "scores" (npz, array scores (L, L)), "potts" (safetensors, h and J),
+            "rr" (CASP RR) and "png" (contact map).
+        metadata: Provenance.
+
+    Returns:
+        The files written.
+    """
+    length, stem = len(sequence), file_stem(name)
+    written = []
+    if "potts" in formats:
+        potts = potts_model(windows, length)
+        written.append(folder / f"{stem}.potts.safetensors")
+        save_potts(written[-1], Potts(potts.fields, potts.couplings, metadata))
+    if set(formats) - {"potts"}:
+        scores = contact_scores(windows, length)
+    if "scores" in formats:
+        written.append(folder / f"{stem}.scores.npz")
+        with atomic_path(written[-1]) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, scores=scores, sequence=np.array(sequence))
+    if "rr" in formats:
+        written.append(folder / f"{stem}.rr")
+        write_text(written[-1], casp_rr(name, sequence, scores))
+    if "png" in formats:
+        written.append(folder / f"{stem}.png")
+        with atomic_path(written[-1]) as temporary:
+            draw_contact_map(temporary, name, scores)
+    return written
+
+
+def casp_rr(name: str, sequence: str, scores: Floats, *, separation: int = 6) -> str:
+    """CASP's RR format: pairs `i j 0 8 p`, 1-based, the strongest first.
+
+    RR wants numbers of 0 to 1. Ours rank pairs and are no probabilities: the scores above zero
+    are divided by the largest, the others become 0.
+
+    Args:
+        name: Of the target.
+        sequence: L letters.
+        scores: (L, L).
+        separation: Pairs closer along the chain are left out.
+    """
+    i, j = np.triu_indices(len(sequence), k=separation)
+    values = np.clip(scores[i, j], 0, None)
+    if values.size and values.max() > 0:
+        values = values / values.max()
+    order = np.argsort(-values, kind="stable")
+    lines = [
+        "PFRMAT RR",
+        f"TARGET {file_stem(name)}",
+        "REMARK Numbers rank the pairs; they are no probabilities",
+        "METHOD Neural Potts Model",
+        "MODEL 1",
+        *(sequence[start : start + 50] for start in range(0, len(sequence), 50)),
+        *(f"{i[n] + 1} {j[n] + 1} 0 8 {values[n]:.6f}" for n in order),
+        "END",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw_contact_map(path: Path, name: str, scores: Floats, *, separation: int = 6) -> None:
+    """A picture of the scores (lower triangle) and of the L strongest pairs (upper triangle)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    length = len(scores)
+    i, j = np.triu_indices(length, k=separation)
+    strongest = np.argsort(-scores[i, j], kind="stable")[:length]
+    shown = np.where(np.tri(length, k=-separation, dtype=bool), scores, np.nan)
+    figure, axes = pyplot.subplots(figsize=(6, 6), layout="constrained")
+    axes.imshow(shown, cmap="Blues", origin="upper", extent=(0.5, length + 0.5, length + 0.5, 0.5))
+    axes.scatter(j[strongest] + 1, i[strongest] + 1, s=max(2, 600 / length), color="tab:red")
+    axes.set(xlim=(0.5, length + 0.5), ylim=(length + 0.5, 0.5))
+    axes.set(xlabel="residue", ylabel="residue", title=f"{name[:60]}: scores | L strongest")
+    figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,76 @@
+"""Predict fields, couplings and contacts of sequences: one forward pass each, no alignment.
+
+Writes for each sequence of the FASTA file, by --formats:
+NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
+(contact map). Sequences longer than --window are read in windows that overlap by half.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fasta", type=Path, required=True, help="Sequences.")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
+    parser.add_argument("--output", type=Path, required=True, help="Folder of the predictions.")
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=("scores", "potts", "rr", "png"),
+        default=["scores", "rr", "png"],
+        help="What to write. Default: scores rr png.",
+    )
+    parser.add_argument("--window", type=int, default=512, help="Residues read at a time.")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+
+
+def run(args: argparse.Namespace) -> None:
+    import torch
+
+    from npm_core import alphabet
+    from npm_core.errors import DataError
+    from npm_core.files import open_text
+    from npm_core.msa import fasta_records
+    from npm_core.predict import file_stem, load_predictor, predict_windows, write_prediction
+    from npm_core.progress import note, track
+    from npm_core.provenance import file_digest, provenance
+
+    torch.set_num_threads(args.threads)
+    with open_text(args.fasta) as stream:
+        records = [
+            (name, sequence.upper()) for name, sequence in fasta_records(stream, str(args.fasta))
+        ]
+    if not records:
+        raise DataError(f"{args.fasta}: no sequences")
+    stems: dict[str, str] = {}
+    encoded = []
+    for name, sequence in records:
+        stem = file_stem(name)
+        if stem in stems:
+            raise DataError(
+                f"{args.fasta}: {name!r} and {stems[stem]!r} would write the same files; rename one"
+            )
+        stems[stem] = name
+        try:
+            encoded.append(alphabet.encode(sequence))
+        except DataError as error:
+            raise DataError(f"{args.fasta}: {name}: {error}") from error
+        if not sequence:
+            raise DataError(f"{args.fasta}: {name} has no residues")
+    model = load_predictor(args.checkpoint, args.device)
+    args.output.mkdir(parents=True, exist_ok=True)
+    metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
+    work = list(zip(records, encoded, strict=True))
+    for (name, sequence), states in track(work, total=len(work), what="sequences predicted"):
+        unknown = int((states == alphabet.GAP).sum())
+        if unknown:
+            note(f"{name}: {unknown} letters name no single amino acid; read as masked")
+        write_prediction(
+            args.output,
+            name,
+            sequence,
+            predict_windows(model, states, window=args.window),
+            formats=args.formats,
+            metadata=metadata,
+        )

@@ -1,0 +1,115 @@
+"""The loss of eq. (8): every form gives the naive number, and it is a pseudolikelihood."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from npm_core.errors import SettingsError
+from npm_core.model import HEADS, HeadSettings, Held, K
+from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, logits_and_norm, npm_loss
+
+LENGTH, WIDTH, DEPTH = 7, 5, 4
+HEADS_AND_FORMS = [
+    (kind, form)
+    for kind in HEADS
+    for form in FORMS
+    if kind != "conv" or form in ("held", "cheapest")
+]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(11)
+
+
+@pytest.fixture
+def rows() -> Tensor:
+    return torch.randint(0, K, (DEPTH, LENGTH))
+
+
+@pytest.fixture
+def fields() -> Tensor:
+    return torch.randn(LENGTH, K, dtype=torch.float64)
+
+
+def make_head(kind: str) -> torch.nn.Module:
+    return HEADS[kind](WIDTH, HeadSettings(kind, rank=3, channels=4, initial_coupling=0.5)).double()
+
+
+def naive(fields: Tensor, blocks: Tensor, rows: Tensor, lambdas: tuple[float, float]) -> Tensor:
+    """Eq. (8) in loops, with J as (K, K, L, L)."""
+    total = fields.new_zeros(())
+    for x in rows:
+        for i in range(len(x)):
+            logits = fields[i].clone()
+            for j in range(len(x)):
+                if j != i:
+                    logits = logits + blocks[:, x[j], i, j]
+            total = total - torch.log_softmax(logits, 0)[x[i]]
+    penalty = lambdas[0] * (blocks**2).sum() + lambdas[1] * (fields**2).sum()
+    return total / len(rows) + penalty
+
+
+@pytest.mark.parametrize(("kind", "form"), HEADS_AND_FORMS)
+def test_every_form_gives_the_naive_value_and_gradient(kind, form, rows, fields):
+    head = make_head(kind)
+    e = torch.randn(LENGTH, WIDTH, dtype=torch.float64, requires_grad=True)
+    weights = [e, *head.parameters()]
+    settings = ObjectiveSettings(1e-2, 3e-2, form)
+    value = npm_loss(fields, head(e), rows, settings).total
+    expected = naive(fields, head(e).blocks(), rows, (1e-2, 3e-2))
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    for found, wanted in zip(
+        torch.autograd.grad(value, weights), torch.autograd.grad(expected, weights), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_gradients_are_those_of_finite_differences(kind, rows, fields):
+    head = make_head(kind)
+    fields.requires_grad_()
+    e = torch.randn(LENGTH, WIDTH, dtype=torch.float64, requires_grad=True)
+    settings = ObjectiveSettings(1e-2, 3e-2)
+    assert torch.autograd.gradcheck(
+        lambda e, h: npm_loss(h, head(e), rows, settings).total, (e, fields), fast_mode=True
+    )
+
+
+@pytest.mark.parametrize(("kind", "form"), HEADS_AND_FORMS)
+def test_logits_of_a_position_do_not_depend_on_its_own_residue(kind, form, rows):
+    couplings = make_head(kind)(torch.randn(LENGTH, WIDTH, dtype=torch.float64))
+    changed = rows.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % K
+    before, _ = logits_and_norm(couplings, rows, form=form)
+    after, _ = logits_and_norm(couplings, changed, form=form)
+    torch.testing.assert_close(before[:, :, 3], after[:, :, 3])
+    assert not torch.allclose(before[:, :, 2], after[:, :, 2])
+
+
+def test_without_couplings_the_loss_is_the_entropy_of_independent_sites(rows):
+    fields = torch.zeros(LENGTH, K, dtype=torch.float64)
+    none = Held(torch.zeros(K, K, LENGTH, LENGTH, dtype=torch.float64))
+    loss = npm_loss(fields, none, rows, ObjectiveSettings())
+    assert float(loss.total) == pytest.approx(LENGTH * torch.tensor(21.0).log().item())
+
+
+def test_two_sites_counted_by_hand():
+    fields = torch.zeros(2, K, dtype=torch.float64)
+    blocks = torch.zeros(K, K, 2, 2, dtype=torch.float64)
+    blocks[4, 9, 0, 1] = blocks[9, 4, 1, 0] = 2.0
+    loss = npm_loss(fields, Held(blocks), torch.tensor([[4, 9]]), ObjectiveSettings(0.1, 0.0))
+    site = torch.log(torch.tensor(20 + torch.e**2)).item() - 2.0
+    assert float(loss.pseudolikelihood) == pytest.approx(2 * site)
+    assert float(loss.penalty) == pytest.approx(0.1 * (4.0 + 4.0))
+
+
+def test_small_ranks_are_cheaper_without_holding_the_couplings():
+    assert cheapest_form(length=256, rank=16, depth=30) == "matrix_free"
+    assert cheapest_form(length=256, rank=512, depth=30) == "symmetric"
+
+
+def test_the_conv_head_has_no_factored_form(rows, fields):
+    couplings = make_head("conv")(torch.randn(LENGTH, WIDTH, dtype=torch.float64))
+    with pytest.raises(SettingsError, match="conv head"):
+        npm_loss(fields, couplings, rows, ObjectiveSettings(form="matrix_free"))

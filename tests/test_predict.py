@@ -1,0 +1,178 @@
+"""Scores without J are the scores of J; windows agree; files are what other programs read."""
+
+import numpy as np
+import pytest
+import torch
+
+from npm_core import alphabet, potts
+from npm_core.checkpoints import save_model
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
+from npm_core.predict import (
+    casp_rr,
+    contact_scores,
+    file_stem,
+    load_predictor,
+    long_range_precision,
+    potts_model,
+    predict_windows,
+    target_scores,
+    window_starts,
+)
+from npm_core.tables import Target, read_scores, write_targets
+
+SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"
+
+
+def make_model(kind: str = "untied") -> NeuralPottsModel:
+    torch.manual_seed(3)
+    trunk = build_trunk(TrunkSettings("rotary", layers=1, width=8, attention_heads=2))
+    head = HeadSettings(kind, rank=2, channels=3, initial_coupling=0.3)
+    return NeuralPottsModel(trunk, head).eval()
+
+
+def states(sequence: str = SEQUENCE) -> np.ndarray:
+    return alphabet.encode(sequence)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("window", [512, 12])
+def test_scores_without_couplings_are_the_scores_of_the_couplings(kind, window):
+    windows = predict_windows(make_model(kind), states(), window=window)
+    direct = contact_scores(windows, len(SEQUENCE))
+    held = potts.contact_scores(potts_model(windows, len(SEQUENCE)).couplings)
+    np.testing.assert_allclose(direct, held, atol=1e-6)
+    assert np.abs(direct).max() > 1e-3
+
+
+@pytest.mark.parametrize("window", [512, 12])
+def test_a_prediction_is_a_valid_potts_model(window):
+    windows = predict_windows(make_model(), states(), window=window)
+    made = potts_model(windows, len(SEQUENCE))
+    assert potts.check(made, "prediction") is made
+    assert made.length == len(SEQUENCE)
+
+
+def test_windows_overlap_by_half_and_end_with_the_sequence():
+    assert window_starts(10, 10) == [0]
+    assert window_starts(11, 10) == [0, 1]
+    assert window_starts(25, 10) == [0, 5, 10, 15]
+    covered = {p for s in window_starts(5000, 512) for p in range(s, s + 512)}
+    assert covered == set(range(5000))
+
+
+def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
+    model = make_model()
+    windows = predict_windows(model, states(), window=20)
+    assert [w.start for w in windows] == [0, 9]
+    made = potts_model(windows, 29).couplings
+    first, second = (w.couplings.blocks().detach().numpy() for w in windows)
+    np.testing.assert_allclose(made[2, 5], first[:, :, 2, 5], atol=1e-6)
+    np.testing.assert_allclose(
+        made[10, 15], (first[:, :, 10, 15] + second[:, :, 1, 6]) / 2, atol=1e-6
+    )
+    assert not made[0, 28].any()
+
+
+def test_the_shuffled_control_reads_another_order_of_the_same_residues():
+    target = Target("t", "test", SEQUENCE, np.zeros((29, 3), np.float32), "x")
+    model = make_model()
+    plain, shuffled = target_scores(model, target, shuffle_seed=1)
+    assert (plain.model, shuffled.model) == ("npm", "npm_shuffled")
+    assert not np.allclose(plain.matrix, shuffled.matrix)
+    again = list(target_scores(model, target, shuffle_seed=1))[1]
+    np.testing.assert_array_equal(shuffled.matrix, again.matrix)
+
+
+def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
+    line = np.zeros((29, 3), np.float32)
+    near = Target("near", "test", SEQUENCE, line, "x")
+    short = Target("short", "test", SEQUENCE[:20], line[:20], "x")
+    assert long_range_precision(make_model(), [near, short]) == {
+        "long_P@L": 1.0,
+        "long_P@L/5": 1.0,
+    }
+
+
+def test_casp_rr_lists_the_strongest_pairs_first():
+    scores = np.zeros((9, 9), np.float32)
+    scores[0, 7], scores[1, 8], scores[0, 2] = 1.0, 4.0, 9.0
+    lines = casp_rr("x", "ACDEFGHIK", scores).splitlines()
+    assert lines[0] == "PFRMAT RR"
+    assert "ACDEFGHIK" in lines
+    assert lines[6:9] == ["2 9 0 8 1.000000", "1 8 0 8 0.250000", "1 7 0 8 0.000000"]
+    assert lines[-1] == "END"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("sp|P1.2 text", "sp_P1.2-"), ("1abc_A", "1abc_A"), ("../../x;rm", "_.._x")]
+)
+def test_names_cannot_leave_the_output_folder(name, stem):
+    found = file_stem(name)
+    assert found.startswith(stem)
+    assert "/" not in found
+    assert file_stem("a/b") != file_stem("a_b")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    save_model(tmp_path / "npm", make_model(), {})
+    return tmp_path / "npm"
+
+
+def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint, tmp_path):
+    fasta = tmp_path / "in.fasta"
+    fasta.write_text(f">one\nM\n>two words\n{SEQUENCE.lower()}\n")
+    out = tmp_path / "out"
+    formats = ["--formats", "scores", "potts", "rr", "png", "--window", "20"]
+    arguments = ["--fasta", str(fasta), "--checkpoint", str(checkpoint), "--output", str(out)]
+    assert main(["predict", *arguments, *formats]) == 0
+    suffixes = ("png", "potts.safetensors", "rr", "scores.npz")
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"{stem}.{suffix}" for stem in ("one", "two") for suffix in suffixes
+    )
+    with np.load(out / "two.scores.npz") as found:
+        np.testing.assert_allclose(
+            found["scores"],
+            potts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
+            atol=1e-6,
+        )
+
+
+@pytest.mark.parametrize(
+    ("fasta", "message"),
+    [("", "no sequences"), (">a\n\n", "no residues"), (">a\nM1\n", "no amino acid"),
+     (">a\nM\n>a\nK\n", "same files")],
+)  # fmt: skip
+def test_predict_says_what_is_wrong_with_its_input(checkpoint, tmp_path, capsys, fasta, message):
+    (tmp_path / "in.fasta").write_text(fasta)
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "out")]
+    assert main(["predict", "--fasta", str(tmp_path / "in.fasta"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_language_model_is_no_predictor(tmp_path):
+    from npm_core.model import MaskedLanguageModel
+
+    save_model(tmp_path / "mlm", MaskedLanguageModel(make_model().trunk), {})
+    with pytest.raises(DataError, match="language model"):
+        load_predictor(tmp_path / "mlm")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused(checkpoint):
+    with pytest.raises(SettingsError, match="no GPU"):
+        load_predictor(checkpoint, "cuda")
+
+
+def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_path):
+    targets = [
+        Target(name, "test", SEQUENCE, np.zeros((29, 3), np.float32), "x") for name in ("b", "a")
+    ]
+    write_targets(tmp_path / "t.parquet", targets, {})
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "s.parquet")]
+    flags = ["--targets", str(tmp_path / "t.parquet"), "--shuffle-seed", "5"]
+    assert main(["npm-contacts", *arguments, *flags]) == 0
+    found = [(score.id, score.model, score.depth) for score in read_scores(tmp_path / "s.parquet")]
+    assert found == [(n, m, None) for n in ("b", "a") for m in ("npm", "npm_shuffled")]

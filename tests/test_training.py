@@ -1,0 +1,363 @@
+"""Trainings resume to the bit, survive explosions, and distributed ones are the same training."""
+
+import csv
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from npm_core import alphabet
+from npm_core.batching import Batch, Families
+from npm_core.checkpoints import load_model
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, Workers, fit
+from npm_core.model import (
+    MASK,
+    HeadSettings,
+    MaskedLanguageModel,
+    NeuralPottsModel,
+    TrunkSettings,
+    build_trunk,
+)
+from npm_core.objective import ObjectiveSettings
+from npm_core.pretraining import (
+    NOT_ASKED,
+    MaskedLanguageTask,
+    PretrainSettings,
+    mask_residues,
+    read_sequences,
+)
+from npm_core.settings import from_mapping
+from npm_core.tables import Family, write_families
+from npm_core.training import NpmTask, TrainSettings, check_frozen
+
+TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
+LOOP = LoopSettings(
+    steps=8, batch=4, micro_batch=4, warm_up=2, log_every=2, validate_every=4, checkpoint_every=3
+)
+ALONE = Workers()
+
+
+@pytest.fixture
+def shard(tmp_path, rng) -> Path:
+    def family(number: int) -> Family:
+        residues = rng.integers(0, 20, (6, 9 + number)).astype(np.uint8)
+        return Family(f"f{number}", residues, rng.uniform(0.1, 1, 6).astype(np.float32))
+
+    write_families(tmp_path / "f.parquet", map(family, range(5)), {}, rows_per_group=2)
+    return tmp_path / "f.parquet"
+
+
+def make_task(shard: Path, loop: LoopSettings = LOOP, **changes) -> NpmTask:
+    torch.manual_seed(loop.seed)
+    model = NeuralPottsModel(build_trunk(TINY), HeadSettings(rank=2))
+    settings = {"rows": 3, "head_learning_rate": 1e-2, "trunk_learning_rate": 1e-2} | changes
+    return NpmTask(
+        model,
+        Families([shard]),
+        train=TrainSettings(**settings),
+        objective=ObjectiveSettings(),
+        loop=loop,
+        validation=Families([shard]),
+    )
+
+
+def weights(task: Task) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+def train(task: Task, folder: Path, loop: LoopSettings = LOOP):
+    return fit(task, loop, scratch=folder / "scratch", metrics=folder / "m.csv", team=ALONE)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [2, 5, 7])
+def test_a_training_that_was_killed_resumes_to_the_same_weights(shard, tmp_path, at):
+    whole = make_task(shard)
+    train(whole, tmp_path / "whole")
+    killed = make_task(shard)
+    update = killed.batches
+
+    def dies(step: int, rank: int, world: int) -> list[Batch]:
+        if step == at:
+            raise Interrupted
+        return update(step, rank, world)
+
+    killed.batches = dies  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        train(killed, tmp_path / "killed")
+    resumed = make_task(shard)
+    train(resumed, tmp_path / "killed")
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    rows = [table(tmp_path / name / "m.csv") for name in ("whole", "killed")]
+    for timed in ("seconds", "waiting"):
+        for row in (*rows[0], *rows[1]):
+            del row[timed]
+    assert rows[0] == rows[1]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_sigterm_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path):
+    whole = make_task(shard)
+    train(whole, tmp_path / "whole")
+    stopped = make_task(shard)
+    forward = stopped.forward
+
+    def signalled(batch: Batch):
+        stopped.calls += 1
+        if stopped.calls == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(batch)
+
+    stopped.calls = 0
+    stopped.forward = signalled  # type: ignore[method-assign]
+    with pytest.raises(Stopped, match="after 5 updates"):
+        train(stopped, tmp_path / "stopped")
+    resumed = make_task(shard)
+    train(resumed, tmp_path / "stopped")
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
+    fails = make_task(shard)
+    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)  # type: ignore
+    with pytest.raises(Interrupted):
+        train(fails, tmp_path)
+    other = dataclasses.replace(LOOP, seed=1)
+    train(make_task(shard, other), tmp_path, other)
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+
+
+def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
+    fails = make_task(shard)
+    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)  # type: ignore
+    with pytest.raises(Interrupted):
+        train(fails, tmp_path)
+    (path,) = (tmp_path / "scratch").iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="delete it to start anew"):
+        train(make_task(shard), tmp_path)
+
+
+def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(shard, tmp_path):
+    task = make_task(shard)
+    forward = task.forward
+    calls = []
+
+    def explodes(batch: Batch):
+        loss, measures = forward(batch)
+        calls.append(len(calls))
+        return (loss * float("nan") if len(calls) == 5 else loss), measures
+
+    task.forward = explodes  # type: ignore[method-assign]
+    outcome = train(task, tmp_path)
+    assert outcome.rollbacks == 1
+    assert all(torch.isfinite(value).all() for value in weights(task).values())
+    assert float(table(tmp_path / "m.csv")[-1]["learning_rate"]) == 0.5
+
+
+def test_a_loss_that_always_explodes_ends_the_training(shard, tmp_path):
+    task = make_task(shard)
+    forward = task.forward
+    task.forward = lambda batch: (forward(batch)[0] * float("nan"), forward(batch)[1])  # type: ignore
+    with pytest.raises(TrainingError, match="Lower the learning rates"):
+        train(task, tmp_path)
+
+
+def test_micro_batches_change_no_more_than_the_order_of_sums(shard, tmp_path):
+    small = dataclasses.replace(LOOP, micro_batch=1)
+    one, other = make_task(shard), make_task(shard, small)
+    train(one, tmp_path / "one")
+    train(other, tmp_path / "other", small)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(value, weights(other)[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_time_limit_ends_the_training_and_says_so(shard, tmp_path):
+    loop = dataclasses.replace(LOOP, max_seconds=1e-9)
+    outcome = train(make_task(shard, loop), tmp_path, loop)
+    assert (outcome.steps, outcome.ended_by) == (1, "max_seconds")
+
+
+def test_training_lowers_the_loss_on_its_families(shard, tmp_path):
+    loop = dataclasses.replace(LOOP, steps=60, validate_every=60)
+    train(make_task(shard, loop), tmp_path, loop)
+    rows = table(tmp_path / "m.csv")
+    first, last = (float(rows[i]["validation_pseudolikelihood"]) for i in (0, -1))
+    assert last < 0.75 * first
+
+
+def test_a_frozen_trunk_keeps_its_weights_while_the_heads_learn(shard, tmp_path):
+    task = make_task(shard, frozen=True)
+    before = weights(task)
+    train(task, tmp_path)
+    for name, value in weights(task).items():
+        assert torch.equal(value, before[name]) == name.startswith("model.trunk."), name
+    with pytest.raises(SettingsError, match="random trunk"):
+        check_frozen(TrainSettings(frozen=True), "random")
+
+
+def test_families_weigh_as_the_root_of_their_meff(shard):
+    task = make_task(shard, weighting="sqrt_meff")
+    families = Families([shard])
+    ratio = task.weights[0] / task.weights[1]
+    assert ratio == pytest.approx((families.meff[0] / families.meff[1]) ** 0.5)
+    assert task.weights.mean() == pytest.approx(1.0)
+
+
+def test_the_loss_is_a_weighted_mean_over_proteins(shard):
+    task = make_task(shard)
+    (batch,) = task.batches(0, 0, 1)
+    with torch.no_grad():
+        single = [
+            task(
+                Batch(
+                    batch.tokens[n : n + 1, : batch.lengths[n]],
+                    batch.lengths[n : n + 1],
+                    [batch.rows[n]],
+                    batch.weights[n : n + 1],
+                )
+            )[0]
+            for n in range(4)
+        ]
+        torch.testing.assert_close(task(batch)[0], torch.stack(single).sum())
+
+
+def test_learning_rates_rise_and_fall():
+    loop = LoopSettings(steps=110, warm_up=9, decay="linear")
+    assert loop.learning_rate(0) == pytest.approx(0.1)
+    assert loop.learning_rate(9) == pytest.approx(1.0)
+    assert 0 < loop.learning_rate(109) < 0.02
+    assert LoopSettings(warm_up=0).learning_rate(999) == 1.0
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(shard, tmp_path):
+    with pytest.raises(SettingsError, match="shared by 3"):
+        fit(make_task(shard), LOOP, scratch=tmp_path, metrics=tmp_path / "m", team=Workers(0, 3))
+
+
+def test_unknown_and_mistyped_settings_are_refused():
+    with pytest.raises(SettingsError, match="unknown \\['row'\\]"):
+        from_mapping(TrainSettings, {"row": 3}, "config")
+    with pytest.raises(SettingsError, match="rows is '3'"):
+        from_mapping(TrainSettings, {"rows": "3"}, "config")
+    assert from_mapping(TrainSettings, {"head_learning_rate": 1}, "config").head_learning_rate == 1
+
+
+@pytest.fixture
+def flags(shard, tmp_path) -> list[str]:
+    text = (
+        f"--families {shard} --init random --scratch {tmp_path / 'scratch'} --steps 4 --batch 4 "
+        "--trunk-layers 1 --trunk-width 8 --trunk-attention-heads 2 --head-rank 2 --rows 3"
+    )
+    return text.split()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(flags, tmp_path):
+    def command(processes: int) -> list[str]:
+        out = ["--output", str(tmp_path / f"{processes}"), "--log-every", "1"]
+        return ["train", *flags, *out, "--metrics", str(tmp_path / f"m{processes}.csv")]
+
+    assert main(command(1)) == 0
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [sys.executable, *launch, "-m", "npm_core", *command(2)],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=300,
+    )
+    losses = [[float(row["loss"]) for row in table(tmp_path / f"m{n}.csv")[1:]] for n in (1, 2)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    one, two = (load_file(tmp_path / str(n) / "model.safetensors") for n in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_train_verb_writes_a_model_with_the_record_of_its_training(flags, tmp_path):
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    assert main(["train", *flags, *out]) == 0
+    assert isinstance(load_model(tmp_path / "npm"), NeuralPottsModel)
+    facts = (tmp_path / "npm" / "config.json").read_text()
+    assert '"ended_by": "steps"' in facts
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_masking_follows_80_10_10():
+    residues = np.resize(np.arange(20), 20000).astype(np.uint8)
+    tokens, targets = mask_residues(residues, np.random.default_rng(0), asked=0.15)
+    asked = targets != NOT_ASKED
+    assert asked.mean() == pytest.approx(0.15)
+    np.testing.assert_array_equal(targets[asked], residues[asked])
+    np.testing.assert_array_equal(tokens[~asked], residues[~asked])
+    assert (tokens[asked] == MASK).mean() == pytest.approx(0.8, abs=0.03)
+    # A tenth is replaced by a random amino acid, which in one of twenty cases is its own
+    assert (tokens[asked] == residues[asked]).mean() == pytest.approx(0.105, abs=0.02)
+
+
+def test_unknown_letters_are_never_asked_for_and_one_residue_always_is():
+    residues = alphabet.encode("XXMXX")
+    _, targets = mask_residues(residues, np.random.default_rng(0), asked=0.15)
+    assert targets.tolist() == [NOT_ASKED, NOT_ASKED, residues[2], NOT_ASKED, NOT_ASKED]
+    _, targets = mask_residues(alphabet.encode("XX"), np.random.default_rng(0), asked=0.15)
+    assert (targets == NOT_ASKED).all()
+
+
+def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
+    (tmp_path / "a.fasta").write_text(">a x\nMK\nv\n>b\nAUX\n")
+    found = read_sequences([tmp_path / "a.fasta"])
+    assert [alphabet.decode(found[n]) for n in (0, 1)] == ["MKV", "AC-"]
+    (tmp_path / "a.fasta").write_text(">a\nM1\n")
+    with pytest.raises(DataError, match=r"a\.fasta: a: character '1'"):
+        read_sequences([tmp_path / "a.fasta"])
+
+
+def test_pretraining_learns_more_than_the_composition(tmp_path):
+    (tmp_path / "a.fasta").write_text(">a\n" + "MKVLAGW" * 6 + "\n")
+    sequences = read_sequences([tmp_path / "a.fasta"])
+    loop = dataclasses.replace(LOOP, steps=100, validate_every=100)
+    torch.manual_seed(0)
+    task = MaskedLanguageTask(
+        MaskedLanguageModel(build_trunk(TINY)),
+        sequences,
+        pretrain=PretrainSettings(learning_rate=3e-2),
+        loop=loop,
+        validation=sequences,
+    )
+    train(task, tmp_path, loop)
+    rows = table(tmp_path / "m.csv")
+    assert float(rows[0]["validation_loss"]) == pytest.approx(np.log(20), abs=0.6)
+    assert float(rows[-1]["validation_loss"]) < np.log(7)
+
+
+def test_the_pretrain_verb_writes_a_model_that_train_starts_from(flags, tmp_path):
+    (tmp_path / "a.fasta").write_text(">a\nMKVLAGW\n>b\nMK\n")
+    text = (
+        f"--fasta {tmp_path / 'a.fasta'} --output {tmp_path / 'mlm'} "
+        f"--scratch {tmp_path / 'scratch'} --metrics {tmp_path / 'mlm.csv'} --steps 2 --batch 2 "
+        "--trunk-layers 1 --trunk-width 8 --trunk-attention-heads 2"
+    )
+    assert main(["pretrain", *text.split()]) == 0
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    flags[flags.index("random")] = str(tmp_path / "mlm")
+    assert main(["train", *flags, "--frozen", *out]) == 0
+    mlm, npm = load_model(tmp_path / "mlm"), load_model(tmp_path / "npm")
+    torch.testing.assert_close(mlm.trunk.embed.weight, npm.trunk.embed.weight)
