@@ -72,28 +72,33 @@ def _without_hit(target: str) -> Neighbour:
     return Neighbour(target, None, None, None, nothing, nothing)
 
 
-def training_families(
-    target: str, families: Collection[str], buckets: Mapping[str, int] | None, *, keep_own: bool
-) -> set[str]:
-    """Families that a target may be compared to.
+@dataclass(frozen=True)
+class TrainingSet:
+    """Which families a target may be compared to.
 
-    Args:
-        target: Target id; a clan's target is called like its family.
-        families: All families.
-        buckets: Family to bucket; families of the target's own bucket are not in its training
-            set. None: all families are.
-        keep_own: Whether the family called like the target stays, where it is in the training set.
-
-    Raises:
-        DataError: The target, or a family, is in no bucket.
+    Attributes:
+        buckets: Family to bucket; families of the target's own bucket are not in its training set.
+            A target is called like its family. None: all families are.
+        keep_own: Whether a family called like the target stays, where it is in the training set.
     """
-    chosen = set(families)
-    if buckets is not None:
-        strays = [name for name in (target, *families) if name not in buckets]
-        if strays:
-            raise DataError(f"{strays[0]} is in no bucket. Were buckets made from these families?")
-        chosen = {family for family in chosen if buckets[family] != buckets[target]}
-    return chosen if keep_own else chosen - {target}
+
+    buckets: Mapping[str, int] | None = None
+    keep_own: bool = False
+
+    def has(self, target: str, family: str) -> bool:
+        """Whether a family is in a target's training set.
+
+        Raises:
+            DataError: One of the two is in no bucket.
+        """
+        if target == family and not self.keep_own:
+            return False
+        if self.buckets is None:
+            return True
+        for name in (target, family):
+            if name not in self.buckets:
+                raise DataError(f"{name} is in no bucket. Were buckets made from these families?")
+        return self.buckets[target] != self.buckets[family]
 
 
 def a3m_of(residues: States, name: str) -> str:
@@ -104,7 +109,7 @@ def a3m_of(residues: States, name: str) -> str:
 
 def nearest_by_hhsearch(
     targets: Sequence[Target],
-    candidates: Mapping[str, set[str]],
+    training: TrainingSet,
     *,
     profiles: Mapping[str, str],
     alignments: Callable[[Collection[str]], Iterator[Family]],
@@ -119,73 +124,68 @@ def nearest_by_hhsearch(
 
     Args:
         targets: With their sequences.
-        candidates: Target id to the families in its training set.
+        training: Which families each may be compared to.
         profiles: Family to its seed alignment (a3m).
         alignments: Gives the named families' MSAs.
         workers: How many programs run at a time.
         scratch: An empty folder.
 
     Raises:
-        DataError: A candidate has no profile or no MSA.
+        DataError: A nearest family has no MSA, or a target or family is in no bucket.
         ToolError: A program is missing or failed.
     """
-    order = sorted(set().union(*candidates.values()))
-    missing = [family for family in order if family not in profiles]
-    if missing:
-        raise DataError(f"{len(missing)} families have no profile, first {missing[0]}")
-    if not order:
+    if not profiles or not targets:
         return [_without_hit(target.id) for target in targets]
-    numbers = {family: str(number) for number, family in enumerate(order)}
+    order = sorted(profiles)
     database = scratch / "profiles"
-    _write_profiles(database, {numbers[family]: profiles[family] for family in order})
-    max_rows = max(65_535, *(profiles[family].count(">") + 1 for family in order))
+    _write_profiles(database, [profiles[family] for family in order])
+    max_rows = max(65_535, *(text.count(">") + 1 for text in profiles.values()))
     queries = [_write_query(scratch / f"query{n}.fasta", t) for n, t in enumerate(targets)]
 
     with Programs() as programs:
 
-        def search(query: Path) -> dict[str, float]:
-            return hhsearch(programs, query, database, size=len(order), max_rows=max_rows)
+        def search(place: int) -> tuple[str, float] | None:
+            hits = hhsearch(programs, queries[place], database, size=len(order), max_rows=max_rows)
+            named = ((order[int(number)], value) for number, value in hits.items())
+            target = targets[place].id
+            return _best({name: value for name, value in named if training.has(target, name)})
 
-        searches = map_in_order(search, queries, workers=workers)
-        found = track(searches, total=len(queries), what="targets searched")
-        best = [
-            _best({family: hits.get(numbers[family]) for family in candidates[target.id]})
-            for target, hits in zip(targets, found, strict=True)
-        ]
-        chosen = {hit[0] for hit in best if hit is not None}
-        for family in alignments(chosen):
-            path = scratch / f"family{numbers[family.id]}.a3m"
-            path.write_text(a3m_of(family.residues, numbers[family.id]), encoding="ascii")
+        searches = map_in_order(search, range(len(targets)), workers=workers)
+        best = list(track(searches, total=len(targets), what="targets searched"))
+        templates: dict[str, Path] = {}
+        for family in alignments({hit[0] for hit in best if hit is not None}):
+            path = scratch / f"family{len(templates)}.a3m"
+            path.write_text(a3m_of(family.residues, "family"), encoding="ascii")
+            templates[family.id] = path
 
         def align(place: int) -> Neighbour:
             target, hit = targets[place], best[place]
             if hit is None:
                 return _without_hit(target.id)
-            template = scratch / f"family{numbers[hit[0]]}.a3m"
-            if not template.exists():
+            if hit[0] not in templates:
                 raise DataError(f"family {hit[0]} has a profile but no alignment")
-            pairs = hhalign(programs, queries[place], template)
+            pairs = hhalign(programs, queries[place], templates[hit[0]])
             return Neighbour(target.id, hit[0], hit[1], None, *pairs)
 
         alignments_made = map_in_order(align, range(len(targets)), workers=workers)
         return list(track(alignments_made, total=len(targets), what="targets aligned"))
 
 
-def _best(hits: Mapping[str, float | None]) -> tuple[str, float] | None:
+def _best(hits: Mapping[str, float]) -> tuple[str, float] | None:
     """The highest value; of equals the first name."""
-    found = [(-value, name) for name, value in hits.items() if value is not None]
-    if not found:
+    if not hits:
         return None
-    value, name = min(found)
+    value, name = min((-value, name) for name, value in hits.items())
     return name, -value
 
 
-def _write_profiles(database: Path, profiles: Mapping[str, str]) -> None:
-    """A database as HHsearch reads it: a3m, and in place of cs219 anything of the right length.
+def _write_profiles(database: Path, profiles: Sequence[str]) -> None:
+    """A database as HHsearch reads it, with entries called 0, 1, ... like their first rows.
 
-    cs219 sequences serve HHblits' prefilter; HHsearch, which has none, takes only their lengths.
+    In place of cs219 sequences, which serve HHblits' prefilter, stands anything of the right
+    length: HHsearch, which has no prefilter, takes only their lengths.
     """
-    named = {key: _renamed(text, key) for key, text in profiles.items()}
+    named = {str(number): _renamed(text, str(number)) for number, text in enumerate(profiles)}
     lengths = {key: _columns(text) for key, text in named.items()}
     order = sorted(named, key=lambda key: (-lengths[key], key))
     ffindex.write_entries(f"{database}_a3m", ((key, named[key].encode()) for key in order))
@@ -193,7 +193,6 @@ def _write_profiles(database: Path, profiles: Mapping[str, str]) -> None:
 
 
 def _renamed(a3m: str, name: str) -> str:
-    """The same a3m with its first row called `name`, which is what HHsearch calls the hit."""
     start = a3m.find(">")
     end = a3m.find("\n", start)
     if start < 0 or end < 0:
@@ -285,9 +284,9 @@ def parse_alignment(table: str) -> tuple[Indices, Indices]:
 
 def nearest_by_mmseqs(
     targets: Sequence[Target],
-    candidates: Mapping[str, set[str]],
+    training: TrainingSet,
     *,
-    queries: Mapping[str, str],
+    queries: Iterable[tuple[str, str]],
     e_value: float,
     threads: int,
     scratch: Path,
@@ -299,20 +298,20 @@ def nearest_by_mmseqs(
 
     Args:
         targets: With their sequences.
-        candidates: Target id to the families in its training set.
-        queries: Family to its query, one letter a column, X where the residue is unknown.
+        training: Which families each may be compared to.
+        queries: Family and its query, one letter a column, X where the residue is unknown.
         e_value: Hits above it do not count.
         threads: Of MMseqs2.
         scratch: An empty folder.
 
     Raises:
+        DataError: A target or family is in no bucket.
         ToolError: mmseqs is missing or failed.
     """
-    families = sorted(set().union(*candidates.values()))
+    families = _write_fasta(scratch / "queries.fasta", queries)
+    _write_fasta(scratch / "targets.fasta", ((target.id, target.sequence) for target in targets))
     if not families or not targets:
         return [_without_hit(target.id) for target in targets]
-    _write_fasta(scratch / "targets.fasta", [target.sequence for target in targets])
-    _write_fasta(scratch / "queries.fasta", [queries[family] for family in families])
     with Programs() as programs:
         finished = programs.run(
             [
@@ -324,13 +323,13 @@ def nearest_by_mmseqs(
         )
     require(finished, "mmseqs easy-search of targets against family queries")
     best: dict[str, tuple[float, str, list[str]]] = {}
-    for line in (scratch / "hits.tsv").read_text(encoding="ascii").splitlines():
-        number, hit, bits, *alignment = line.split("\t")
-        target, family = targets[int(number)].id, families[int(hit)]
-        if family not in candidates[target]:
-            continue
-        key = (-float(bits), family, alignment)
-        best[target] = min(key, best.get(target, key))
+    with (scratch / "hits.tsv").open(encoding="ascii") as stream:
+        for line in stream:
+            number, hit, bits, *alignment = line.rstrip("\n").split("\t")
+            target, family = targets[int(number)].id, families[int(hit)]
+            if training.has(target, family):
+                key = (-float(bits), family, alignment)
+                best[target] = min(key, best.get(target, key))
     return [
         Neighbour(target.id, best[target.id][1], None, -best[target.id][0], *_pairs(target, best))
         if target.id in best
@@ -358,9 +357,14 @@ def paired_positions(
     return positions[both].astype(np.int32), columns[both].astype(np.int32)
 
 
-def _write_fasta(path: Path, sequences: Sequence[str]) -> None:
-    records = (f">{number}\n{sequence}\n" for number, sequence in enumerate(sequences))
-    path.write_text("".join(records), encoding="ascii")
+def _write_fasta(path: Path, records: Iterable[tuple[str, str]]) -> list[str]:
+    """Write (name, sequence) records called 0, 1, ...; returns their names in this order."""
+    names: list[str] = []
+    with path.open("w", encoding="ascii") as stream:
+        for name, sequence in records:
+            stream.write(f">{len(names)}\n{sequence}\n")
+            names.append(name)
+    return names
 
 
 def by_family(neighbours: Iterable[Neighbour]) -> dict[str, list[Neighbour]]:

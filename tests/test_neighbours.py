@@ -15,13 +15,13 @@ from npm_core.hhsuite import Programs
 from npm_core.msa import read_alignment
 from npm_core.neighbours import (
     Neighbour,
+    TrainingSet,
     a3m_of,
     hhalign,
     paired_positions,
     parse_alignment,
     parse_hit_list,
     read_neighbours,
-    training_families,
     transfer,
     under_reference,
     write_neighbours,
@@ -101,12 +101,16 @@ def test_aligned_rows_pair_their_positions():
 
 
 def test_a_target_trains_on_the_families_outside_its_bucket():
+    def trained_on(training):
+        return {family for family in "abcd" if training.has("a", family)}
+
     buckets = {"a": 0, "b": 0, "c": 1, "d": 2}
-    assert training_families("a", list("abcd"), buckets, keep_own=False) == {"c", "d"}
-    assert training_families("a", list("abcd"), None, keep_own=False) == {"b", "c", "d"}
-    assert training_families("a", list("abcd"), None, keep_own=True) == set("abcd")
+    assert trained_on(TrainingSet(buckets)) == {"c", "d"}
+    assert trained_on(TrainingSet(buckets, keep_own=True)) == {"c", "d"}
+    assert trained_on(TrainingSet()) == {"b", "c", "d"}
+    assert trained_on(TrainingSet(keep_own=True)) == set("abcd")
     with pytest.raises(DataError, match="e is in no bucket"):
-        training_families("a", list("abcde"), buckets, keep_own=False)
+        TrainingSet(buckets).has("a", "e")
 
 
 def test_scores_of_aligned_residues_are_carried_over_and_all_others_rank_last():

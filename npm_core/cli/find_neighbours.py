@@ -37,13 +37,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search, align and write the neighbours."""
-    from npm_core.errors import SettingsError
+    from npm_core.errors import DataError, SettingsError
     from npm_core.ffindex import read_entries
     from npm_core.neighbours import (
+        TrainingSet,
         nearest_by_hhsearch,
         nearest_by_mmseqs,
         scratch_folder,
-        training_families,
         write_neighbours,
     )
     from npm_core.progress import note
@@ -56,29 +56,27 @@ def run(args: argparse.Namespace) -> None:
     if args.cv_round is not None and args.buckets is None:
         raise SettingsError("--round needs --buckets")
     targets = list(read_targets(*args.targets))
-    queries = read_queries(*args.families)
     buckets = read_buckets(args.buckets) if args.buckets else None
     if buckets is not None and args.cv_round is not None:
         members = bucket_members(buckets, args.cv_round)
         targets = [target for target in targets if target.id in members]
-    candidates = {
-        target.id: training_families(target.id, queries, buckets, keep_own=args.keep_own)
-        for target in targets
-    }
+    training = TrainingSet(buckets, args.keep_own)
     with scratch_folder(args.output) as folder:
         if args.method == "hhsearch":
-            wanted = set().union(*candidates.values())
+            ids = read_queries(*args.families).keys()
             profiles = {
                 family: text.decode()
                 for family, text in read_entries(args.profiles)
-                if family in wanted
+                if family in ids
             }
+            if missing := ids - profiles.keys():
+                raise DataError(f"{args.profiles}: family {min(missing)} has no profile")
             found = nearest_by_hhsearch(
                 targets,
-                candidates,
+                training,
                 profiles=profiles,
-                alignments=lambda ids: (
-                    family for family in read_families(*args.families) if family.id in ids
+                alignments=lambda chosen: (
+                    family for family in read_families(*args.families) if family.id in chosen
                 ),
                 workers=args.workers,
                 scratch=Path(folder),
@@ -86,9 +84,13 @@ def run(args: argparse.Namespace) -> None:
         else:
             found = nearest_by_mmseqs(
                 targets,
-                candidates,
+                training,
                 # A gap in a query is a residue nobody knows, and a column like the others.
-                queries={family: query.replace("-", "X") for family, query in queries.items()},
+                queries=(
+                    (family, query.replace("-", "X"))
+                    for path in args.families
+                    for family, query in read_queries(path).items()
+                ),
                 e_value=args.e_value,
                 threads=args.workers,
                 scratch=Path(folder),
@@ -97,9 +99,8 @@ def run(args: argparse.Namespace) -> None:
     facts = provenance(
         method=args.method,
         round=args.cv_round,
-        families=len(queries),
         targets=len(found),
         targets_without_hit=without,
     )
     write_neighbours(args.output, found, facts)
-    note(f"{len(found)} targets, {without} without a hit in {len(queries)} families")
+    note(f"{len(found)} targets, {without} without a hit")
