@@ -20,7 +20,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the universe and write its mirror."""
     from npm_core.settings import overridden
+    from npm_core.universe.deposits import deposits
     from npm_core.universe.families import UniverseSettings, generate
     from npm_core.universe.mirror import write_mirror
 
-    write_mirror(generate(overridden(UniverseSettings(), args)), args.output)
+    universe = generate(overridden(UniverseSettings(), args))
+    write_mirror(universe, deposits(universe), args.output)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.alphabet import GAP
+from npm_core.universe.folds import LONGEST
 
 Floats = NDArray[np.float64]
 States = NDArray[np.uint8]
@@ -109,8 +110,8 @@ class SparsePotts:
 
 
 def clan_fields(elements: int, rng: np.random.Generator) -> Floats:
-    """(2 x elements, 32, 20) preferences by place in the clan's template, mean 0 and variance 1."""
-    return rng.standard_normal((2 * elements, 32, AMINO_ACIDS))
+    """(2 x elements, offsets, 20) preferences by place in a clan's template, variance 1."""
+    return rng.standard_normal((2 * elements, LONGEST, AMINO_ACIDS))
 
 
 def potts_of_fold(

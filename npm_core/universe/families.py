@@ -42,10 +42,10 @@ class UniverseSettings:
     min_depth: int = knob(1, "Members of the smallest family.")
     max_depth: int = knob(1000, "Members of the largest family; the others lie between.")
     depth_power: float = knob(
-        1.5, "1: depths in even ratios; above 1 there are more shallow families."
+        1.75, "1: depths in even ratios; above 1 there are more shallow families."
     )
-    decoys: int = knob(120, "Sequences unrelated to anything.")
-    structures: int = knob(2, "Most structures of one family.")
+    decoys: int = knob(80, "Sequences unrelated to anything.")
+    structures: int = knob(3, "Most structures of one family.")
     families_without_structure: int = knob(9, "One family in this many has none.")
     field_scale: float = knob(
         0.9, "Standard deviation of the preferences of one position, log probability."
@@ -61,9 +61,9 @@ class UniverseSettings:
     )
     branch_scale: float = knob(0.3, "Mean branch length of the phylogeny, Gibbs draws a site.")
     indel_rate: float = knob(0.3, "Insertions and deletions per unit of branch length.")
-    tail_length: float = knob(8.0, "Mean residues before and after the domain.")
+    tail_length: float = knob(6.0, "Mean residues before and after the domain.")
     tail_turnover: float = knob(
-        0.5, "Replacements of a tail by an unrelated one per unit of branch length."
+        0.2, "Replacements of a tail by an unrelated one per unit of branch length."
     )
 
     def __post_init__(self) -> None:
@@ -159,6 +159,12 @@ class Universe:
     settings: UniverseSettings
     families: tuple[Family, ...]
     proteins: tuple[Protein, ...]
+
+    def describe(self, protein: Protein) -> str:
+        """Recommended name, as databases print it."""
+        if protein.family is None:
+            return "Uncharacterized protein"
+        return f"{self.families[protein.family].name} domain-containing protein"
 
 
 def generate(settings: UniverseSettings) -> Universe:

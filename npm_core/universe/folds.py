@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 BOND = 3.8
 """angstrom, between consecutive C-alpha atoms (trans peptide)."""
 
+BOND_TOLERANCE = 0.02
+
 CLASH = 4.1
 """angstrom; no two C-alpha atoms that are not consecutive come closer."""
 
@@ -26,10 +28,19 @@ STRAND_RISE, STRAND_PLEAT = 3.3, 0.9
 LONGEST_ANGLE = 7.2
 """angstrom from residue i to i + 2: a chain this bent still has a plane, so a C-beta direction."""
 
+MIDDLE, LONGEST = 16, 32
+"""Offset of the middle residue of a helix or strand, and the number of offsets there are."""
+
 CLASSES = ("alpha-beta", "alpha-alpha", "beta-beta")
 
-STRAND_ORDERS = ((2, 1, 0, 3, 4), (1, 4, 3, 2, 0), (0, 1, 3, 2, 4), (3, 0, 1, 2, 4))
-"""Place in the sheet of each strand in chain order: 32145 (Rossmann), 51432 (P-loop), ..."""
+SHEETS: tuple[tuple[tuple[int, ...], int | None], ...] = (
+    ((2, 1, 0, 3, 4), None),
+    ((1, 4, 3, 2, 0), None),
+    ((3, 0, 1, 2, 4), None),
+    ((0, 1, 3, 2, 4), 0),
+)
+"""Place in the sheet of each strand in chain order, and the strand that a hairpin instead of a
+helix follows: 32145 (Rossmann), 51432 (P-loop), one more, and 12435 that starts with a hairpin."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,7 @@ class Fold:
 
 def pair_distances(points: Floats) -> Floats:
     """(L, L) angstrom."""
-    difference = points[:, None] - points[None]
-    return np.sqrt((difference * difference).sum(-1))
+    return np.sqrt(_squared_distances(points))
 
 
 def template(kind: str, variant: int, rng: np.random.Generator) -> tuple[Element, ...]:
@@ -93,7 +103,7 @@ def template(kind: str, variant: int, rng: np.random.Generator) -> tuple[Element
         variant: Chooses the order of strands in a sheet or the number of helices.
     """
     if kind == "alpha-beta":
-        return _alpha_beta(STRAND_ORDERS[variant % len(STRAND_ORDERS)], rng)
+        return _alpha_beta(*SHEETS[variant % len(SHEETS)], rng)
     if kind == "alpha-alpha":
         return _alpha_alpha(4 + variant % 2, rng)
     if kind == "beta-beta":
@@ -101,20 +111,25 @@ def template(kind: str, variant: int, rng: np.random.Generator) -> tuple[Element
     raise DataError(f"unknown class of folds {kind!r}; expected one of {', '.join(CLASSES)}")
 
 
-def _alpha_beta(order: Sequence[int], rng: np.random.Generator) -> tuple[Element, ...]:
-    """Parallel strands in one sheet; the helix between two strands packs on either face."""
+def _alpha_beta(
+    order: Sequence[int], hairpin: int | None, rng: np.random.Generator
+) -> tuple[Element, ...]:
+    """One sheet; between two strands a helix packs on either face, or the chain just turns."""
     middle = (len(order) - 1) / 2
     sheet = [STRAND_SPACING * (place - middle) for place in order]
     slots = [(side, x) for side in (1, -1) for x in (-9.6, 0.0, 9.6)]
     elements = []
+    direction = 1
     for index, x in enumerate(sheet):
-        elements.append(Element("E", int(rng.integers(5, 7)), (x, 0.0, 0.0), 1, 0))
-        if index + 1 < len(sheet):
+        elements.append(Element("E", int(rng.integers(5, 7)), (x, 0.0, 0.0), direction, 0))
+        if index == hairpin:
+            direction = -direction
+        elif index + 1 < len(sheet):
             between = (x + sheet[index + 1]) / 2
-            side, slot = min(slots, key=lambda place: abs(place[1] - between))
-            slots.remove((side, slot))
+            nearest = int(np.argmin([abs(place - between) for _, place in slots]))
+            side, slot = slots.pop(nearest)
             centre = (slot, 0.0, side * LAYER_SPACING)
-            elements.append(Element("H", int(rng.integers(9, 12)), centre, -1, 0))
+            elements.append(Element("H", int(rng.integers(9, 12)), centre, -direction, 0))
     return _with_slack(elements, rng)
 
 
@@ -172,8 +187,7 @@ def build(elements: Sequence[Element], rng: np.random.Generator) -> Fold:
     hold: list[float] = []
     for index, segment in enumerate(segments):
         points.append(segment)
-        # Offsets count from the middle, so that a helix grown at both ends keeps its register.
-        first = 16 - len(segment) // 2
+        first = MIDDLE - len(segment) // 2
         places += [(2 * index, first + offset) for offset in range(len(segment))]
         hold += [1.0] * len(segment)
         if index + 1 < len(segments):
@@ -188,14 +202,15 @@ def build(elements: Sequence[Element], rng: np.random.Generator) -> Fold:
 
 def _segment(element: Element) -> Floats:
     """(length, 3) ideal C-alpha positions of a helix or strand."""
-    steps = np.arange(element.length) - (element.length - 1) / 2
+    # Counted from the middle: a residue keeps its place and side when an element grows.
+    steps = np.arange(element.length) - element.length // 2
     if element.kind == "H":
-        angles = HELIX_TURN * np.arange(element.length)
+        angles = HELIX_TURN * steps
         offsets = np.stack(
             [HELIX_RADIUS * np.cos(angles), steps * HELIX_RISE, HELIX_RADIUS * np.sin(angles)], 1
         )
     else:
-        pleat = STRAND_PLEAT * (1 - 2 * (np.arange(element.length) % 2))
+        pleat = STRAND_PLEAT * (1 - 2 * (steps % 2))
         offsets = np.stack([np.zeros(element.length), steps * STRAND_RISE, pleat], 1)
     # A half turn about x for elements that run down keeps the helix right-handed.
     offsets *= (1.0, element.direction, element.direction)
@@ -267,16 +282,17 @@ def _walk(end: Floats, centre: Floats, count: int) -> list[Floats]:
     ]
 
 
-def relax(start: Floats, *, hold: Floats, iterations: int = 500) -> Floats:
+def relax(start: Floats, *, hold: Floats, rounds: int = 600) -> Floats:
     """Bring bonds to 3.8 angstrom and clashing residues apart, near the starting positions.
 
-    Every round pulls held residues home (less and less), pushes clashing pairs apart, keeps
-    residues i and i + 2 at a bent distance, then restores the bonds. Only sums, products and
-    square roots are used, so that every processor finds the same coordinates.
+    Every round pulls held residues home (less and less, in the first 200), pushes clashing pairs
+    apart, keeps residues i and i + 2 at a bent distance, then restores the bonds. Only sums,
+    products and square roots are used, so that every processor finds the same coordinates.
 
     Args:
         start: (L, 3) angstrom.
         hold: (L,) in [0, 1], how strongly each residue is kept where it started.
+        rounds: Most rounds; fewer when nothing is left to mend.
 
     Returns:
         (L, 3) angstrom, to 3 decimals.
@@ -285,23 +301,30 @@ def relax(start: Floats, *, hold: Floats, iterations: int = 500) -> Floats:
         DataError: Bonds or clashes remain.
     """
     points = start.copy()
-    length = len(points)
-    far = np.abs(np.subtract.outer(np.arange(length), np.arange(length))) >= 2
-    for step in range(iterations):
-        home = 0.2 * max(0.0, 1 - 1.5 * step / iterations)
-        points += home * hold[:, None] * (start - points)
-        difference = points[:, None] - points[None]
-        distance = np.sqrt((difference * difference).sum(-1))
-        overlap = np.where(far, np.maximum(CLASH + 0.3 - distance, 0.0), 0.0)
-        push = (overlap / np.maximum(distance, 0.1))[..., None] * difference
-        points += 0.3 * push.sum(1)
-        for spacing, low, high in ((2, CLASH + 0.3, LONGEST_ANGLE), (1, BOND, BOND)):
+    near = CLASH + 0.3
+    for step in range(rounds):
+        points += 0.2 * max(0.0, 1 - step / 200) * hold[:, None] * (start - points)
+        i, j = np.nonzero(np.triu(_squared_distances(points) < near**2, 2))
+        difference = points[i] - points[j]
+        distance = np.maximum(np.sqrt((difference * difference).sum(-1)), 0.1)
+        push = 0.3 * ((near - distance) / distance)[:, None] * difference
+        np.add.at(points, i, push)
+        np.add.at(points, j, -push)
+        for spacing, low, high in ((2, near, LONGEST_ANGLE), (1, BOND, BOND)):
             for first in range(2 * spacing):
                 _project(points, first, spacing, low, high)
+        if step >= 200 and step % 20 == 0 and not _strain(points):
+            break
     problem = _strain(points)
     if problem:
-        raise DataError(f"a chain of {length} residues cannot be traced: {problem}")
+        raise DataError(f"a chain of {len(points)} residues cannot be traced: {problem}")
     return np.round(points, 3)
+
+
+def _squared_distances(points: Floats) -> Floats:
+    """(L, L) square angstrom."""
+    x, y, z = (np.subtract.outer(axis, axis) for axis in points.T)
+    return x * x + y * y + z * z
 
 
 def _project(points: Floats, first: int, spacing: int, low: float, high: float) -> None:
@@ -322,7 +345,7 @@ def _strain(points: Floats) -> str:
     distance = pair_distances(points)
     bonds = np.diagonal(distance, 1)
     worst = float(np.abs(bonds - BOND).max())
-    if worst > 0.05:
+    if worst > BOND_TOLERANCE:
         return f"a bond is {worst:.2f} angstrom from {BOND}"
     near = float(distance[np.triu_indices(len(points), 2)].min())
     return f"two residues are {near:.2f} angstrom apart" if near < CLASH else ""

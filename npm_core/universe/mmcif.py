@@ -96,14 +96,15 @@ def write_mmcif(entry: Entry) -> str:
     )
     parts += _pairs({"_exptl.entry_id": entry.id.upper(), "_exptl.method": f"'{entry.method}'"})
     if entry.resolution is not None:
-        category = (
-            "_em_3d_reconstruction.resolution"
-            if entry.method == "ELECTRON MICROSCOPY"
-            else "_refine.ls_d_res_high"
-        )
-        owner = category.split(".", maxsplit=1)[0]
+        microscopy = entry.method == "ELECTRON MICROSCOPY"
+        owner = "_em_3d_reconstruction" if microscopy else "_refine"
+        item = "resolution" if microscopy else "ls_d_res_high"
         parts += _pairs(
-            {f"{owner}.entry_id": entry.id.upper(), category: f"{entry.resolution:.2f}"}
+            {
+                f"{owner}.entry_id": entry.id.upper(),
+                **({} if microscopy else {"_refine.pdbx_refine_id": f"'{entry.method}'"}),
+                f"{owner}.{item}": f"{entry.resolution:.2f}",
+            }
         )
     parts += _pairs({"_struct.entry_id": entry.id.upper(), "_struct.title": f"'{entry.title}'"})
     parts += _loop(
