@@ -39,9 +39,10 @@ PSEUDOCOUNT = 0.3
 A state that a column lacks keeps a probability of about that many sequences; taken for 0, its
 field alone doubles the number of evaluations."""
 
-_FIRST_STEP = 0.3
+FIRST_STEP = 0.3
 _SUFFICIENT_DECREASE = 1e-4
 _RESOLUTION = 1e-7
+SHORTEST_STEP = 1e-6
 _WINDOW = 3
 
 
@@ -315,15 +316,13 @@ class _Problem:
         self.consensus = _consensus(residues)
         self.index = kernels.index_alignment(residues, self.consensus, CHUNK)
         meff = row_weights.sum()
-        frequencies = _frequencies(residues, row_weights)
-        self.flat_frequencies = frequencies.astype(np.float32).ravel()
-        self.frequencies = _blocked(frequencies)
-        variance = _blocked(frequencies * (1 - frequencies))
-        smoothed = (meff * frequencies + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT)
-        field_curvature = _blocked(meff * smoothed * (1 - smoothed))
-        self.spread = np.sqrt(np.float32(2 * meff)) * variance
+        shares = frequencies(residues, row_weights)
+        self.flat_frequencies = shares.astype(np.float32).ravel()
+        self.frequencies = _blocked(shares)
+        self.spread = np.sqrt(np.float32(2 * meff)) * _blocked(shares * (1 - shares))
         self.ridge = np.float32(max(2 * penalty.couplings, 1e-6))
-        self.field_scale = 1 / np.sqrt(field_curvature + 2 * penalty.fields + 1e-9)
+        curvature = _blocked(field_curvature(shares, meff) + 2 * penalty.fields + 1e-9)
+        self.field_scale = 1 / np.sqrt(np.where(curvature > 0, curvature, 1))
         self.real = _blocked(np.ones((self.length, STATES)))
 
         size = _parameters(self.blocks)
@@ -354,13 +353,12 @@ class _Problem:
         self.tables: SimpleQueue[Floats] = SimpleQueue()
         for _ in range(pool.threads):
             self.tables.put(np.empty((self.length * STATES, WIDTH), dtype=np.float32))
-        self._begin_at(start, frequencies, meff)
+        self._begin_at(start, shares, meff)
 
-    def _begin_at(self, start: Potts | None, frequencies: Doubles, meff: float) -> None:
+    def _begin_at(self, start: Potts | None, shares: Doubles, meff: float) -> None:
         centred = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
         if start is None:
-            fields = np.log((meff * frequencies + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT))
-            centred[:] = _blocked(fields - fields.mean(1, keepdims=True)) / self.field_scale
+            centred[:] = _blocked(independent_fields(shares, meff)) / self.field_scale
             return
         start = _gap_gauge(start, self.penalty)
         self._each_tile(
@@ -368,7 +366,7 @@ class _Problem:
                 i, j, self.length, self.spread, self.ridge, start.couplings, self.parameters
             )
         )
-        mean = np.einsum("ijab,jb->ia", start.couplings, frequencies.astype(np.float32))
+        mean = np.einsum("ijab,jb->ia", start.couplings, shares.astype(np.float32))
         centred[:] = _blocked(start.fields + mean) / self.field_scale
 
     def _each_tile(self, work: Callable[[int, int], None]) -> None:
@@ -383,8 +381,8 @@ class _Problem:
 
     def evaluate(self) -> float:
         """F at the parameters; leaves the gradient of each block for `gradient`."""
-        centred = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
-        centred = centred * self.field_scale
+        scaled = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
+        centred = scaled * self.field_scale
         row_starts, rows, state_starts, members = self.index
 
         def block_loss(block: int) -> float:
@@ -509,7 +507,7 @@ def _minimise(
     while True:
         if target is not None and value <= target:
             return evaluations, True
-        if _recent_gain(values) <= stop_rel:
+        if recent_gain(values) <= stop_rel:
             return evaluations, True
         if evaluations >= max_evaluations:
             return evaluations, False
@@ -530,13 +528,12 @@ def _minimise(
         evaluations += 1
         same = np.zeros(vectors)
         same[direction] = 1
-        noise = _RESOLUTION * abs(value)
-        while not trial <= value + _SUFFICIENT_DECREASE * step * slope + noise:
-            if evaluations >= max_evaluations or step < 1e-6:
+        while not decreases(value, trial, step * slope):
+            if evaluations >= max_evaluations or step < SHORTEST_STEP:
                 problem.move(same, direction, -step)
                 problem.evaluate()
                 return evaluations + 1, False
-            shorter = _shorter(step, value, slope, trial)
+            shorter = shorter_step(step, value, slope, trial)
             problem.move(same, direction, shorter - step)
             step = shorter
             trial = problem.evaluate()
@@ -554,7 +551,7 @@ def _direction(products: Doubles, pairs: list[tuple[int, int, int, float]], newe
     unit = np.eye(len(products))
     direction = unit[newest].copy()
     if not pairs:
-        return -_FIRST_STEP * direction
+        return -FIRST_STEP * direction
     history = []
     for before, after, moved, step in pairs:
         s, y = step * unit[moved], unit[after] - unit[before]
@@ -573,7 +570,12 @@ def _direction(products: Doubles, pairs: list[tuple[int, int, int, float]], newe
     return -direction
 
 
-def _shorter(step: float, value: float, slope: float, trial: float) -> float:
+def decreases(value: float, trial: float, promised: float) -> bool:
+    """Whether a step brought enough of what the slope promised, up to the rounding of F."""
+    return trial <= value + _SUFFICIENT_DECREASE * promised + _RESOLUTION * abs(value)
+
+
+def shorter_step(step: float, value: float, slope: float, trial: float) -> float:
     """Minimum of the parabola through both values and the slope, kept within a tenth and a half."""
     if not np.isfinite(trial):
         return step / 10
@@ -581,7 +583,7 @@ def _shorter(step: float, value: float, slope: float, trial: float) -> float:
     return min(max(best, 0.1 * step), 0.5 * step)
 
 
-def _recent_gain(values: list[float]) -> float:
+def recent_gain(values: list[float]) -> float:
     """Share of F that the last iterations gained, infinite if there were too few.
 
     What is left to gain is less, as long as such a window gains at most half of the one before.
@@ -604,10 +606,26 @@ def _consensus(residues: NDArray[np.uint8]) -> NDArray[np.int64]:
     return counts.argmax(0)
 
 
-def _frequencies(residues: NDArray[np.uint8], row_weights: Doubles) -> Doubles:
+def frequencies(residues: NDArray[np.uint8], row_weights: Doubles) -> Doubles:
     """(L, 21) weighted share of each state at each position."""
     counts = np.stack([row_weights @ (residues == state) for state in range(STATES)], axis=1)
     return counts / row_weights.sum()
+
+
+def _smoothed(shares: Doubles, meff: float) -> Doubles:
+    return (meff * shares + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT)
+
+
+def independent_fields(shares: Doubles, meff: float) -> Doubles:
+    """(L, 21) fields of the model without couplings, where a fit begins; each row sums to 0."""
+    fields = np.log(_smoothed(shares, meff))
+    return fields - fields.mean(1, keepdims=True)
+
+
+def field_curvature(shares: Doubles, meff: float) -> Doubles:
+    """(L, 21) second derivatives of the loss by the fields of the model without couplings."""
+    smoothed = _smoothed(shares, meff)
+    return meff * smoothed * (1 - smoothed)
 
 
 def _block_states(residues: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:

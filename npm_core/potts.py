@@ -89,16 +89,21 @@ def upper_couplings(couplings: Floats) -> Floats:
 
 def save(path: Path | str, potts: Potts) -> None:
     """Write a model as safetensors: fields, the couplings of i < j, and its metadata."""
+    check(potts, str(path))
+    with atomic_path(path) as temporary:
+        write(temporary, potts)
+
+
+def write(path: Path, potts: Potts) -> None:
+    """As `save`, without its checks and not atomically."""
     from safetensors.numpy import save_file
 
-    check(potts, str(path))
     tensors = {
         "fields": np.ascontiguousarray(potts.fields, dtype=np.float32),
         "couplings": upper_couplings(potts.couplings).astype(np.float32, copy=False),
     }
     known = {"format": _FORMAT, "alphabet": alphabet.ALPHABET}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={**potts.metadata, **known})
+    save_file(tensors, path, metadata={**potts.metadata, **known})
 
 
 def load(path: Path | str) -> Potts:
@@ -129,6 +134,12 @@ def load(path: Path | str) -> Potts:
     if upper.shape != (length * (length - 1) // 2, STATES, STATES):
         raise DataError(f"{path}: {upper.shape} couplings for {length} fields")
     return check(Potts(fields, full_couplings(upper, length), metadata), str(path))
+
+
+def scaled(potts: Potts, factor: float) -> Potts:
+    """The model with every parameter times `factor`; 0 is the model that prefers nothing."""
+    share = np.float32(factor)
+    return Potts(potts.fields * share, potts.couplings * share, potts.metadata)
 
 
 def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:

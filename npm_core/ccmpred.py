@@ -1,0 +1,93 @@
+"""CCMpred as a backend: the original program, if it is on PATH, behind the same interface.
+
+Its traps (version 0.3.3): it exits 0 whatever happened to the optimisation, so the status line of
+its output decides; it overflows above 1,787 columns; it takes inserts for columns, so it is given
+alignments without them.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import alphabet, formats, plm, weights
+from npm_core.errors import DataError, SettingsError, ToolError
+
+MAX_COLUMNS = 1787
+"""Above this, 21 x 21 x L x L with padding no longer fits CCMpred's 32-bit counters."""
+
+MAX_ITERATIONS = 250
+
+_STATUS = re.compile(r"^(Done|Exit) with status code (-?\d+)", re.MULTILINE)
+_ITERATION = re.compile(r"^(\d+)\s+(\d+)\s+\S+\s+\S+\s+\S+\s+\S+\s*$", re.MULTILINE)
+
+
+def needed_bytes(length: int) -> int:
+    """What CCMpred allocates: four vectors of its padded parameters."""
+    return 16 * (20 * length + length**2 * 21 * 32)
+
+
+def fit(residues: NDArray[np.uint8], *, threads: int = 1, program: str = "ccmpred") -> plm.Fit:
+    """Fit by CCMpred with its default settings.
+
+    Args:
+        residues: (N, L) uint8, states 0..20, without inserts.
+        threads: For `-t`.
+        program: Name or path of the executable.
+
+    Returns:
+        The model; `converged` is what CCMpred's status line says, `objective` is recomputed in
+        float64 from the parameters it wrote.
+
+    Raises:
+        SettingsError: The alignment is too wide or too narrow for CCMpred.
+        ToolError: CCMpred is not there, was killed, or did not say how it ended.
+    """
+    began = time.perf_counter()
+    length = residues.shape[1]
+    if not 2 <= length <= MAX_COLUMNS:
+        raise SettingsError(
+            f"CCMpred takes 2 to {MAX_COLUMNS} columns, found {length}; use --backend own"
+        )
+    found = shutil.which(program)
+    if found is None:
+        raise ToolError(f"{program} is not on PATH; install CCMpred or use --backend own")
+    with tempfile.TemporaryDirectory(prefix="npm_ccmpred.") as folder:
+        alignment, raw = Path(folder, "input.aln"), Path(folder, "output.raw")
+        lines = (alphabet.decode(row) for row in residues)
+        alignment.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        command = [found, "-t", str(threads), "-n", str(MAX_ITERATIONS), "-r", str(raw)]
+        command += [str(alignment), str(Path(folder, "output.mat"))]
+        setup = time.perf_counter()
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        took = time.perf_counter() - setup
+        status = _STATUS.search(done.stdout)
+        tail = done.stdout.strip()[-300:]
+        if done.returncode != 0 or status is None:
+            raise ToolError(
+                f"{found} ended with exit status {done.returncode} and "
+                f"{'no' if status is None else 'a'} status line; its last words: {tail!r}"
+            )
+        try:
+            model = formats.read_model(raw, "ccmpred-raw")
+        except DataError as error:
+            raise ToolError(f"{found} wrote no whole raw file ({error}); {tail!r}") from error
+    if model.length != length:
+        raise ToolError(f"{found} wrote {model.length} positions for {length} columns")
+    row_weights = weights.ccmpred_weights(residues)
+    return plm.Fit(
+        model,
+        plm.objective(model, residues, row_weights, plm.ccmpred_penalty(length), threads=threads),
+        1 + sum(int(evaluations) for _, evaluations in _ITERATION.findall(done.stdout)),
+        status[1] == "Done" and int(status[2]) >= 0,
+        float(row_weights.sum()),
+        setup - began,
+        took,
+    )

@@ -1,0 +1,55 @@
+"""Convert Potts models and contact scores between the field's file formats.
+
+Models: safetensors, npz, CCMpred raw and msgpack, plmc, GREMLIN. Scores: CCMpred .mat, npy, npz,
+EVcouplings CSV, CASP RR. A model converted to scores gets the paper's score, or CCMpred's in .mat;
+scores cannot become a model.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `convert`."""
+    parser.add_argument("--input", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FORMAT",
+        help="safetensors, npz-model, ccmpred-raw, ccmpred-msgpack, plmc, gremlin, mat, npy, npz, "
+        "evcouplings or rr; told from the suffix when not given",
+    )
+    parser.add_argument("--to", dest="target", metavar="FORMAT", help="likewise, of --output")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, convert, write."""
+    from npm_core import formats
+    from npm_core.errors import SettingsError
+    from npm_core.potts import ccmpred_matrix, contact_scores
+
+    for name in (args.source, args.target):
+        if name is not None and name not in {*formats.MODELS, *formats.SCORES}:
+            known = ", ".join([*formats.MODELS, *formats.SCORES])
+            raise SettingsError(f"format {name!r} is none of {known}")
+    source = args.source or formats.format_of(args.input)
+    target = args.target or formats.format_of(args.output)
+    if source in formats.SCORES:
+        if target in formats.MODELS:
+            raise SettingsError(f"{args.input} holds contact scores; they cannot become a model")
+        found = formats.read_scores(args.input, source)
+        formats.write_scores(args.output, found.scores, query=found.query, file_format=target)
+        return
+    model = formats.read_model(args.input, source)
+    if target == "npz" and args.target is None:
+        target = "npz-model"
+    if target in formats.MODELS:
+        formats.write_model(args.output, model, target)
+        return
+    matrix = ccmpred_matrix if target == "mat" else contact_scores
+    formats.write_scores(
+        args.output,
+        matrix(model.couplings),
+        query=formats.query_of(model),
+        file_format=target,
+    )

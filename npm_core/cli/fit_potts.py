@@ -1,0 +1,192 @@
+"""Fit an independent Potts model to each alignment: CCMpred's objective, or the paper's eq. (3).
+
+One alignment goes to the file --output; several go to the folder --output, one
+NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from npm_core.plm import Fit
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `fit-potts`."""
+    parser.add_argument(
+        "--msa",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="a3m, aligned FASTA, Stockholm or PSICOV aln, gzipped or not",
+    )
+    parser.add_argument(
+        "--query",
+        help="name of the query row, whose gap columns are dropped; the first row when not given",
+    )
+    parser.add_argument(
+        "--all-columns", action="store_true", help="keep the query's gap columns too"
+    )
+    parser.add_argument(
+        "--output", required=True, help="FILE.safetensors, or a folder for several alignments"
+    )
+    parser.add_argument("--backend", choices=("own", "ccmpred"), default="own")
+    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
+    parser.add_argument(
+        "--stop-rel",
+        type=float,
+        default=1e-4,
+        help="stop when three iterations together gained less than this share of the objective",
+    )
+    parser.add_argument("--target-objective", type=float, help="stop as soon as this is reached")
+    parser.add_argument("--max-evaluations", type=int, default=500)
+    parser.add_argument("--start", metavar="FILE.safetensors", help="begin at this Potts model")
+    parser.add_argument(
+        "--prior", metavar="FILE.safetensors", help="shrink to this Potts model, not to zero"
+    )
+    parser.add_argument(
+        "--prior-weight", type=float, default=1.0, help="times the prior, 0 (zero) to 1"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--report", help="FILE.json, or a folder for several alignments")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One alignment and where its results go."""
+
+    msa: Path
+    output: Path
+    report: Path | None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, estimate memory, fit, write each alignment in turn."""
+    from npm_core import alphabet, memory, potts
+    from npm_core.errors import SettingsError
+    from npm_core.progress import note, track
+
+    if not 0 <= args.prior_weight <= 1:
+        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+    if args.backend == "ccmpred":
+        for option in ("start", "prior", "target_objective"):
+            if getattr(args, option) is not None:
+                raise SettingsError(f"--{option.replace('_', '-')} needs --backend own")
+        if args.objective != "ccmpred" or args.device != "cpu":
+            raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
+    todo = jobs(args.msa, args.output, args.report)
+    start = potts.load(args.start) if args.start else None
+    prior = potts.scaled(potts.load(args.prior), args.prior_weight) if args.prior else None
+    for job in track(todo, total=len(todo), what="alignments fitted"):
+        memory.reset_peak()
+        residues = read_residues(job.msa, query=args.query, all_columns=args.all_columns)
+        result = fit_one(residues, args, start, prior)
+        facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
+        potts.save(job.output, replace(result.potts, metadata=facts))
+        if job.report:
+            write_report(job.report, residues, result)
+        state = "converged" if result.converged else "NOT converged"
+        note(
+            f"{job.msa.name}: depth {residues.shape[0]}, length {residues.shape[1]}, "
+            f"Meff {result.meff:.1f}, objective {result.objective:.6f}, {state} after "
+            f"{result.evaluations} evaluations"
+        )
+
+
+def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
+    """Where each alignment's model and report go.
+
+    Raises:
+        SettingsError: Two alignments would be written to one file.
+    """
+    from npm_core.errors import SettingsError
+    from npm_core.msa import SUFFIXES
+
+    paths = [Path(name) for name in msas]
+    if len(paths) == 1:
+        return [Job(paths[0], Path(output), Path(report) if report else None)]
+    names: dict[str, Path] = {}
+    for path in paths:
+        stem = path.name.removesuffix(".gz")
+        head, _, suffix = stem.rpartition(".")
+        stem = head if suffix in SUFFIXES else stem
+        if stem in names:
+            raise SettingsError(f"{names[stem]} and {path} would both be written as {stem}")
+        names[stem] = path
+    return [
+        Job(
+            path,
+            Path(output) / f"{stem}.potts.safetensors",
+            Path(report) / f"{stem}.fit.json" if report else None,
+        )
+        for stem, path in names.items()
+    ]
+
+
+def read_residues(path: Path, *, query: str | None, all_columns: bool) -> "NDArray[np.uint8]":
+    """States of an alignment, in the columns of its query or in all of them."""
+    from npm_core.msa import read_alignment, read_msa
+
+    if all_columns:
+        return read_alignment(path).residues
+    return read_msa(path, query=0 if query is None else query).residues
+
+
+def fit_one(
+    residues: "NDArray[np.uint8]", args: argparse.Namespace, start: object, prior: object
+) -> "Fit":
+    """Fit by the chosen backend, after the memory it needs was found to be there."""
+    from npm_core import ccmpred, memory, plm
+
+    depth, length = residues.shape
+    if args.backend == "ccmpred":
+        memory.require(
+            ccmpred.needed_bytes(length), f"CCMpred on {length} columns", "use --backend own"
+        )
+        return ccmpred.fit(residues, threads=args.threads)
+    settings = {
+        "objective": args.objective,
+        "stop_rel": args.stop_rel,
+        "target_objective": args.target_objective,
+        "max_evaluations": args.max_evaluations,
+        "start": start,
+        "prior": prior,
+        "threads": args.threads,
+    }
+    if args.device == "cuda":
+        from npm_core import plm_dense
+
+        return plm_dense.fit_objective(residues, device="cuda", **settings)
+    memory.require(
+        plm.fit_bytes(depth, length, threads=args.threads),
+        f"a Potts model of {length} columns",
+        "fit fewer columns (a domain, or a query without its gappy ends), or use a larger machine",
+    )
+    return plm.fit_objective(residues, **settings)
+
+
+def write_report(path: Path, residues: "NDArray[np.uint8]", result: "Fit") -> None:
+    """What the fit cost and where it ended, as JSON."""
+    import json
+
+    from npm_core import memory
+    from npm_core.files import write_text
+
+    facts = {
+        "objective": result.objective,
+        "evaluations": result.evaluations,
+        "converged": result.converged,
+        "length": residues.shape[1],
+        "depth": residues.shape[0],
+        "meff": result.meff,
+        "seconds_setup": round(result.seconds_setup, 4),
+        "seconds_fit": round(result.seconds_fit, 4),
+        "peak_mib": round(memory.peak_mib(), 1),
+    }
+    write_text(path, json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,510 @@
+"""Files of Potts models and contact scores that other programs read and write.
+
+Models: ours (safetensors), npz, CCMpred raw and msgpack, plmc binary, GREMLIN text MRF. Contact
+scores: CCMpred .mat, npy and npz, EVcouplings CSV, CASP RR. Every border converts: alphabets by
+letter, and the gauge where a format asks for one. Models can become scores, not the reverse.
+"""
+
+import csv
+import io
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import potts
+from npm_core.alphabet import ALPHABET, GAP, STATES
+from npm_core.errors import DataError, SettingsError
+from npm_core.files import atomic_path, open_text
+from npm_core.matrices import read_matrix
+from npm_core.potts import Doubles, Potts
+
+PLMC_ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
+
+
+class ScoreFile(NamedTuple):
+    """Contact scores as a file holds them.
+
+    Attributes:
+        scores: (L, L) float64, symmetric, zero diagonal.
+        query: Letters of the protein, None if the file does not say.
+    """
+
+    scores: Doubles
+    query: str | None
+
+
+def read_model(path: Path | str, file_format: str | None = None) -> Potts:
+    """Read a Potts model in any format of MODELS.
+
+    Args:
+        path: File; raw and MRF may be gzipped.
+        file_format: A key of MODELS; told from the suffix when None.
+
+    Raises:
+        DataError: The file is missing, truncated, longer than it says, or holds NaN or infinity.
+        SettingsError: The format is unknown or holds scores only.
+    """
+    name = file_format or format_of(path)
+    if name not in MODELS:
+        raise SettingsError(f"{path}: {name} holds contact scores; a Potts model is needed")
+    return potts.check(MODELS[name][0](Path(path)), str(path))
+
+
+def write_model(path: Path | str, model: Potts, file_format: str | None = None) -> None:
+    """Write a Potts model in any format of MODELS, whole or not at all; see `read_model`."""
+    name = file_format or format_of(path)
+    if name not in MODELS:
+        raise SettingsError(f"{path}: {name} holds contact scores, not Potts models")
+    potts.check(model, str(path))
+    with atomic_path(path) as temporary:
+        MODELS[name][1](temporary, model)
+
+
+def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
+    """Read contact scores in any format of SCORES.
+
+    Raises:
+        DataError: The file is missing, truncated or not finite, or a pair is missing or twice.
+        SettingsError: The format is unknown or holds a model.
+    """
+    name = file_format or format_of(path)
+    if name not in SCORES:
+        raise SettingsError(f"{path}: {name} holds a Potts model, not contact scores")
+    found = SCORES[name][0](Path(path))
+    if not np.isfinite(found.scores).all():
+        raise DataError(f"{path}: the scores hold NaN or infinity")
+    if not np.allclose(found.scores, found.scores.T, rtol=1e-6, atol=1e-8):
+        raise DataError(f"{path}: the scores are not symmetric")
+    return found
+
+
+def write_scores(
+    path: Path | str, scores: NDArray, *, query: str | None = None, file_format: str | None = None
+) -> None:
+    """Write contact scores in any format of SCORES, whole or not at all.
+
+    Args:
+        path: File.
+        scores: (L, L), symmetric.
+        query: Letters of the protein, where the format has a place for them.
+        file_format: A key of SCORES; told from the suffix when None.
+    """
+    name = file_format or format_of(path)
+    if name == "npz-model":
+        name = "npz"
+    if name not in SCORES:
+        raise SettingsError(f"{path}: {name} holds Potts models, not contact scores")
+    if not np.isfinite(scores).all():
+        raise DataError(f"{path}: the scores hold NaN or infinity")
+    with atomic_path(path) as temporary:
+        SCORES[name][1](temporary, ScoreFile(np.asarray(scores, dtype=np.float64), query))
+
+
+def format_of(path: Path | str) -> str:
+    """Format of a file by its suffix; an existing .npz is a model if it holds couplings.
+
+    Raises:
+        SettingsError: The suffix is not known.
+    """
+    path = Path(path)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lstrip(".").lower()
+    if suffix == "npz" and path.is_file() and "couplings" in _npz_names(path):
+        return "npz-model"
+    if suffix not in SUFFIXES:
+        raise SettingsError(
+            f"{path}: cannot tell the format from the name; "
+            f"give one of {', '.join(sorted({*MODELS, *SCORES}))}"
+        )
+    return SUFFIXES[suffix]
+
+
+def query_of(model: Potts) -> str | None:
+    """Letters of the query stored with a model, if they fit its length."""
+    query = model.metadata.get("query", "")
+    return query if len(query) == model.length else None
+
+
+def _npz_names(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: not a whole npz file ({error})") from error
+
+
+def _read_npz_model(path: Path) -> Potts:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            fields, couplings = arrays["fields"], arrays["couplings"]
+            query = str(arrays["query"]) if "query" in arrays.files else ""
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: expected the arrays fields and couplings ({error})") from error
+    metadata = {"query": query} if query else {}
+    return Potts(fields.astype(np.float32), couplings.astype(np.float32), metadata)
+
+
+def _write_npz_model(path: Path, model: Potts) -> None:
+    with path.open("wb") as stream:
+        np.savez(
+            stream,
+            fields=model.fields,
+            couplings=model.couplings,
+            query=np.array(model.metadata.get("query", "")),
+        )
+
+
+def _gap_zero(model: Potts) -> NDArray[np.float32]:
+    """(L, 20) fields relative to the gap's: the same distribution, as CCMpred writes it."""
+    return (model.fields - model.fields[:, GAP:])[:, :GAP]
+
+
+def _with_gap(fields: NDArray) -> NDArray[np.float32]:
+    return np.pad(fields, ((0, 0), (0, 1))).astype(np.float32)
+
+
+def _read_ccmpred_raw(path: Path) -> Potts:
+    """L lines of 20 fields, then `# i j` and a 21 x 21 block for each pair i < j."""
+    with open_text(path) as stream:
+        text = stream.read()
+    head, mark, tail = text.partition("#")
+    fields = _numbers(head, GAP, path, "fields")
+    length = len(fields)
+    if length == 0:
+        raise DataError(f"{path}: no fields; not a CCMpred raw file")
+    blocks = mark + tail
+    meta = blocks.find("#>META>")
+    blocks = blocks if meta < 0 else blocks[:meta]
+    marks = [line.split() for line in blocks.splitlines() if line.startswith("#")]
+    pairs = [["#", str(i), str(j)] for i in range(length) for j in range(i + 1, length)]
+    if marks != pairs:
+        raise DataError(
+            f"{path}: {len(marks)} pair headers for {length} positions, expected {len(pairs)} "
+            "in order; the file is truncated or damaged"
+        )
+    upper = _numbers(blocks, STATES, path, "couplings")
+    if len(upper) != STATES * len(pairs):
+        raise DataError(
+            f"{path}: {len(upper)} lines of couplings, expected {STATES * len(pairs)}; truncated?"
+        )
+    return Potts(_with_gap(fields), potts.full_couplings(upper.reshape(-1, STATES, STATES), length))
+
+
+def _numbers(text: str, columns: int, path: Path, what: str) -> NDArray[np.float32]:
+    """(n, columns) of the lines of `text` that are not comments."""
+    if not any(line.strip() and not line.startswith("#") for line in text.splitlines()):
+        return np.zeros((0, columns), dtype=np.float32)
+    try:
+        found = np.loadtxt(io.StringIO(text), dtype=np.float32, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path}: the {what} are not lines of numbers ({error})") from error
+    if found.shape[1] != columns:
+        raise DataError(f"{path}: {what} of {found.shape[1]} numbers a line, expected {columns}")
+    return found
+
+
+def _write_ccmpred_raw(path: Path, model: Potts) -> None:
+    with path.open("w") as stream:
+        np.savetxt(stream, _gap_zero(model), fmt="%.9g", delimiter="\t")
+        for i in range(model.length):
+            for j in range(i + 1, model.length):
+                stream.write(f"# {i} {j}\n")
+                np.savetxt(stream, model.couplings[i, j], fmt="%.9g", delimiter="\t")
+
+
+def _read_ccmpred_msgpack(path: Path) -> Potts:
+    import msgpack
+
+    try:
+        content = msgpack.unpackb(path.read_bytes(), raw=False)
+        kind, length = content["format"], content["ncol"]
+        fields = np.asarray(content["x_single"], dtype=np.float32).reshape(length, GAP)
+        pairs = content["x_pair"]
+        upper = np.empty((length * (length - 1) // 2, STATES, STATES), dtype=np.float32)
+        order = [(i, j) for i in range(length) for j in range(i + 1, length)]
+        for at, (i, j) in enumerate(order):
+            entry = pairs[f"{i}/{j}"]
+            if (entry["i"], entry["j"]) != (i, j):
+                raise DataError(f"{path}: pair {i}/{j} says it is {entry['i']}/{entry['j']}")
+            upper[at] = np.asarray(entry["x"], dtype=np.float32).reshape(STATES, STATES)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise DataError(f"{path}: not a whole CCMpred msgpack file ({error!r})") from error
+    if kind != "ccm-1" or len(pairs) != len(order):
+        raise DataError(f"{path}: format {kind!r} with {len(pairs)} pairs, expected ccm-1")
+    return Potts(_with_gap(fields), potts.full_couplings(upper, length))
+
+
+def _write_ccmpred_msgpack(path: Path, model: Potts) -> None:
+    import msgpack
+
+    pairs = {
+        f"{i}/{j}": {"i": i, "j": j, "x": model.couplings[i, j].ravel().tolist()}
+        for i in range(model.length)
+        for j in range(i + 1, model.length)
+    }
+    content = {
+        "format": "ccm-1",
+        "ncol": model.length,
+        "x_single": _gap_zero(model).ravel().tolist(),
+        "x_pair": pairs,
+    }
+    path.write_bytes(msgpack.packb(content))
+
+
+def _read_plmc(path: Path) -> Potts:
+    """plmc's binary, version 2, float32: header, alphabet, weights, target, f, h, f_ij, J_ij."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    if len(data) < 40:
+        raise DataError(f"{path}: {len(data)} bytes are no plmc file")
+    length, states, valid, invalid, _ = struct.unpack("<5i", data[:20])
+    if not (0 < length < 100_000 and 1 < states <= STATES and valid >= 0 and invalid >= 0):
+        raise DataError(f"{path}: length {length} and {states} states; not a float32 plmc file")
+    pairs = length * (length - 1) // 2
+    front = 40 + states + 4 * (valid + invalid) + length + 4 * length
+    expected = front + 8 * length * states + 8 * pairs * states**2
+    if len(data) != expected:
+        raise DataError(
+            f"{path}: {len(data)} bytes, a float32 plmc file of length {length} has {expected}"
+        )
+    letters = data[40 : 40 + states].decode("latin-1")
+    if len(set(letters)) != states or not set(letters) <= set(ALPHABET):
+        raise DataError(f"{path}: alphabet {letters!r}; expected letters of {ALPHABET}")
+    place = [ALPHABET.index(letter) for letter in letters]
+    target = data[front - 5 * length : front - 4 * length].decode("latin-1")
+    numbers = np.frombuffer(data, dtype="<f4", offset=front)
+    fields = np.zeros((length, STATES), dtype=np.float32)
+    fields[:, place] = numbers[length * states : 2 * length * states].reshape(length, states)
+    upper = np.zeros((pairs, STATES, STATES), dtype=np.float32)
+    found = numbers[2 * length * states + pairs * states**2 :].reshape(pairs, states, states)
+    upper[np.ix_(range(pairs), place, place)] = found
+    return Potts(fields, potts.full_couplings(upper, length), {"query": target})
+
+
+def _write_plmc(path: Path, model: Potts) -> None:
+    """As `_read_plmc`; frequencies, which a model does not hold, are written as zeros."""
+    place = [ALPHABET.index(letter) for letter in PLMC_ALPHABET]
+    length = model.length
+    query = query_of(model) or "-" * length
+    fields = model.fields[:, place]
+    upper = potts.upper_couplings(model.couplings)[:, place][:, :, place]
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<5i", length, STATES, 0, 0, 0))
+        stream.write(struct.pack("<5f", 0, 0, 0, 0, 0))
+        stream.write(PLMC_ALPHABET.encode() + query.encode())
+        stream.write(np.arange(1, length + 1, dtype="<i4").tobytes())
+        stream.write(np.zeros_like(fields).tobytes() + fields.astype("<f4").tobytes())
+        stream.write(bytes(upper.nbytes) + upper.astype("<f4").tobytes())
+
+
+def _read_gremlin(path: Path) -> Potts:
+    """Lines `V[i]` with 21 fields and `W[i][j]` with 441 couplings, positions from 0."""
+    singles: dict[int, NDArray] = {}
+    pairs: dict[tuple[int, int], NDArray] = {}
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            tag, _, rest = line.strip().partition(" ")
+            if not tag:
+                continue
+            try:
+                indices = [int(part) for part in tag[2:-1].split("][")]
+                values = np.array(rest.split(), dtype=np.float32)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number}: not an MRF line ({error})") from error
+            if tag[:2] == "V[" and len(indices) == 1 and len(values) == STATES:
+                singles[indices[0]] = values
+            elif tag[:2] == "W[" and len(indices) == 2 and len(values) == STATES**2:
+                pairs[indices[0], indices[1]] = values.reshape(STATES, STATES)
+            else:
+                raise DataError(
+                    f"{path}, line {number}: {tag} with {len(values)} numbers; expected V[i] with "
+                    f"{STATES} or W[i][j] with {STATES**2}"
+                )
+    length = len(singles)
+    if sorted(singles) != list(range(length)):
+        raise DataError(
+            f"{path}: positions {sorted(singles)[:5]}... are not 0..L-1; GREMLIN left out gappy "
+            "columns, which have no place here"
+        )
+    order = [(i, j) for i in range(length) for j in range(i + 1, length)]
+    if length == 0 or sorted(pairs) != order:
+        raise DataError(f"{path}: {len(pairs)} pairs for {length} positions; truncated?")
+    upper = np.stack([pairs[pair] for pair in order]) if order else np.zeros((0, STATES, STATES))
+    fields = np.stack([singles[i] for i in range(length)])
+    return Potts(fields, potts.full_couplings(upper.astype(np.float32), length))
+
+
+def _write_gremlin(path: Path, model: Potts) -> None:
+    def text(values: NDArray) -> str:
+        return " ".join(f"{value:.9g}" for value in values.ravel())
+
+    with path.open("w") as stream:
+        for i in range(model.length):
+            stream.write(f"V[{i}] {text(model.fields[i])}\n")
+        for i in range(model.length):
+            for j in range(i + 1, model.length):
+                stream.write(f"W[{i}][{j}] {text(model.couplings[i, j])}\n")
+
+
+def _read_matrix(path: Path) -> ScoreFile:
+    return ScoreFile(read_matrix(path), None)
+
+
+def _write_mat(path: Path, file: ScoreFile) -> None:
+    np.savetxt(path, file.scores, fmt="%.20e", delimiter="\t")
+
+
+def _write_npy(path: Path, file: ScoreFile) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, file.scores)
+
+
+def _write_npz(path: Path, file: ScoreFile) -> None:
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, scores=file.scores)
+
+
+def _ranked_pairs(scores: Doubles) -> list[tuple[int, int]]:
+    """Pairs i < j from the highest score to the lowest, ties by position."""
+    i, j = np.triu_indices(len(scores), k=1)
+    order = np.argsort(-scores[i, j], kind="stable")
+    return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
+
+
+def _from_pairs(pairs: dict[tuple[int, int], float], path: Path) -> Doubles:
+    """(L, L) from scores of every pair, positions from 1."""
+    length = max((j for _, j in pairs), default=0)
+    scores = np.zeros((length, length))
+    if len(pairs) != length * (length - 1) // 2 or length == 0:
+        raise DataError(f"{path}: {len(pairs)} pairs of {length} positions; some are missing")
+    for (i, j), score in pairs.items():
+        scores[i - 1, j - 1] = scores[j - 1, i - 1] = score
+    return scores
+
+
+def _add_pair(pairs: dict[tuple[int, int], float], i: int, j: int, score: float, at: str) -> None:
+    if not 1 <= i < j:
+        raise DataError(f"{at}: pair {i}, {j}; expected 1 <= i < j")
+    if (i, j) in pairs:
+        raise DataError(f"{at}: pair {i}, {j} occurs twice")
+    pairs[i, j] = score
+
+
+def _read_evcouplings(path: Path) -> ScoreFile:
+    """CouplingScores.csv: columns i, A_i, j, A_j and the score cn (positions from 1)."""
+    pairs: dict[tuple[int, int], float] = {}
+    letters: dict[int, str] = {}
+    with open_text(path) as stream:
+        table = csv.DictReader(stream)
+        missing = {"i", "A_i", "j", "A_j", "cn"} - set(table.fieldnames or [])
+        if missing:
+            raise DataError(f"{path}: columns {sorted(missing)} are missing")
+        for row in table:
+            at = f"{path}, line {table.line_num}"
+            try:
+                i, j, score = int(row["i"]), int(row["j"]), float(row["cn"])
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{at}: {error}") from error
+            _add_pair(pairs, i, j, score, at)
+            letters[i], letters[j] = row["A_i"], row["A_j"]
+    scores = _from_pairs(pairs, path)
+    return ScoreFile(scores, "".join(letters[i + 1] for i in range(len(scores))))
+
+
+def _write_evcouplings(path: Path, file: ScoreFile) -> None:
+    query = file.query or "X" * len(file.scores)
+    with path.open("w", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["i", "A_i", "j", "A_j", "cn"])
+        for i, j in _ranked_pairs(file.scores):
+            table.writerow([i + 1, query[i], j + 1, query[j], repr(float(file.scores[i, j]))])
+
+
+def _read_rr(path: Path) -> ScoreFile:
+    """CASP RR: `i j 0 8 p` lines, positions from 1; sequence lines before them are kept."""
+    pairs: dict[tuple[int, int], float] = {}
+    query = ""
+    words = ("PFRMAT", "TARGET", "AUTHOR", "REMARK", "METHOD", "MODEL", "RMODE")
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            fields = line.split()
+            if not fields or fields[0] in words:
+                continue
+            if fields[0] in ("END", "ENDMDL"):
+                break
+            if len(fields) == 1 and fields[0].isalpha():
+                query += fields[0]
+                continue
+            at = f"{path}, line {number}"
+            try:
+                i, j, _, _, score = fields
+                _add_pair(pairs, int(i), int(j), float(score), at)
+            except ValueError as error:
+                raise DataError(f"{at}: expected 'i j 0 8 p', found {line[:40]!r}") from error
+    scores = _from_pairs(pairs, path)
+    if query and len(query) != len(scores):
+        raise DataError(f"{path}: {len(query)} letters but positions up to {len(scores)}")
+    return ScoreFile(scores, query or None)
+
+
+def _write_rr(path: Path, file: ScoreFile) -> None:
+    """Scores are scaled to 0..1, as the format asks for probabilities; their order is kept."""
+    pairs = _ranked_pairs(file.scores)
+    values = np.array([file.scores[pair] for pair in pairs])
+    span = float(np.ptp(values)) if len(values) else 0.0
+    with path.open("w") as stream:
+        stream.write("PFRMAT RR\nMODEL 1\n")
+        for at in range(0, len(file.query or ""), 50):
+            stream.write(f"{(file.query or '')[at : at + 50]}\n")
+        for (i, j), value in zip(pairs, values, strict=True):
+            share = (value - values.min()) / span if span > 0 else 0.0
+            stream.write(f"{i + 1} {j + 1} 0 8 {share:.9g}\n")
+        stream.write("END\n")
+
+
+Reader = Callable[[Path], Potts]
+Writer = Callable[[Path, Potts], None]
+
+MODELS: dict[str, tuple[Reader, Writer]] = {
+    "safetensors": (potts.load, potts.write),
+    "npz-model": (_read_npz_model, _write_npz_model),
+    "ccmpred-raw": (_read_ccmpred_raw, _write_ccmpred_raw),
+    "ccmpred-msgpack": (_read_ccmpred_msgpack, _write_ccmpred_msgpack),
+    "plmc": (_read_plmc, _write_plmc),
+    "gremlin": (_read_gremlin, _write_gremlin),
+}
+"""Formats of Potts models: how to read and to write each."""
+
+SCORES: dict[str, tuple[Callable[[Path], ScoreFile], Callable[[Path, ScoreFile], None]]] = {
+    "mat": (_read_matrix, _write_mat),
+    "npy": (_read_matrix, _write_npy),
+    "npz": (_read_matrix, _write_npz),
+    "evcouplings": (_read_evcouplings, _write_evcouplings),
+    "rr": (_read_rr, _write_rr),
+}
+"""Formats of contact scores."""
+
+SUFFIXES = {
+    "safetensors": "safetensors",
+    "npz": "npz",
+    "npy": "npy",
+    "raw": "ccmpred-raw",
+    "msgpack": "ccmpred-msgpack",
+    "braw": "ccmpred-msgpack",
+    "params": "plmc",
+    "plmc": "plmc",
+    "mrf": "gremlin",
+    "mat": "mat",
+    "csv": "evcouplings",
+    "rr": "rr",
+}

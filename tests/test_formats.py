@@ -1,0 +1,183 @@
+"""File formats: round trips to each format's precision, hand-written files, damage that is seen."""
+
+import numpy as np
+import pytest
+
+from npm_core import formats, potts
+from npm_core.alphabet import GAP, STATES, encode
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.potts import Potts
+
+GAP_GAUGE = {"ccmpred-raw", "ccmpred-msgpack"}
+
+
+@pytest.fixture
+def model(rng):
+    upper = rng.normal(size=(6, STATES, STATES)).astype(np.float32)
+    fields = rng.normal(size=(4, STATES)).astype(np.float32)
+    return Potts(fields, potts.full_couplings(upper, 4), {"query": "ACDE"})
+
+
+@pytest.fixture
+def scores(rng):
+    upper = np.triu(rng.normal(size=(5, 5)), 1)
+    return upper + upper.T
+
+
+@pytest.mark.parametrize("name", formats.MODELS)
+def test_models_survive_a_round_trip(tmp_path, rng, model, name):
+    formats.write_model(tmp_path / "model", model, name)
+    found = formats.read_model(tmp_path / "model", name)
+    assert np.array_equal(found.couplings, model.couplings)
+    if name in GAP_GAUGE:
+        residues = rng.integers(0, STATES, (10, 4)).astype(np.uint8)
+        difference = potts.energy(found, residues) - potts.energy(model, residues)
+        assert np.allclose(difference, difference[0], atol=1e-5)
+        assert not found.fields[:, GAP].any()
+    else:
+        assert np.array_equal(found.fields, model.fields)
+
+
+@pytest.mark.parametrize("name", formats.MODELS)
+def test_a_model_of_one_position_survives_a_round_trip(tmp_path, name):
+    fields = np.arange(STATES, dtype=np.float32)[None] - GAP
+    alone = Potts(fields, np.zeros((1, 1, STATES, STATES), np.float32))
+    formats.write_model(tmp_path / "model", alone, name)
+    assert np.array_equal(formats.read_model(tmp_path / "model", name).fields, fields)
+
+
+@pytest.mark.parametrize("name", formats.MODELS)
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.97])
+def test_a_truncated_model_is_refused(tmp_path, model, name, share):
+    path = tmp_path / "model"
+    formats.write_model(path, model, name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match="model"):
+        formats.read_model(path, name)
+
+
+@pytest.mark.parametrize("name", formats.MODELS)
+def test_a_model_with_nan_is_refused(tmp_path, model, name):
+    model.couplings[0, 1, 2, 3] = model.couplings[1, 0, 3, 2] = np.nan
+    formats.MODELS[name][1](tmp_path / "model", model)
+    with pytest.raises(DataError, match="NaN"):
+        formats.read_model(tmp_path / "model", name)
+
+
+def test_plmc_files_use_its_own_alphabet(tmp_path, model):
+    formats.write_model(tmp_path / "a.params", model)
+    data = (tmp_path / "a.params").read_bytes()
+    assert data[40:61] == b"-ACDEFGHIKLMNPQRSTVWY"
+    first_fields = np.frombuffer(data, "<f4", 42, offset=61 + 4 + 16 + 4 * 84)[:3]
+    assert np.array_equal(first_fields, model.fields[0, [GAP, 0, 4]])
+    assert formats.read_model(tmp_path / "a.params").metadata["query"] == "ACDE"
+
+
+def test_a_plmc_file_without_the_gap_reads_as_zero_for_it(tmp_path):
+    letters = b"ACDEFGHIKLMNPQRSTVWY"
+    header = np.array([2, 20, 1, 0, 5], "<i4").tobytes() + np.zeros(5, "<f4").tobytes()
+    front = letters + np.ones(1, "<f4").tobytes() + b"AC" + np.array([1, 2], "<i4").tobytes()
+    fields = np.arange(40, dtype="<f4")
+    couplings = np.zeros((20, 20), "<f4")
+    couplings[0, 19] = 7
+    body = [np.zeros(40, "<f4"), fields, np.zeros(400, "<f4"), couplings]
+    (tmp_path / "a.plmc").write_bytes(header + front + b"".join(part.tobytes() for part in body))
+    found = formats.read_model(tmp_path / "a.plmc")
+    assert found.couplings[0, 1, encode("A")[0], encode("Y")[0]] == 7
+    assert found.fields[1, encode("C")[0]] == 21
+    assert not found.fields[:, GAP].any()
+
+
+def test_a_raw_file_as_ccmpred_prints_it(tmp_path):
+    lines = ["\t".join(["1"] * 20) + "\t", "\t".join(["2"] * 20) + "\t", "# 0 1"]
+    block = np.zeros((21, 21))
+    block[2, 5] = 0.25
+    lines += ["".join(f"{value:.20e}\t" for value in row) for row in block]
+    (tmp_path / "a.raw").write_text("\n".join([*lines, '#>META> {"a": 1}']) + "\n")
+    found = formats.read_model(tmp_path / "a.raw")
+    assert found.couplings[0, 1, 2, 5] == found.couplings[1, 0, 5, 2] == 0.25
+    assert found.fields[1].tolist() == [2.0] * 20 + [0.0]
+
+
+def test_raw_pairs_out_of_order_are_refused(tmp_path, model):
+    formats.write_model(tmp_path / "a.raw", model)
+    text = (tmp_path / "a.raw").read_text().replace("# 0 2", "# 0 3")
+    (tmp_path / "a.raw").write_text(text)
+    with pytest.raises(DataError, match="pair headers"):
+        formats.read_model(tmp_path / "a.raw")
+
+
+def test_gremlin_files_that_left_columns_out_are_refused(tmp_path, model):
+    formats.write_model(tmp_path / "a.mrf", model)
+    text = (tmp_path / "a.mrf").read_text().replace("[3]", "[4]")
+    (tmp_path / "a.mrf").write_text(text)
+    with pytest.raises(DataError, match="gappy"):
+        formats.read_model(tmp_path / "a.mrf")
+
+
+@pytest.mark.parametrize("name", ["mat", "npy", "npz", "evcouplings"])
+def test_scores_survive_a_round_trip(tmp_path, scores, name):
+    path = tmp_path / f"scores.{'csv' if name == 'evcouplings' else name}"
+    formats.write_scores(path, scores, query="ACDEF")
+    found = formats.read_scores(path)
+    assert np.array_equal(found.scores, scores)
+    assert found.query == ("ACDEF" if name == "evcouplings" else None)
+
+
+def test_rr_files_rank_and_scale_the_pairs(tmp_path):
+    scores = np.array([[0, 3.0, -1.0], [3.0, 0, 1.0], [-1.0, 1.0, 0]])
+    formats.write_scores(tmp_path / "a.rr", scores, query="ACD")
+    lines = (tmp_path / "a.rr").read_text().splitlines()
+    assert lines == ["PFRMAT RR", "MODEL 1", "ACD", "1 2 0 8 1", "2 3 0 8 0.5", "1 3 0 8 0", "END"]
+    found = formats.read_scores(tmp_path / "a.rr")
+    assert found.query == "ACD"
+    assert np.allclose(found.scores[np.triu_indices(3, 1)], [1, 0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.rr", "PFRMAT RR\n1 2 0 8 0.5\n1 3 0 8 0.4\nEND\n", "missing"),
+        ("a.rr", "1 2 0 8 0.5\n1 2 0 8 0.4\nEND\n", "twice"),
+        ("a.rr", "1 2 0 8 nan\nEND\n", "NaN"),
+        ("a.rr", "2 1 0 8 0.5\nEND\n", "i < j"),
+        ("a.rr", "1 2 0 8\nEND\n", "expected 'i j 0 8 p'"),
+        ("a.csv", "i,j,cn\n1,2,0.5\n", "missing"),
+        ("a.csv", "i,A_i,j,A_j,cn\n1,A,2,C,x\n", "line 2"),
+        ("a.mat", "0 1\n2 0\n", "symmetric"),
+    ],
+)
+def test_damaged_score_files_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        formats.read_scores(tmp_path / name)
+
+
+def test_kinds_do_not_mix(tmp_path, model, scores):
+    formats.write_scores(tmp_path / "a.mat", scores)
+    with pytest.raises(SettingsError, match="a Potts model is needed"):
+        formats.read_model(tmp_path / "a.mat")
+    with pytest.raises(SettingsError, match="cannot tell the format"):
+        formats.write_model(tmp_path / "a.unknown", model)
+    target = str(tmp_path / "a.mrf")
+    assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
+
+
+def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
+    (tmp_path / "a.a3m").write_text(">q\nACDEF\n>b\nACdD-F\n>c\nVCDEF\n")
+    potts_file, mat, rr, plmc = (
+        str(tmp_path / n) for n in ("a.safetensors", "a.mat", "a.rr", "a.params")
+    )
+    report = tmp_path / "fit.json"
+    fit = ["fit-potts", "--msa", str(tmp_path / "a.a3m"), "--output", potts_file]
+    assert main([*fit, "--report", str(report)]) == 0
+    assert main(["score", "--potts", potts_file, "--output", mat]) == 0
+    assert main(["convert", "--input", potts_file, "--output", plmc]) == 0
+    assert main(["convert", "--input", plmc, "--output", rr]) == 0
+    assert '"converged": true' in report.read_text()
+    assert "ACDEF" in (tmp_path / "a.rr").read_text()
+    assert formats.read_scores(mat).scores.shape == (5, 5)
+    assert main(["score", "--potts", potts_file, "--output", mat, "--centre", "none"]) == 2
+    assert "ERROR" in capsys.readouterr().err

@@ -1,0 +1,275 @@
+"""The fit of one alignment: objective by definition, minimum by law and by golden value."""
+
+import json
+
+import numpy as np
+import pytest
+
+from npm_core import plm, potts, weights
+from npm_core.alphabet import GAP, STATES, encode
+from npm_core.errors import DataError, SettingsError
+from npm_core.plm import ccmpred_penalty, paper_penalty
+from npm_core.potts import Potts
+
+PENALTIES = [ccmpred_penalty(11), paper_penalty(20.0)]
+GOLDEN_MINIMA = {"tinyU": 9725.75287253112, "UPI0003108055": 84656.2046}
+
+
+def family(rng, depth=40, length=11):
+    """Rows that vary about an ancestor; the last two positions copy each other."""
+    ancestor = rng.integers(0, STATES, length)
+    changed = rng.random((depth, length)) < 0.4
+    residues = np.where(changed, rng.integers(0, STATES, (depth, length)), ancestor)
+    residues[:, -1] = residues[:, -2]
+    return residues.astype(np.uint8)
+
+
+def random_model(rng, length, size=0.3):
+    upper = rng.normal(size=(length * (length - 1) // 2, STATES, STATES)) * size
+    fields = rng.normal(size=(length, STATES)) * size
+    fields[:, GAP] = 0
+    return Potts(fields.astype(np.float32), potts.full_couplings(upper.astype(np.float32), length))
+
+
+def by_definition(model, residues, row_weights, penalty):
+    """The objective of the module's docstring, term by term."""
+    total = 0.0
+    for row, weight in zip(residues, row_weights, strict=True):
+        for i in range(len(row)):
+            logits = model.fields[i].astype(np.float64)
+            for j in range(len(row)):
+                logits = logits + model.couplings[i, j, :, row[j]]
+            total += weight * (np.log(np.exp(logits).sum()) - logits[row[i]])
+    fields = model.fields if penalty.gap_field else model.fields[:, :GAP]
+    upper = potts.upper_couplings(model.couplings)
+    total += penalty.fields * (fields.astype(np.float64) ** 2).sum()
+    return total + penalty.couplings * (upper.astype(np.float64) ** 2).sum()
+
+
+def test_a_model_of_zeros_costs_log_21_a_residue():
+    model = Potts(np.zeros((3, 21), np.float32), np.zeros((3, 3, 21, 21), np.float32))
+    residues = np.stack([encode("ACD"), encode("A-D")])
+    value = plm.objective(model, residues, np.array([1.0, 0.5]), ccmpred_penalty(3))
+    assert value == pytest.approx(1.5 * 3 * np.log(21), rel=1e-12)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_objective_is_its_definition(rng, penalty):
+    residues, row_weights = family(rng), rng.random(40) + 0.1
+    model = random_model(rng, 11)
+    value = plm.objective(model, residues, row_weights, penalty)
+    assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("length", [3, 8, 11])
+def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, length):
+    residues, row_weights = family(rng, length=length), rng.random(40) + 0.1
+    start, prior = random_model(rng, length), random_model(rng, length)
+    with plm._Threads(1) as pool:
+        problem = plm._Problem(residues, row_weights, penalty, pool, start=start, prior=prior)
+        value = problem.evaluate()
+        assert value == pytest.approx(
+            plm.objective(start, residues, row_weights, penalty, prior=prior), rel=1e-6
+        )
+        problem.gradient(0)
+        gradient = problem.basis[0].astype(np.float64)
+        origin = problem.parameters.copy()
+        for _ in range(3):
+            noise = rng.normal(size=len(origin)) * (gradient != 0)
+            noise *= np.linalg.norm(gradient) / np.linalg.norm(noise)
+            direction = gradient + noise
+            values = []
+            for step in (1e-3, -1e-3):
+                problem.parameters[:] = origin + step * direction
+                values.append(problem.evaluate())
+            slope = (values[0] - values[1]) / 2e-3
+            assert slope == pytest.approx(gradient @ direction, rel=1e-2)
+
+
+def test_chunks_of_sequences_change_only_rounding(rng, monkeypatch):
+    residues = family(rng)
+    whole = plm.fit(residues)
+    monkeypatch.setattr(plm, "CHUNK", 7)
+    assert plm.fit(residues).objective == pytest.approx(whole.objective, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+def test_the_gradient_vanishes_at_the_fit(rng, objective):
+    residues = family(rng)
+    result = plm.fit_objective(residues, objective=objective, stop_rel=1e-8)
+    row_weights, penalty = plm.objective_terms(residues, objective)
+    assert result.converged
+    for _ in range(3):
+        away = random_model(rng, 11, size=1e-2)
+        values = [
+            plm.objective(
+                Potts(
+                    result.potts.fields + sign * away.fields,
+                    result.potts.couplings + sign * away.couplings,
+                ),
+                residues,
+                row_weights,
+                penalty,
+            )
+            for sign in (1, -1)
+        ]
+        assert min(values) > result.objective
+        assert abs(values[0] - values[1]) < 0.1 * (values[0] - result.objective)
+
+
+def test_the_fit_is_a_valid_model_that_couples_the_copied_positions(rng):
+    result = plm.fit(family(rng, depth=300))
+    assert potts.check(result.potts, "fit") is result.potts
+    scores = potts.contact_scores(result.potts.couplings)
+    assert np.unravel_index(scores.argmax(), scores.shape) == (9, 10)
+
+
+def test_the_field_of_the_gap_is_zero_under_ccmpreds_objective(rng):
+    assert not plm.fit(family(rng)).potts.fields[:, GAP].any()
+
+
+def test_neither_threads_nor_repetition_change_a_bit(rng):
+    residues = family(rng, length=21)
+    first, again, threaded = plm.fit(residues), plm.fit(residues), plm.fit(residues, threads=3)
+    for other in (again, threaded):
+        assert np.array_equal(first.potts.couplings, other.potts.couplings)
+        assert first.objective == other.objective
+
+
+def test_doubled_rows_of_half_the_weight_give_the_same_fit(rng):
+    residues = family(rng)
+    single = plm.fit(residues, row_weights=np.ones(40), stop_rel=1e-7)
+    double = plm.fit(np.repeat(residues, 2, 0), row_weights=np.full(80, 0.5), stop_rel=1e-7)
+    assert double.objective == pytest.approx(single.objective, rel=1e-6)
+    assert np.allclose(single.potts.couplings, double.potts.couplings, atol=1e-3)
+
+
+def test_a_warm_start_at_the_minimum_stays_there(rng):
+    residues = family(rng)
+    cold = plm.fit(residues, stop_rel=1e-7)
+    warm = plm.fit(residues, stop_rel=1e-7, start=cold.potts)
+    assert warm.evaluations < cold.evaluations
+    assert warm.objective == pytest.approx(cold.objective, rel=1e-6)
+
+
+def test_one_row_shrinks_to_its_prior(rng):
+    residues, prior = family(rng, depth=1), random_model(rng, 11, size=1.0)
+    plain = plm.fit(residues)
+    informed = plm.fit(residues, prior=prior)
+
+    def distance(fit):
+        return np.linalg.norm(fit.potts.couplings - prior.couplings)
+
+    assert distance(informed) < 0.2 * distance(plain)
+
+
+def test_a_target_objective_stops_the_fit_early(rng):
+    residues = family(rng)
+    whole = plm.fit(residues)
+    early = plm.fit(residues, target_objective=1.05 * whole.objective)
+    assert early.converged
+    assert early.evaluations < whole.evaluations
+    assert whole.objective < early.objective <= 1.05 * whole.objective
+
+
+def test_a_fit_that_was_cut_short_says_so(rng):
+    result = plm.fit(family(rng), max_evaluations=3)
+    assert (result.converged, result.evaluations) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    "residues",
+    [
+        np.stack([encode("ACDEFGHIKL")]),
+        np.stack([encode("A"), encode("C"), encode("-")]),
+        np.stack([encode("AC--"), encode("DC--"), encode("AE--")]),
+        np.stack([encode("ACDEFGHIKL")] * 30),
+        np.stack([encode("-----")] * 2),
+    ],
+    ids=["depth 1", "length 1", "columns of gaps", "identical rows", "nothing but gaps"],
+)
+@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+def test_odd_alignments_have_a_finite_fit(residues, objective):
+    result = plm.fit_objective(residues, objective=objective)
+    assert result.converged
+    assert potts.check(result.potts, "fit") is result.potts
+    zeros = Potts(np.zeros_like(result.potts.fields), np.zeros_like(result.potts.couplings))
+    terms = plm.objective_terms(residues, objective)
+    assert result.objective < plm.objective(zeros, residues, *terms)
+
+
+def test_the_memory_estimate_grows_with_length_and_covers_the_model():
+    assert plm.fit_bytes(100, 200) > 441 * 4 * 200**2
+    assert plm.fit_bytes(100, 400) == pytest.approx(4 * plm.fit_bytes(100, 200), rel=0.1)
+    assert plm.fit_bytes(2000, 1000) < 24 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"stop_rel": 0.0}, SettingsError),
+        ({"row_weights": np.ones(3)}, DataError),
+        ({"row_weights": np.zeros(40)}, DataError),
+        ({"start": Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21)))}, DataError),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(rng, settings, error):
+    with pytest.raises(error):
+        plm.fit(family(rng), **settings)
+
+
+def test_an_unknown_objective_is_refused(rng):
+    with pytest.raises(SettingsError, match="neither ccmpred nor paper"):
+        plm.fit_objective(family(rng), objective="gremlin")
+
+
+@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+def test_dense_products_reach_the_same_minimum(rng, objective):
+    from npm_core import plm_dense
+
+    residues = family(rng, length=5)
+    sparse = plm.fit_objective(residues, objective=objective, stop_rel=1e-7)
+    dense = plm_dense.fit_objective(residues, objective=objective, stop_rel=1e-7, device="cpu")
+    assert dense.converged
+    assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
+    assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
+    assert potts.check(dense.potts, "dense") is dense.potts
+
+
+def golden_case(golden, name, run):
+    from npm_core.msa import read_alignment
+
+    residues = read_alignment(golden / f"{name}.aln.gz").residues
+    cases = json.loads((golden / "objectives.json").read_text())
+    return residues, next(c for c in cases if (c["alignment"], c["run"]) == (name, run))
+
+
+@pytest.mark.parametrize(
+    ("name", "run"), [("tinyU", "stock"), ("tinyU", "f64"), ("UPI0003108055", "stock")]
+)
+def test_the_objective_at_ccmpreds_parameters_is_the_golden_one(golden, name, run):
+    residues, case = golden_case(golden, name, run)
+    found = np.load(golden / f"{name}.{run}.params.npz")
+    fields = np.pad(found["v"], ((0, 0), (0, 1))).astype(np.float32)
+    couplings = potts.full_couplings(found["w_upper"].astype(np.float32), len(fields))
+    row_weights = weights.ccmpred_weights(residues)
+    model = Potts(fields, couplings)
+    value = plm.objective(model, residues, row_weights, ccmpred_penalty(len(fields)))
+    assert row_weights.sum() == case["Beff"]
+    assert value == pytest.approx(case["objective_f64_at_ccmpred_params"], rel=1e-8)
+
+
+@pytest.mark.parametrize(("name", "run"), [("tinyU", "f64"), ("UPI0003108055", "stock")])
+def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
+    residues, case = golden_case(golden, name, run)
+    whole = plm.fit(residues, stop_rel=1e-4)
+    assert whole.converged
+    assert whole.evaluations <= 45
+    assert whole.objective <= GOLDEN_MINIMA[name] * (1 + 1e-4)
+    early = plm.fit(residues, target_objective=case["objective_f64_at_ccmpred_params"])
+    assert early.converged
+    assert early.evaluations <= 8
+    expected = np.loadtxt(golden / f"{name}.optimum.mat")
+    tight = plm.fit(residues, stop_rel=1e-8)
+    assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3

@@ -1,0 +1,127 @@
+"""Potts models: energies by hand, gauges by law, scores against CCMpred's own."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from npm_core import potts
+from npm_core.alphabet import GAP, STATES, encode
+from npm_core.errors import DataError, SettingsError
+from npm_core.potts import Potts
+
+
+def random_model(rng, length=6):
+    upper = rng.normal(size=(length * (length - 1) // 2, STATES, STATES)).astype(np.float32)
+    fields = rng.normal(size=(length, STATES)).astype(np.float32)
+    return Potts(fields, potts.full_couplings(upper, length), {"query": "ACDEFG"[:length]})
+
+
+@pytest.fixture
+def model(rng):
+    return random_model(rng)
+
+
+def test_energy_is_minus_the_fields_and_each_pair_once():
+    model = Potts(np.zeros((3, STATES), np.float32), np.zeros((3, 3, 21, 21), np.float32))
+    model.fields[0, 4] = 1.0
+    model.fields[2, GAP] = 0.5
+    model.couplings[0, 2, 4, GAP] = model.couplings[2, 0, GAP, 4] = 2.0
+    residues = np.stack([encode("CA-"), encode("CAA"), encode("AA-")])
+    assert potts.energy(model, residues).tolist() == [-3.5, -1.0, -0.5]
+
+
+@pytest.mark.parametrize("gauge", [potts.zero_sum, potts.lattice_gas])
+def test_a_gauge_changes_no_energy_difference(rng, model, gauge):
+    residues = rng.integers(0, STATES, (20, model.length)).astype(np.uint8)
+    before, after = potts.energy(model, residues), potts.energy(gauge(model), residues)
+    assert np.allclose(before - before[0], after - after[0], atol=1e-4)
+
+
+def test_the_zero_sum_gauge_sums_to_zero(model):
+    changed = potts.zero_sum(model)
+    assert np.allclose(changed.couplings.sum(2), 0, atol=1e-4)
+    assert np.allclose(changed.fields.sum(1), 0, atol=1e-4)
+    assert potts.check(changed, "zero sum") is changed
+
+
+def test_the_lattice_gas_gauge_has_no_gap_parameters(model):
+    changed = potts.lattice_gas(model)
+    assert np.abs(changed.couplings[:, :, GAP]).max() < 1e-5
+    assert np.abs(changed.fields[:, GAP]).max() == 0
+
+
+def test_scores_are_norms_without_gaps_corrected_for_their_means():
+    couplings = np.zeros((3, 3, STATES, STATES), np.float32)
+    for i, j, norm in ((0, 1, 5.0), (0, 2, 1.0), (1, 2, 2.0)):
+        couplings[i, j, 0, 1] = couplings[j, i, 1, 0] = norm * 0.6
+        couplings[i, j, 2, 2] = couplings[j, i, 2, 2] = norm * 0.8
+        couplings[i, j, GAP, 3] = couplings[j, i, 3, GAP] = 100.0
+    scores = potts.contact_scores(couplings)
+    expected = [5 - 6 * 7 / 16, 1 - 6 * 3 / 16, 2 - 7 * 3 / 16]
+    assert np.allclose([scores[0, 1], scores[0, 2], scores[1, 2]], expected, atol=1e-6)
+    assert np.array_equal(scores, scores.T)
+    assert not scores.diagonal().any()
+
+
+def test_zero_sum_scores_are_those_of_the_zero_sum_gauge(model):
+    direct = potts.contact_scores(model.couplings, centre="zero_sum")
+    moved = potts.contact_scores(potts.zero_sum(model).couplings)
+    assert np.allclose(direct, moved, atol=1e-4)
+
+
+def test_an_unknown_centre_is_refused(model):
+    with pytest.raises(SettingsError, match="none, mean, zero_sum"):
+        potts.contact_scores(model.couplings, centre="median")
+
+
+def test_one_position_has_one_score_of_zero():
+    assert potts.contact_scores(np.zeros((1, 1, 21, 21), np.float32)).tolist() == [[0.0]]
+
+
+def test_couplings_that_are_all_zero_score_zero():
+    assert not potts.contact_scores(np.zeros((4, 4, 21, 21), np.float32)).any()
+
+
+def test_couplings_that_are_not_finite_are_refused(model):
+    model.couplings[1, 2, 3, 4] = np.nan
+    with pytest.raises(DataError, match="diverged"):
+        potts.contact_scores(model.couplings)
+
+
+def test_a_file_returns_the_same_model(tmp_path, model):
+    potts.save(tmp_path / "a.safetensors", model)
+    loaded = potts.load(tmp_path / "a.safetensors")
+    assert np.array_equal(loaded.fields, model.fields)
+    assert np.array_equal(loaded.couplings, model.couplings)
+    assert loaded.metadata["query"] == "ACDEFG"
+
+
+@pytest.mark.parametrize("damage", ["nan", "asymmetric", "diagonal"])
+def test_a_damaged_model_is_not_written(tmp_path, model, damage):
+    if damage == "nan":
+        model.fields[0, 0] = np.nan
+    elif damage == "asymmetric":
+        model.couplings[0, 1, 0, 0] += 1
+    else:
+        model.couplings[2, 2, 0, 0] = 1
+    with pytest.raises(DataError):
+        potts.save(tmp_path / "a.safetensors", model)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_truncated_file_is_refused(tmp_path, model):
+    potts.save(tmp_path / "a.safetensors", model)
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="not a whole safetensors file"):
+        potts.load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ["tinyU", "UPI0003108055"])
+def test_scores_of_ccmpreds_parameters_are_those_it_prints(golden, name):
+    found = np.load(golden / f"{name}.stock.params.npz")
+    couplings = potts.full_couplings(found["w_upper"].astype(np.float32), len(found["v"]))
+    with gzip.open(golden / f"{name}.stock.mat.gz", "rt") as stream:
+        printed = np.loadtxt(stream)
+    assert np.abs(potts.ccmpred_matrix(couplings) - printed).max() < 1e-5
