@@ -176,9 +176,15 @@ def _with_target(
         split=split,
         sequence=chain.sequence[part],
         coordinates=chain.coordinates[part],
-        source=f"{family.structure.name.split('.')[0]}_{chain.author}",
+        source=_source(family.structure, chain),
     )
     return ImportedFamily(family, msa, split, target, columns[part])
+
+
+def _source(structure: Path, chain: Chain) -> str:
+    """File name and chain, as in "1abc_A"; many files already carry the chain in their name."""
+    stem = structure.name.split(".")[0]
+    return stem if stem.endswith(f"_{chain.author}") else f"{stem}_{chain.author}"
 
 
 def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDArray[np.int32]:

@@ -54,6 +54,7 @@ rule find_clan_neighbours:
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
         buckets="results/buckets/{clan}.tsv",
         profiles=clan_file("seed.ffindex"),
+        families="results/families/pfam_clan/{clan}.parquet",
     output:
         "results/neighbours/pfam_clan/{clan}/{round}.parquet",
     log:
@@ -67,7 +68,7 @@ rule find_clan_neighbours:
     shell:
         "python -m npm_core find-neighbours --method hhsearch --targets {input.targets:q}"
         " --buckets {input.buckets:q} --round {wildcards.round} --profiles {params.profiles:q}"
-        " --workers {threads} --output {output:q} > {log} 2>&1"
+        " --families {input.families:q} --workers {threads} --output {output:q} > {log} 2>&1"
 
 
 rule find_uniref50_neighbours:

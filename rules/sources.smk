@@ -43,10 +43,10 @@ rule fetch_source:
         "../envs/core.yaml"
     params:
         urls=addresses,
-        lock=config["sources_lock"],
+        lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("fetch"),
     shell:
-        "python -m npm_core fetch --url {params.urls:q} --output {output:q} --lock {params.lock:q}"
+        "python -m npm_core fetch --url {params.urls:q} --output {output:q} {params.lock}"
         " > {log} 2>&1"
 
 

@@ -63,11 +63,11 @@ rule build_targets:
         "../envs/core.yaml"
     params:
         template=address(config["sources"]["structures"]),
-        lock=config["sources_lock"],
+        lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("build-targets"),
     shell:
         "python -m npm_core build-targets --assigned {input.assigned:q}"
         " --queries {input.queries:q}/{wildcards.shard}.fasta"
-        " --url-template {params.template:q} --lock {params.lock:q}"
+        " --url-template {params.template:q} {params.lock}"
         " --cache results/sources/mmCIF"
         " --output {output.targets:q} --audit {output.audit:q} > {log} 2>&1"
