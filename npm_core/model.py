@@ -241,7 +241,7 @@ class UntiedHead(nn.Module):
         nn.init.normal_(self.U, std=_projection_std(width, settings))
 
     def forward(self, e: Tensor) -> Factored:
-        A = torch.matmul(e, self.U).view(K, len(e), K, -1)
+        A = project(e, self.U).view(K, len(e), K, -1)
         return Factored(left=A, right=A)
 
 
@@ -254,7 +254,7 @@ class TiedHead(nn.Module):
         nn.init.normal_(self.U, std=_projection_std(width, settings))
 
     def forward(self, e: Tensor) -> Tied:
-        return Tied(torch.matmul(e, self.U))
+        return Tied(project(e, self.U))
 
 
 class AsymmetricHead(nn.Module):
@@ -271,8 +271,8 @@ class AsymmetricHead(nn.Module):
             nn.init.normal_(projection, std=_projection_std(width, settings))
 
     def forward(self, e: Tensor) -> Factored:
-        A = torch.matmul(e, self.U).view(K, len(e), K, -1)
-        B = torch.matmul(e, self.V).view(K, len(e), K, -1).transpose(0, 2)  # B^{lk} at [k, i, l]
+        A = project(e, self.U).view(K, len(e), K, -1)
+        B = project(e, self.V).view(K, len(e), K, -1).transpose(0, 2)  # B^{lk} at [k, i, l]
         scale = math.sqrt(0.5)
         return Factored(
             left=torch.cat([A, B], dim=-1) * scale, right=torch.cat([B, A], dim=-1) * scale
@@ -305,9 +305,14 @@ class ConvHead(nn.Module):
         nn.init.normal_(last.weight, std=settings.initial_coupling)
 
     def forward(self, e: Tensor) -> Held:
-        forms = torch.bmm(torch.matmul(e, self.U), torch.matmul(e, self.V).transpose(1, 2))
+        forms = torch.bmm(project(e, self.U), project(e, self.V).transpose(1, 2))
         blocks = self.convolutions(forms[None])[0].view(K, K, len(e), len(e))
         return Held(without_diagonal((blocks + blocks.permute(1, 0, 3, 2)) / 2))
+
+
+def project(e: Tensor, weights: Tensor) -> Tensor:
+    """e U for each head: (L, d), (heads, d, n) -> (heads, L, n), contiguous."""
+    return torch.bmm(e.expand(len(weights), -1, -1), weights)
 
 
 def _projection_std(width: int, settings: HeadSettings) -> float:

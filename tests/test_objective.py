@@ -1,5 +1,6 @@
 """The loss of eq. (8): every form gives the naive number, and it is a pseudolikelihood."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +8,8 @@ from torch import Tensor
 from npm_core.errors import SettingsError
 from npm_core.model import HEADS, HeadSettings, Held, K
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, logits_and_norm, npm_loss
+from npm_core.plm import objective, paper_penalty
+from npm_core.potts import Potts
 
 LENGTH, WIDTH, DEPTH = 7, 5, 4
 HEADS_AND_FORMS = [
@@ -102,6 +105,23 @@ def test_two_sites_counted_by_hand():
     site = torch.log(torch.tensor(20 + torch.e**2)).item() - 2.0
     assert float(loss.pseudolikelihood) == pytest.approx(2 * site)
     assert float(loss.penalty) == pytest.approx(0.1 * (4.0 + 4.0))
+
+
+def test_an_npm_forced_to_a_potts_model_has_the_solvers_objective(fields, rng):
+    couplings = rng.normal(0, 0.3, (LENGTH, LENGTH, K, K)).astype(np.float32)
+    couplings += couplings.transpose(1, 0, 3, 2).copy()
+    couplings[np.arange(LENGTH), np.arange(LENGTH)] = 0
+    residues = rng.integers(0, K, (40, LENGTH)).astype(np.uint8)
+    potts = Potts(fields.numpy().astype(np.float32), couplings)
+    penalty = paper_penalty(meff=40, fields=1e-2, couplings=1e-3)
+    solver = objective(potts, residues, np.ones(40), penalty)
+    loss = npm_loss(
+        torch.from_numpy(potts.fields).double(),
+        Held(torch.from_numpy(couplings).double().permute(2, 3, 0, 1)),
+        torch.from_numpy(residues.astype(np.int64)),
+        ObjectiveSettings(lambda_couplings=1e-3, lambda_fields=1e-2),
+    )
+    assert 40 * float(loss.total) == pytest.approx(solver, rel=1e-12)
 
 
 def test_small_ranks_are_cheaper_without_holding_the_couplings():
