@@ -76,6 +76,14 @@ def test_c_beta_atoms_are_bonded_and_point_out_of_a_bend():
     assert betas[1, 1] > 2.0
 
 
+def test_c_beta_atoms_at_the_ends_of_what_is_placed_are_placed_too():
+    rng = np.random.default_rng(2)
+    alphas = folds.build(folds.template("beta-beta", 0, rng), rng).alphas
+    padded = np.concatenate([np.full((4, 3), np.nan), alphas, np.full((2, 3), np.nan)])
+    np.testing.assert_array_equal(folds.beta_atoms(padded)[4:-2], folds.beta_atoms(alphas))
+    assert np.isfinite(folds.backbone(padded)["O"][4:-2]).all()
+
+
 def test_families_of_a_clan_share_a_fold_but_not_every_contact():
     rng = np.random.default_rng(5)
     elements = folds.template("alpha-beta", 0, rng)
@@ -331,6 +339,7 @@ def test_mmcif_entries_are_read_as_they_were_built(deposited, mirror):
                     )
                     assert (residue.find_atom("CB", "*") is None) == (letter == "G")
                     assert residue.seqid.num == entity.auth_number(residue.label_seq)[0]
+                    assert all(np.isfinite(atom.pos.tolist()).all() for atom in residue)
                     if residue.name == "MSE":
                         kinds.add("MSE")
                     if residue.seqid.icode != " ":

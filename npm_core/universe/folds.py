@@ -378,10 +378,18 @@ def backbone(alphas: Floats) -> dict[str, Floats]:
 
 
 def _chords(alphas: Floats) -> tuple[Floats, Floats]:
-    """Vectors from the previous and to the next C-alpha; the ends repeat their neighbour's bend."""
+    """Vectors from the previous and to the next C-alpha.
+
+    At an end of the chain, or of what is placed of it (NaN beyond), the bend is that of the
+    neighbour.
+    """
     bonds = alphas[1:] - alphas[:-1]
-    before = np.concatenate([bonds[1:2], bonds])
-    after = np.concatenate([bonds, bonds[-2:-1]])
+    beyond = np.full((1, 3), np.nan)
+    before, after = np.concatenate([beyond, bonds]), np.concatenate([bonds, beyond])
+    first = np.flatnonzero(np.isnan(before[:, 0]))
+    before[first] = bonds[np.minimum(first + 1, len(bonds) - 1)]
+    last = np.flatnonzero(np.isnan(after[:, 0]))
+    after[last] = bonds[np.maximum(last - 2, 0)]
     return before, after
 
 
