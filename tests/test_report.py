@@ -19,7 +19,7 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.precision import RANGES, top_precision
 from npm_core.report import cards, summary
-from npm_core.report.inputs import read_drops, score_conditions
+from npm_core.report.inputs import read_depth_sets, read_drops, score_conditions
 from npm_core.tables import read_scores, read_targets
 
 
@@ -102,7 +102,9 @@ def test_one_round_has_no_deviation():
     [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "open")],
 )
 def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcome):
-    verdict = summary.Verdict("3 proteins", "chance", "chance", "P@L", 3, 0.05, low, high, "95 % interval")
+    verdict = summary.Verdict(
+        "3 proteins", "chance", "chance", "P@L", 3, 0.05, low, high, "95 % interval"
+    )
     assert verdict.outcome == outcome
 
 
@@ -299,3 +301,67 @@ def test_a_missing_precision_table_is_one_clear_error(tmp_path, capsys):
     status = main(["report", "--experiment", "uniref50", *words, "--output", str(tmp_path / "o")])
     assert status == 2
     assert "none.parquet: no such file" in capsys.readouterr().err
+
+
+def test_figures_are_written_one_by_one_and_say_what_they_draw(uniref50, tmp_path):
+    made, _ = uniref50
+    words = ["figures", "--experiment", "uniref50", *flags(made), "--formats", "svg"]
+    assert main([*words, "--output", str(tmp_path)]) == 0
+    names = {path.stem for path in tmp_path.glob("*.svg")}
+    assert {"figure-5", "scatter", "figure-6-1", "figure-7", "figure-10", "controls"} <= names
+    drawn = (tmp_path / "figure-5.svg").read_text()
+    assert "no targets" in drawn
+    assert "currentColor" not in drawn
+
+
+def test_a_map_mirrors_each_contact_and_puts_each_model_in_its_triangle():
+    card = {
+        "length": 30,
+        "unresolved": [(3, 4)],
+        "contacts": [0 * 30 + 29],
+        "maps": {"": {"npm": {"long": [29, 28]}, "potts": {"long": [58]}}},
+    }
+    made = cards.map_datasets(
+        card, condition="", range_name="long", cutoff="L", lower="npm", upper="potts"
+    )
+    assert made["truth"] == [{"x": 1, "y": 30}, {"x": 30, "y": 1}]
+    assert made["unresolved"] == [{"start": 2.5, "end": 4.5}]
+    placed = [(p["model"], p["x"], p["y"], p["hit"]) for p in made["predictions"]]
+    assert placed == [
+        ("Independent Potts", 29, 2, False),
+        ("NPM", 1, 30, True),
+        ("NPM", 1, 29, False),
+    ]
+
+
+def test_variants_have_a_figure_of_their_own_and_leave_the_others_alone(tmp_path):
+    made = write_pfam(tmp_path, clans=1, families=3)
+    table = pq.read_table(made["precision"][0]).to_pandas()
+    tied = table[table["model"] == "npm"].assign(variant="tied", precision=0.25)
+    extra = tmp_path / "tied.parquet"
+    pq.write_table(pa.Table.from_pandas(tied, preserve_index=False), extra)
+    made["precision"].append(extra)
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]) == 0
+    figures = {figure["id"]: figure for figure in data_of(output.read_text(), "data")["figures"]}
+    eight = figures["figure-8"]
+    rows = [dict(zip(eight["columns"], row, strict=True)) for row in eight["rows"]]
+    assert {row["mean"] for row in rows if row["variant"] == "tied"} == {0.25}
+    three = figures["figure-3"]
+    rows = [dict(zip(three["columns"], row, strict=True)) for row in three["rows"]]
+    npm = [row["n"] for row in rows if row["model"] == "npm"]
+    assert set(npm) == {2 * 3}
+
+
+def test_depth_sets_make_one_curve_each(tmp_path):
+    path = tmp_path / "depths.tsv"
+    path.write_text("set\tdepth\nall\t1\nall\t10\ncovered\t1\n")
+    found = read_depth_sets(path)
+    assert found[["set", "depth", "share"]].to_numpy().tolist() == [
+        ["all", 1.0, 0.5],
+        ["all", 10.0, 1.0],
+        ["covered", 1.0, 1.0],
+    ]
+    path.write_text("set\tdepth\nall\tmany\n")
+    with pytest.raises(DataError, match=r"depths\.tsv:2: depth 'many'"):
+        read_depth_sets(path)

@@ -12,6 +12,12 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `report`."""
+    add_inputs(parser)
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What a page is built from."""
     parser.add_argument("--experiment", required=True, choices=("uniref50", "pfam_clan"))
     for flag, what in (
         ("--precision", "tabulate-precision's tables"),
@@ -33,7 +39,6 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cards", type=int, default=300, help="most targets with a card; default: 300"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
 
 
 def run(args: argparse.Namespace) -> None:

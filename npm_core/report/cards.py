@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from npm_core.errors import DataError
-from npm_core.precision import RANGES, scorable_pairs
+from npm_core.precision import CUTOFFS, RANGES, scorable_pairs
+from npm_core.report.figures import MODELS
 from npm_core.tables import Floats, Scores, Target
 
 Maps = dict[str, dict[str, list[int]]]
@@ -116,6 +117,53 @@ def pack(value: object) -> str:
     """JSON, deflated (zlib), in base64: what the page inflates when the card is opened."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(zlib.compress(text.encode(), level=9)).decode("ascii")
+
+
+def unpack(packed: str) -> dict[str, Any]:
+    """The card that `pack` packed."""
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def map_datasets(
+    card: Mapping[str, Any],
+    *,
+    condition: str,
+    range_name: str,
+    cutoff: str,
+    lower: str,
+    upper: str,
+) -> dict[str, list[dict[str, Any]]]:
+    """Data of `figures.contact_map`: what the page's script makes when a card is opened.
+
+    Args:
+        card: As `card` made it.
+        condition: One of its conditions.
+        range_name: Range of the pairs shown.
+        cutoff: "L", "L/2" or "L/5".
+        lower: Model of the lower triangle.
+        upper: Model of the upper triangle.
+    """
+    length = card["length"]
+    count = max(1, length // CUTOFFS[cutoff])
+    near = np.cumsum(card["contacts"]).tolist()
+    contact = set(near)
+    cells = [(pair // length + 1, pair % length + 1) for pair in near]
+    predictions = []
+    for model, below in ((upper, False), (lower, True)):
+        ranked = card["maps"].get(condition, {}).get(model, {}).get(range_name, [])
+        for pair in ranked[:count]:
+            i, j = pair // length + 1, pair % length + 1
+            x, y = (i, j) if below else (j, i)
+            predictions.append({"x": x, "y": y, "model": MODELS[model][0], "hit": pair in contact})
+    ends = (0.5, length + 0.5)
+    return {
+        "truth": [{"x": a, "y": b} for i, j in cells for a, b in ((i, j), (j, i))],
+        "predictions": predictions,
+        "unresolved": [{"start": a - 0.5, "end": b + 0.5} for a, b in card["unresolved"]],
+        "band": [
+            {"x": x, "low": max(ends[0], x - 5.5), "high": min(ends[1], x + 5.5)} for x in ends
+        ],
+    }
 
 
 def nested(rows: pd.DataFrame) -> dict[str, Any]:

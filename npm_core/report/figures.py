@@ -30,6 +30,8 @@ COMPARED = ("potts", "npm")
 CONTROLS = ("npm_shuffled", "nearest", "chance")
 
 THEME: dict[str, Any] = {
+    "aria": False,
+    "mark": {"aria": False},
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
@@ -403,12 +405,15 @@ def trajectories(
     )
 
 
-def contact_map() -> dict[str, Any]:
+def contact_map(models: Sequence[str]) -> dict[str, Any]:
     """The map of one protein in the convention of the paper's Figure 6; the page fills its data.
 
     Datasets: truth (x, y), predictions (x, y, model, hit), unresolved (start, end), band (x,
     low, high); parameters: length (residues), cell (pixels a residue). Residues count from 1;
     x is a column, y a row that grows downwards, so y > x is the lower triangle.
+
+    Args:
+        models: That may be drawn.
     """
     scale = alt.Scale(domain=alt.ExprRef("[0.5, length + 0.5]"), nice=False, zero=False)
     down = alt.Scale(
@@ -435,7 +440,7 @@ def contact_map() -> dict[str, Any]:
         )
         .encode(x=x, y=y)
     )
-    styles = list(MODELS.values())
+    styles = list(known_models(models).values())
     predictions = alt.Chart(alt.NamedData(name="predictions")).encode(
         x=x,
         y=y,

@@ -99,6 +99,11 @@ class Page:
     def figures(self) -> list[Figure]:
         return [section for section in self.sections if isinstance(section, Figure)]
 
+    @property
+    def examples(self) -> list[Example]:
+        maps = [section for section in self.sections if isinstance(section, Maps)]
+        return [example for section in maps for example in section.examples]
+
 
 def render(page: Page) -> str:
     """The page as HTML: no request leaves it, and no script but the two it holds may run."""
@@ -122,31 +127,32 @@ def render(page: Page) -> str:
 
 
 def _data(page: Page) -> dict[str, Any]:
+    models = [*page.models, "npm", "potts"]
     return {
         "figures": [
             {
                 "id": figure.id,
                 "spec": figure.spec(),
                 "columns": list(figure.table.columns),
-                "rows": _rows(figure.table),
+                "rows": table_rows(figure.table),
                 "opens": figure.opens,
             }
             for figure in page.figures
         ],
-        "map": contact_map(),
+        "map": contact_map(models),
         "metric": dict(page.metric),
         "models": {
             model: {"name": name, "color": color}
-            for model, (name, color, _) in known_models([*page.models, "npm", "potts"]).items()
+            for model, (name, color, _) in known_models(models).items()
         },
         "targets": {
             "columns": [vars(column) for column in page.target_columns],
-            "rows": _rows(page.targets[[column.key for column in page.target_columns]]),
+            "rows": table_rows(page.targets[[column.key for column in page.target_columns]]),
         },
     }
 
 
-def _rows(table: pd.DataFrame) -> list[list[Any]]:
+def table_rows(table: pd.DataFrame) -> list[list[Any]]:
     """Rows of a table as JSON can hold them: what is undefined is None, floats have six digits."""
 
     def plain(value: Any) -> Any:

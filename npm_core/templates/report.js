@@ -239,6 +239,7 @@
     map.setAttribute("aria-label", `Contact map of ${id}, ${choice.range} range, top ${choice.cutoff}: ` +
       `${name(choice.lower)} below, ${name(choice.upper)} above the diagonal`);
     await drawMap(map, card, choice);
+    map.dataset.drawn = `${choice.range} ${choice.cutoff} ${choice.lower} ${choice.upper}`;
   }
 
   dialog.addEventListener("change", (event) => {
@@ -321,13 +322,13 @@
   showTargets();
   const asked = /^#target=(.+)$/.exec(location.hash);
   (async () => {
+    if (asked && packed.has(decodeURIComponent(asked[1]))) await open(decodeURIComponent(asked[1]));
     for (const container of document.querySelectorAll("[data-figure]")) await figure(container);
     for (const container of document.querySelectorAll("[data-map]")) {
       const card = await unpack(container.dataset.map);
       const { condition } = container.dataset;
       await drawMap(container, card, { condition, ...data.metric, lower: "npm", upper: "potts" });
     }
-    if (asked && packed.has(decodeURIComponent(asked[1]))) await open(decodeURIComponent(asked[1]));
     document.documentElement.dataset.ready = "true";
   })();
 })();

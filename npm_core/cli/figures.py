@@ -1,0 +1,26 @@
+"""Write one experiment's figures as SVG and PDF files, for a paper; arguments as of `report`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from npm_core.cli.report import add_inputs
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `figures`."""
+    add_inputs(parser)
+    parser.add_argument("--formats", nargs="+", choices=("svg", "pdf"), default=["svg", "pdf"])
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the report's page, and write its figures alone."""
+    from npm_core.progress import note
+    from npm_core.report.build import Files, build
+    from npm_core.report.static import write_figures
+
+    files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
+    page = build(files, seed=args.seed, max_cards=args.cards, command=sys.argv)
+    count = write_figures(page, args.output, args.formats)
+    note(f"{args.output}: {count} files")
