@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from npm_core import alphabet
+from npm_core import alphabet, plm
 from npm_core.batching import Batch, Families
 from npm_core.checkpoints import load_model
 from npm_core.cli import main
@@ -27,7 +27,7 @@ from npm_core.model import (
     TrunkSettings,
     build_trunk,
 )
-from npm_core.objective import ObjectiveSettings
+from npm_core.objective import ObjectiveSettings, npm_loss
 from npm_core.pretraining import (
     NOT_ASKED,
     MaskedLanguageTask,
@@ -361,3 +361,64 @@ def test_the_pretrain_verb_writes_a_model_that_train_starts_from(flags, tmp_path
     assert main(["train", *flags, "--frozen", *out]) == 0
     mlm, npm = load_model(tmp_path / "mlm"), load_model(tmp_path / "npm")
     torch.testing.assert_close(mlm.trunk.embed.weight, npm.trunk.embed.weight)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
+    from npm_core import loop
+
+    whole = make_task(shard)
+    train(whole, tmp_path / "whole")
+    save, saved = loop.save_file, []
+
+    def disk_is_full_at_the_third(tensors, path, metadata):
+        saved.append(path)
+        save(tensors, path, metadata=metadata)
+        if len(saved) == 3:
+            path.write_bytes(path.read_bytes()[:50])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "save_file", disk_is_full_at_the_third)
+    with pytest.raises(OSError, match="No space left"):
+        train(make_task(shard), tmp_path / "full")
+    monkeypatch.undo()
+    resumed = make_task(shard)
+    train(resumed, tmp_path / "full")
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+@pytest.mark.slow
+def test_trained_on_few_families_it_matches_their_independent_potts_models(tmp_path, rng):
+    def family(number: int) -> Family:
+        ancestor = rng.integers(0, 20, 10)
+        mutated = rng.random((8, 10)) < 0.4
+        residues = np.where(mutated, rng.integers(0, 21, (8, 10)), ancestor)
+        residues[0] = ancestor
+        return Family(f"f{number}", residues.astype(np.uint8), np.ones(8, np.float32))
+
+    families = [family(number) for number in range(3)]
+    write_families(tmp_path / "f.parquet", families, {})
+    loop = LoopSettings(
+        steps=350, batch=3, micro_batch=3, warm_up=10, decay="linear", validate_every=350
+    )
+    objective = ObjectiveSettings(lambda_couplings=1e-2)
+    torch.manual_seed(0)
+    model = NeuralPottsModel(
+        build_trunk(TrunkSettings("rotary", layers=1, width=32, attention_heads=4)),
+        HeadSettings(rank=16),
+    )
+    task = NpmTask(
+        model,
+        Families([tmp_path / "f.parquet"]),
+        train=TrainSettings(rows=40, head_learning_rate=1e-2, trunk_learning_rate=3e-3),
+        objective=objective,
+        loop=loop,
+    )
+    train(task, tmp_path, loop)
+    for each in families:
+        rows = torch.from_numpy(each.residues.astype(np.int64))
+        with torch.no_grad():
+            amortised = float(npm_loss(*model(rows[0]), rows, objective).total)
+        penalty = plm.paper_penalty(8, couplings=1e-2)
+        alone = plm.fit(each.residues, row_weights=np.ones(8), penalty=penalty)
+        assert amortised == pytest.approx(alone.objective / 8, rel=0.05)
