@@ -73,7 +73,7 @@ rule choose_clan_targets:
     conda:
         "../envs/core.yaml"
     params:
-        template=address(config["sources"]["structures"]),
+        template=structure_template,
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("choose-clan-targets"),
     shell:

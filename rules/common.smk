@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from urllib.parse import quote
 
 from snakemake.utils import validate
 
@@ -51,7 +52,10 @@ def is_local():
 
 def address(place):
     """A configured place as a URL: a path is relative to the working directory."""
-    return place if is_url(place) else Path(place).resolve().as_uri()
+    if is_url(place):
+        return place
+    # Braces stay as they are: the place may be a template.
+    return "file://" + quote(str(Path(place).resolve()), safe="/{}")
 
 
 def own_table(experiment):
@@ -62,6 +66,11 @@ def own_table(experiment):
 def addresses(wildcards):
     """The URL of a source, then its mirrors."""
     return [address(place) for place in config["sources"][wildcards.source]]
+
+
+def structure_template(wildcards):
+    """URL of an entry's mmCIF file, with its {id} and {middle} to be filled in."""
+    return address(config["sources"]["structures"])
 
 
 def mirror_file(wildcards):

@@ -62,7 +62,7 @@ rule build_targets:
     conda:
         "../envs/core.yaml"
     params:
-        template=address(config["sources"]["structures"]),
+        template=structure_template,
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("build-targets"),
     shell:
