@@ -101,27 +101,54 @@ def card(
         "source": target.source,
         "length": target.length,
         "unresolved": unresolved(distances),
-        "contacts": _deltas(contacts(distances, contact_distance=contact_distance)),
+        "contacts": contacts(distances, contact_distance=contact_distance),
         "maps": maps,
         "precision": precision,
         "links": links,
     }
 
 
-def _deltas(values: Sequence[int]) -> list[int]:
-    """First value, then differences: they compress better."""
-    return np.diff(values, prepend=0).tolist() if values else []
+def pack(card: Mapping[str, Any]) -> str:
+    """A card as JSON, deflated (zlib), in base64: what the page inflates when it is opened.
 
+    Pairs are sorted, which makes them half the size: those of a ranking only between two
+    cut-offs, where their order shows nowhere.
+    """
+    ends = [max(1, card["length"] // k) for k in sorted(CUTOFFS.values(), reverse=True)]
 
-def pack(value: object) -> str:
-    """JSON, deflated (zlib), in base64: what the page inflates when the card is opened."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    def ranking(pairs: Sequence[int]) -> list[int]:
+        parts = [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return _steps([pair for part in parts for pair in sorted(part)])
+
+    compact = {
+        **card,
+        "contacts": _steps(card["contacts"]),
+        "maps": {
+            condition: {
+                model: {name: ranking(pairs) for name, pairs in ranges.items()}
+                for model, ranges in models.items()
+            }
+            for condition, models in card["maps"].items()
+        },
+    }
+    text = json.dumps(compact, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(zlib.compress(text.encode(), level=9)).decode("ascii")
 
 
 def unpack(packed: str) -> dict[str, Any]:
-    """The card that `pack` packed."""
-    return json.loads(zlib.decompress(base64.b64decode(packed)))
+    """The card that `pack` packed; between two cut-offs the pairs of a ranking are sorted."""
+    card = json.loads(zlib.decompress(base64.b64decode(packed)))
+    card["contacts"] = np.cumsum(card["contacts"], dtype=int).tolist()
+    for models in card["maps"].values():
+        for ranges in models.values():
+            for name, steps in ranges.items():
+                ranges[name] = np.cumsum(steps, dtype=int).tolist()
+    return card
+
+
+def _steps(values: Sequence[int]) -> list[int]:
+    """First value, then differences."""
+    return np.diff(values, prepend=0).tolist() if values else []
 
 
 def map_datasets(
@@ -136,7 +163,7 @@ def map_datasets(
     """Data of `figures.contact_map`: what the page's script makes when a card is opened.
 
     Args:
-        card: As `card` made it.
+        card: As `card` made it or `unpack` gives it.
         condition: One of its conditions.
         range_name: Range of the pairs shown.
         cutoff: "L", "L/2" or "L/5".
@@ -145,7 +172,7 @@ def map_datasets(
     """
     length = card["length"]
     count = max(1, length // CUTOFFS[cutoff])
-    near = np.cumsum(card["contacts"]).tolist()
+    near = card["contacts"]
     contact = set(near)
     cells = [(pair // length + 1, pair % length + 1) for pair in near]
     predictions = []

@@ -66,6 +66,10 @@ def metric_name(range_name: str, cutoff: str) -> str:
     return f"{range_name}-range {'AUC' if cutoff == 'AUC' else f'P@{cutoff}'}"
 
 
+def sentence_case(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def verdict_tile(verdict: Verdict) -> Tile:
     """A verdict as one number of the first screen."""
     return Tile(
@@ -93,9 +97,9 @@ def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: s
         id="scatter",
         short="Scatter",
         title=title,
-        caption=f"{metric} of NPM against the independent Potts model, one point a target "
-        f"({counts}); colour is Meff of the Potts model's MSA, the dashed line equality. A click "
-        "opens the target's card; the table of targets below does the same by keyboard.",
+        caption=f"{sentence_case(metric)} of NPM against the independent Potts model, one "
+        f"point a target ({counts}); colour is Meff of the Potts model's MSA, the dashed line "
+        "equality. A click opens the target's card; so does its name in the table of targets.",
         alt=f"Scatter of {metric}, NPM against independent Potts. NPM is more precise on "
         f"{(both['difference'] > 0).sum()} of {len(both)}.",
         chart=paired_scatter(both, splits=splits),
@@ -188,13 +192,13 @@ def maps(
 
 
 def target_table(
-    table: pd.DataFrame, *, metric: str, condition: str | None
+    table: pd.DataFrame, *, split_label: str, condition: str | None
 ) -> tuple[pd.DataFrame, list[Column]]:
     """One row a target and condition: each model's precision side by side.
 
     Args:
         table: Rows of one range and cutoff.
-        metric: In words.
+        split_label: What `split` is called.
         condition: What `condition` is called where there are several; else None.
     """
     key = ["id", "split", "condition", "length", "depth", "meff"]
@@ -202,7 +206,7 @@ def target_table(
     wide = wide.pivot_table(index=key, columns="model", values="precision").reset_index()
     wide[["depth", "meff"]] = wide[["depth", "meff"]].replace(-1, float("nan"))
     styles = known_models(list(table["model"].unique()))
-    columns = [Column("id", "target", False), Column("split", "set", False)]
+    columns = [Column("id", "target", False), Column("split", split_label, False)]
     columns.append(Column("condition", condition or "condition", False))
     columns += [Column("length", "L", True), Column("depth", "depth", True)]
     columns.append(Column("meff", "Meff", True))

@@ -383,7 +383,9 @@ def trajectories(
     colors = [VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY]
     base = alt.Chart().encode(
         x=alt.X("step:Q").axis(tickCount=4),
-        color=alt.Color("line:N", sort=list(lines)).scale(domain=list(lines), range=colors),
+        color=alt.Color("line:N", sort=list(lines))
+        .scale(domain=list(lines), range=colors)
+        .legend(symbolType="stroke"),
     )
     y = alt.Y("value:Q").scale(zero=False).title(None)
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15)

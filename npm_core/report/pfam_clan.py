@@ -1,5 +1,6 @@
 """The clan report: NPM, Potts and nearest neighbour at reduced depths (paper, Section 4.1)."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -55,7 +56,7 @@ def page(inputs: Inputs) -> Page:
         *(_verdicts(main, clans, depths[-1], "potts") if len(depths) > 1 else []),
     ]
     shallowest = contents.among(main, reduced_depth=depths[0])
-    targets, columns = contents.target_table(main, metric=METRIC, condition="reduced to")
+    targets, columns = contents.target_table(main, split_label="clan", condition="reduced to")
     sections = [
         _figure_3(table, clans, depths),
         contents.training(
@@ -93,9 +94,9 @@ def page(inputs: Inputs) -> Page:
         sections=[section for section in sections if section is not None],
         targets=targets,
         target_columns=columns,
-        targets_caption=f"{METRIC} of each target and model at each depth; depth and Meff are "
-        "those of the reduced MSA the independent Potts model was fitted to. A target's name "
-        f"opens its card ({len(inputs.cards)} have one).",
+        targets_caption=f"{contents.sentence_case(METRIC)} of each target and model at each "
+        "depth; depth and Meff are those of the reduced MSA the independent Potts model was "
+        f"fitted to. A target's name opens its card ({len(inputs.cards)} have one).",
         cards=inputs.cards,
         metric={"range": RANGE, "cutoff": CUTOFF},
         models=list(table["model"].unique()),
@@ -143,12 +144,17 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
         return "No target has both an NPM and an independent Potts prediction."
     if len(verdicts) == 1:
         return verdicts[0].finding
-    outcomes = [verdict.outcome for verdict in verdicts]
-    return (
-        f"With MSAs reduced to depth {depth}, NPM is more precise than the independent Potts "
-        f"model in {outcomes.count('better')} of {len(outcomes)} clans, less precise in "
-        f"{outcomes.count('worse')}, and cannot be told from it in {outcomes.count('open')}."
-    )
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    clauses = [
+        f"is more precise than the independent Potts model in {outcomes['better'] or 'none'} of "
+        f"{len(verdicts)} clans"
+    ]
+    if outcomes["worse"]:
+        clauses.append(f"is less precise in {outcomes['worse']}")
+    if outcomes["open"]:
+        clauses.append(f"cannot be told from it in {outcomes['open']}")
+    listed = ", ".join(clauses[:-1]) + " and " * (len(clauses) > 1) + clauses[-1]
+    return f"With MSAs {_at(depth)}, NPM {listed}."
 
 
 def _explanation(verdicts: Sequence[Verdict]) -> str:

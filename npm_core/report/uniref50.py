@@ -33,10 +33,12 @@ INTERVALS = (
 def page(inputs: Inputs) -> Page:
     """The page without what the command adds: drops, provenance, inputs."""
     table = inputs.precision
-    splits = [split for split in SPLITS if (table["split"] == split).any()]
+    splits = sorted(
+        table["split"].unique(), key=lambda split: (split not in SPLITS, split == "test")
+    )
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
     verdicts = _verdicts(main, splits, inputs.seed)
-    targets, columns = contents.target_table(main, metric=METRIC, condition=None)
+    targets, columns = contents.target_table(main, split_label="set", condition=None)
     sections = [
         _figure_5(table, splits, inputs.seed),
         contents.scatter(
@@ -64,8 +66,8 @@ def page(inputs: Inputs) -> Page:
         sections=[section for section in sections if section is not None],
         targets=targets,
         target_columns=columns,
-        targets_caption=f"{METRIC} of each target and model. A target's name opens its card"
-        f" ({len(inputs.cards)} have one).",
+        targets_caption=f"{contents.sentence_case(METRIC)} of each target and model. A "
+        f"target's name opens its card ({len(inputs.cards)} have one).",
         cards=inputs.cards,
         metric={"range": RANGE, "cutoff": CUTOFF},
         models=list(table["model"].unique()),

@@ -106,8 +106,11 @@
     const bytes = Uint8Array.from(atob(packed.get(id)), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     const card = JSON.parse(await new Response(stream).text());
-    let pair = 0;
-    card.contacts = card.contacts.map((step) => (pair += step));
+    const summed = (steps) => { let pair = 0; return steps.map((step) => (pair += step)); };
+    card.contacts = summed(card.contacts);
+    for (const models of Object.values(card.maps))
+      for (const ranges of Object.values(models))
+        for (const range of Object.keys(ranges)) ranges[range] = summed(ranges[range]);
     card.truth = new Set(card.contacts);
     return card;
   }
