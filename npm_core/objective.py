@@ -72,15 +72,11 @@ def npm_loss(
         SettingsError: The form does not exist for this head.
     """
     logits, squared = logits_and_norm(couplings, rows, form=settings.form)
-    logits = logits + fields.T[:, None]
-    cross_entropy = functional.cross_entropy(
-        logits.permute(1, 0, 2).float()
-        if logits.dtype != torch.float64
-        else logits.transpose(0, 1),
-        rows,
-        reduction="sum",
+    logits = _wide(logits) + _wide(fields).T[:, None]
+    cross_entropy = functional.cross_entropy(logits.transpose(0, 1), rows, reduction="sum")
+    penalty = (
+        settings.lambda_couplings * squared + settings.lambda_fields * (_wide(fields) ** 2).sum()
     )
-    penalty = settings.lambda_couplings * squared + settings.lambda_fields * (fields**2).sum()
     return Loss(cross_entropy / len(rows), penalty)
 
 
@@ -122,6 +118,11 @@ def cheapest_form(*, length: int, rank: int, depth: int) -> str:
     return "matrix_free" if matrix_free <= symmetric else "symmetric"
 
 
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: products may be bfloat16, sums never are."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
     """(K, M, L): [l, m, j] is 1 where x^m_j = l."""
     states = torch.arange(K, device=rows.device)[:, None, None]
@@ -130,7 +131,7 @@ def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
 
 def _held(blocks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     logits = torch.einsum("klij,lmj->kmi", blocks, _one_hot(rows, blocks))
-    return logits, (blocks**2).sum()
+    return logits, (_wide(blocks) ** 2).sum()
 
 
 def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,8 +144,8 @@ def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
     logits = torch.zeros_like(x)
     logits = logits.index_add(0, k, torch.bmm(x[l], blocks.transpose(1, 2)))
     logits = logits.index_add(0, l[below], torch.bmm(x[k[below]], blocks[below]))
-    times = 1 + below.to(blocks.dtype)
-    return logits, (times * (blocks**2).sum((1, 2))).sum()
+    squares = (_wide(blocks) ** 2).sum((1, 2))
+    return logits, squares.sum() + squares[below].sum()
 
 
 def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,7 +161,7 @@ def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits - torch.einsum("kil,lmi->kmi", own, x)
     gram = torch.einsum("kilr,kils->klrs", left, left)
     other = gram if right is left else torch.einsum("ljkr,ljks->lkrs", right, right)
-    squared = (gram * other.transpose(0, 1)).sum() - (own**2).sum()
+    squared = (_wide(gram) * _wide(other).transpose(0, 1)).sum() - (_wide(own) ** 2).sum()
     return logits, squared
 
 
@@ -171,7 +172,7 @@ def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:
     own = torch.einsum("kir,lir->kil", factor, factor)
     logits = torch.einsum("mr,kir->kmi", sums, factor) - torch.einsum("kil,lmi->kmi", own, x)
     gram = torch.einsum("kir,kis->rs", factor, factor)
-    return logits, (gram**2).sum() - (own**2).sum()
+    return logits, (_wide(gram) ** 2).sum() - (_wide(own) ** 2).sum()
 
 
 def _untied(couplings: Tied) -> Factored:

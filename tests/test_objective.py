@@ -133,3 +133,16 @@ def test_the_conv_head_has_no_factored_form(rows, fields):
     couplings = make_head("conv")(torch.randn(LENGTH, WIDTH, dtype=torch.float64))
     with pytest.raises(SettingsError, match="conv head"):
         npm_loss(fields, couplings, rows, ObjectiveSettings(form="matrix_free"))
+
+
+@pytest.mark.parametrize(("kind", "form"), HEADS_AND_FORMS)
+def test_bfloat16_products_change_the_loss_by_a_rounding_error(kind, form, rows):
+    head = make_head(kind).float()
+    e, fields = torch.randn(LENGTH, WIDTH), torch.randn(LENGTH, K)
+    settings = ObjectiveSettings(1e-2, 3e-2, form)
+    exact = npm_loss(fields, head(e), rows, settings).total.detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = npm_loss(fields, head(e), rows, settings).total.detach()
+    assert rounded.dtype == torch.float32
+    assert float(rounded) == pytest.approx(float(exact), rel=0.02)
+    assert float(rounded) != float(exact)
