@@ -191,20 +191,98 @@ def index_alignment(residues, consensus, chunk):  # type: ignore[no-untyped-def]
     return row_starts, rows, state_starts, members
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def fold_sum(t):  # type: ignore[no-untyped-def]
+    """t[lane] = sum of t over states, in place; loops of constant offsets become vectors."""
+    for k in range(10 * LANES):
+        t[k] += t[10 * LANES + k]
+    for k in range(5 * LANES):
+        t[k] += t[5 * LANES + k]
+    for k in range(2 * LANES):
+        t[k] += t[2 * LANES + k]
+    for k in range(LANES):
+        t[k] += t[LANES + k] + (t[4 * LANES + k] + t[20 * LANES + k])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def fold_max(t):  # type: ignore[no-untyped-def]
+    """t[lane] = largest of t over states, in place."""
+    for k in range(10 * LANES):
+        t[k] = max(t[k], t[10 * LANES + k])
+    for k in range(5 * LANES):
+        t[k] = max(t[k], t[5 * LANES + k])
+    for k in range(2 * LANES):
+        t[k] = max(t[k], t[2 * LANES + k])
+    for k in range(LANES):
+        t[k] = max(max(t[k], t[LANES + k]), max(t[4 * LANES + k], t[20 * LANES + k]))
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def repeat_lanes(t):  # type: ignore[no-untyped-def]
+    """t[state, lane] = t[lane], in place."""
+    for k in range(LANES):
+        t[LANES + k] = t[k]
+    for k in range(2 * LANES):
+        t[2 * LANES + k] = t[k]
+    for k in range(4 * LANES):
+        t[4 * LANES + k] = t[k]
+    for k in range(8 * LANES):
+        t[8 * LANES + k] = t[k]
+    for k in range(5 * LANES):
+        t[16 * LANES + k] = t[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def log_losses(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
-    """Weighted sum of -log p(observed) in float64; arguments as those of `residuals`."""
+    """Weighted sum of -log p(observed) in float64.
+
+    Args:
+        logits: (n, WIDTH) float64, laid out (state, lane); overwritten.
+        states: (n, LANES) uint8, observed states.
+        weights: (n,) float64.
+        lanes: How many lanes are positions.
+    """
+    t = np.empty(WIDTH)
     loss = 0.0
     for n in range(len(logits)):
         row = logits[n]
+        here = 0.0
         for i in range(lanes):
-            top = row[i]
-            for a in range(1, STATES):
-                top = max(top, row[a * LANES + i])
-            mass = 0.0
-            for a in range(STATES):
-                mass += np.exp(row[a * LANES + i] - top)
-            loss += weights[n] * (np.log(mass) + top - row[states[n, i] * LANES + i])
+            here -= row[states[n, i] * LANES + i]
+        for k in range(WIDTH):
+            t[k] = row[k]
+        fold_max(t)
+        for i in range(lanes):
+            here += t[i]
+        repeat_lanes(t)
+        for k in range(WIDTH):
+            # exp(x) = 2^n exp(r), |r| <= log(2)/2: a Taylor sum to 13 terms is exact to 1e-16.
+            x = max(row[k] - t[k], -700.0)
+            power = np.floor(x * 1.4426950408889634 + 0.5)
+            r = x - power * 0.693145751953125 - power * 1.42860682030941723212e-6
+            value = 1.6059043836821613e-10
+            value = value * r + 2.08767569878681e-09
+            value = value * r + 2.505210838544172e-08
+            value = value * r + 2.755731922398589e-07
+            value = value * r + 2.7557319223985893e-06
+            value = value * r + 2.48015873015873e-05
+            value = value * r + 1.984126984126984e-04
+            value = value * r + 1.388888888888889e-03
+            value = value * r + 8.333333333333333e-03
+            value = value * r + 4.1666666666666664e-02
+            value = value * r + 1.6666666666666666e-01
+            value = value * r + 0.5
+            value = value * r * r + r + 1.0
+            exponent = (np.int64(power) + np.int64(1023)) << np.int64(52)
+            row[k] = value * np.int64(exponent).view(np.float64)
+        for k in range(WIDTH):
+            t[k] = row[k]
+        fold_sum(t)
+        product = 1.0
+        for i in range(lanes):
+            product *= t[i]
+        here += np.log(product)
+        loss += weights[n] * here
     return loss
 
 
@@ -221,24 +299,22 @@ def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
     Returns:
         sum_n w_n sum_lanes -log p(observed), float64.
     """
-    top = np.empty(LANES, dtype=np.float32)
-    mass = np.empty(LANES, dtype=np.float32)
-    chosen = np.empty(LANES, dtype=np.float32)
+    t = np.empty(WIDTH, dtype=np.float32)
     loss = 0.0
     for n in range(len(logits)):
         row = logits[n]
-        for i in range(LANES):
-            top[i] = row[i]
-            chosen[i] = row[states[n, i] * LANES + i]
-        for a in range(1, STATES):
-            for i in range(LANES):
-                top[i] = max(top[i], row[a * LANES + i])
-        for a in range(STATES):
-            for i in range(LANES):
-                row[a * LANES + i] -= top[i]
+        here = 0.0
+        for i in range(lanes):
+            here -= row[states[n, i] * LANES + i]
+        for k in range(WIDTH):
+            t[k] = row[k]
+        fold_max(t)
+        for i in range(lanes):
+            here += t[i]
+        repeat_lanes(t)
         for k in range(WIDTH):
             # exp(x) = 2^n exp(r), |r| <= log(2)/2, as libm does it, but in vectors.
-            x = max(row[k], np.float32(-87.0))
+            x = max(row[k] - t[k], np.float32(-87.0))
             power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
             r = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
             value = np.float32(1.9875691500e-4)
@@ -250,21 +326,19 @@ def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
             value = value * r * r + r + np.float32(1.0)
             exponent = (np.int32(power) + np.int32(127)) << np.int32(23)
             row[k] = value * np.int32(exponent).view(np.float32)
-        for i in range(LANES):
-            mass[i] = 0
-        for a in range(STATES):
-            for i in range(LANES):
-                mass[i] += row[a * LANES + i]
-        weight = weights[n]
-        here = 0.0
+        for k in range(WIDTH):
+            t[k] = row[k]
+        fold_sum(t)
+        product = 1.0
         for i in range(lanes):
-            here += np.log(np.float64(mass[i])) - (np.float64(chosen[i]) - np.float64(top[i]))
-        loss += weight * here
+            product *= t[i]
+        weight = weights[n]
+        loss += weight * (here + np.log(product))
         for i in range(LANES):
-            mass[i] = weight / mass[i] if i < lanes else np.float32(0)
-        for a in range(STATES):
-            for i in range(LANES):
-                row[a * LANES + i] *= mass[i]
+            t[i] = weight / t[i] if i < lanes else np.float32(0)
+        repeat_lanes(t)
+        for k in range(WIDTH):
+            row[k] *= t[k]
         for i in range(lanes):
             row[states[n, i] * LANES + i] -= weight
     return loss
@@ -300,7 +374,6 @@ def block_gradient(  # type: ignore[no-untyped-def]
     gradient[:] = 0
     total[:] = 0
     work = np.empty((min(chunk, depth), WIDTH), dtype=np.float32)
-    part = np.empty((1, WIDTH), dtype=np.float32)
     loss = 0.0
     for piece in range(len(state_starts)):
         first = piece * chunk
@@ -314,8 +387,8 @@ def block_gradient(  # type: ignore[no-untyped-def]
         starts = state_starts[piece]
         for row in range(len(table)):
             if starts[row] < starts[row + 1]:
-                sum_rows(here, starts, members, row, row + 1, gradient[row], part)
-                gradient[row] = part[0]
+                so_far = gradient[row]
+                sum_rows(here, starts, members, row, row + 1, so_far, gradient[row : row + 1])
     for j in range(len(consensus)):
         common = gradient[j * STATES + consensus[j]]
         common[:] = total

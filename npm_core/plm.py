@@ -83,7 +83,7 @@ class Fit:
             reached the target.
         meff: Sum of the weights.
         seconds_setup: Wall seconds before the first evaluation, weights included.
-        seconds_fit: Wall seconds after that.
+        seconds_fit: Wall seconds from there to the model; computing `objective` is not counted.
     """
 
     potts: Potts
@@ -214,6 +214,7 @@ def fit(
         setup = time.perf_counter()
         evaluations, converged = _minimise(problem, stop_rel, target_objective, max_evaluations)
         potts = problem.potts()
+        seconds_fit = time.perf_counter() - setup
     del problem
     value = objective(potts, residues, row_weights, penalty, prior=prior, threads=threads)
     if not np.isfinite(value):
@@ -225,7 +226,7 @@ def fit(
         converged or (target_objective is not None and value <= target_objective),
         float(row_weights.sum()),
         setup - began,
-        time.perf_counter() - setup,
+        seconds_fit,
     )
 
 
@@ -294,7 +295,8 @@ class _Problem:
     """F in scaled, centred coordinates: a parameter vector, and `basis` for L-BFGS.
 
     Slots 0..MEMORY of `basis` take gradients, the others directions. What pads the last block of
-    positions is never written, and zero from the start.
+    positions is never written, and zero from the start. `independent` says that all couplings
+    are still zero: the first evaluation then has nothing to sum.
     """
 
     def __init__(
@@ -353,6 +355,7 @@ class _Problem:
         self.tables: SimpleQueue[Floats] = SimpleQueue()
         for _ in range(pool.threads):
             self.tables.put(np.empty((self.length * STATES, WIDTH), dtype=np.float32))
+        self.independent = start is None and prior is None
         self._begin_at(start, shares, meff)
 
     def _begin_at(self, start: Potts | None, shares: Doubles, meff: float) -> None:
@@ -384,14 +387,21 @@ class _Problem:
         scaled = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
         centred = scaled * self.field_scale
         row_starts, rows, state_starts, members = self.index
+        independent, self.independent = self.independent, False
+        if independent:
+            row_starts = np.zeros_like(row_starts)
 
         def block_loss(block: int) -> float:
             table = self.tables.get()
-            squares = kernels.gather_block(
-                self.parameters, self.prior, self.spread, self.ridge, block, self.length, table
-            )
-            base, mean = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-            kernels.relative_to_consensus(table, self.consensus, self.flat_frequencies, base, mean)
+            base, mean = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+            squares = 0.0
+            if not independent:
+                squares = kernels.gather_block(
+                    self.parameters, self.prior, self.spread, self.ridge, block, self.length, table
+                )
+                kernels.relative_to_consensus(
+                    table, self.consensus, self.flat_frequencies, base, mean
+                )
             fields = self.fields[block]
             fields[:] = centred[block] - mean
             if not self.penalty.gap_field:
