@@ -256,11 +256,34 @@ def test_a_card_holds_the_structure_and_the_pairs_of_each_model_and_cutoff(unire
             assert set(card["maps"][""]["npm"][name][:count]) == set(pairs[:count])
 
 
-def test_a_report_with_one_model_says_that_there_is_nothing_to_compare(tmp_path):
-    made = write_uniref50(tmp_path, targets=4, models=("npm",))
+@pytest.mark.parametrize(
+    ("models", "headline"),
+    [
+        (("npm",), "No target has both"),
+        (("potts", "nearest"), "No target has both"),
+        ((), "No model has contact scores"),
+    ],
+)
+def test_a_report_without_models_to_compare_says_so(tmp_path, models, headline):
+    made = write_uniref50(tmp_path, targets=3, models=models)
+    made = {flag: paths for flag, paths in made.items() if paths}
     output = tmp_path / "page.html"
-    assert main(["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]) == 0
-    assert "No target has both" in output.read_text()
+    words = ["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]
+    assert main(words) == 0
+    page = output.read_text()
+    assert headline in page
+    assert "longer than 2000" in page
+
+
+def test_a_clan_report_of_one_round_gives_no_deviation(tmp_path):
+    made = write_pfam(tmp_path, clans=1, rounds=1, families=2)
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]) == 0
+    page = output.read_text()
+    assert "cannot be told from the independent Potts model" in page
+    figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-3")
+    sd = figure["columns"].index("sd")
+    assert {row[sd] for row in figure["rows"]} == {None}
 
 
 def test_clan_curves_have_the_mean_and_deviation_over_the_rounds(pfam_clan):

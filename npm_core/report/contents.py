@@ -7,7 +7,8 @@ import pandas as pd
 
 from npm_core.errors import DataError
 from npm_core.report.figures import Figure, known_models, paired_scatter, trajectories
-from npm_core.report.page import Column, Example, Maps, Tile
+from npm_core.report.inputs import Inputs
+from npm_core.report.page import Column, Example, Maps, Page, Tile
 from npm_core.report.summary import Verdict, pairs, signed
 
 QUANTITIES = {
@@ -66,6 +67,24 @@ def metric_name(range_name: str, cutoff: str) -> str:
     return f"{range_name}-range {'AUC' if cutoff == 'AUC' else f'P@{cutoff}'}"
 
 
+def empty_page(title: str, inputs: Inputs, metric: Mapping[str, str]) -> Page:
+    """The page of a run in which no model has scores for any target: what was dropped, and why."""
+    return Page(
+        title=title,
+        headline="No model has contact scores for any target.",
+        explanation="There is nothing to compare; what was dropped, and why, stands below.",
+        tiles=[],
+        sections=[],
+        targets=pd.DataFrame(columns=["id"]),
+        target_columns=[Column("id", "target", False)],
+        targets_caption="No targets.",
+        cards={},
+        metric=metric,
+        models=[],
+        methods=methods(inputs.settings),
+    )
+
+
 def sentence_case(text: str) -> str:
     return text[0].upper() + text[1:]
 
@@ -80,8 +99,10 @@ def verdict_tile(verdict: Verdict) -> Tile:
     )
 
 
-def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: str) -> Figure:
-    """NPM against the independent Potts model, target by target.
+def scatter(
+    table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: str
+) -> Figure | None:
+    """NPM against the independent Potts model, target by target; None where none has both.
 
     Args:
         table: Rows of one range and cutoff, with `condition`.
@@ -90,6 +111,8 @@ def scatter(table: pd.DataFrame, *, metric: str, splits: Sequence[str], title: s
         title: Heading.
     """
     both = pairs(table, "potts").sort_values(["split", "id"], kind="stable")
+    if both.empty:
+        return None
     columns = ["id", "split", "condition", "length", "depth", "meff", "potts", "npm", "difference"]
     several = (both["condition"] != "").any()
     counts = ", ".join(f"{(both['split'] == split).sum()} {split}" for split in splits)

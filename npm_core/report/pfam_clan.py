@@ -28,6 +28,7 @@ from npm_core.report.summary import (
     signed,
 )
 
+TITLE = "Pfam clans: Neural Potts Model on families reduced in depth"
 RANGE, CUTOFF = "long", "L"
 METRIC = contents.metric_name(RANGE, CUTOFF)
 SPREAD = "Whiskers are one standard deviation over the cross-evaluation rounds"
@@ -46,6 +47,9 @@ def page(inputs: Inputs) -> Page:
             f"the precision table has no column {missing[0]}; the clan report needs "
             "`tabulate-precision --column` for clan, round and reduced_depth"
         )
+    metric = {"range": RANGE, "cutoff": CUTOFF}
+    if table.empty:
+        return contents.empty_page(TITLE, inputs, metric)
     clans = list(dict.fromkeys(table["clan"]))
     depths = depth_order(table["reduced_depth"].tolist())
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
@@ -87,7 +91,7 @@ def page(inputs: Inputs) -> Page:
         _controls(main, clans, depths),
     ]
     return Page(
-        title="Pfam clans: Neural Potts Model on families reduced in depth",
+        title=TITLE,
         headline=_headline(verdicts, depths[0]),
         explanation=_explanation(verdicts),
         tiles=[contents.verdict_tile(verdict) for verdict in shown],
@@ -98,7 +102,7 @@ def page(inputs: Inputs) -> Page:
         "depth; depth and Meff are those of the reduced MSA the independent Potts model was "
         f"fitted to. A target's name opens its card ({len(inputs.cards)} have one).",
         cards=inputs.cards,
-        metric={"range": RANGE, "cutoff": CUTOFF},
+        metric=metric,
         models=list(table["model"].unique()),
         methods=[
             *contents.methods(inputs.settings),

@@ -20,6 +20,7 @@ from npm_core.report.inputs import Inputs, depth_curve
 from npm_core.report.page import Page, Tile
 from npm_core.report.summary import BINS, Verdict, differences, means, pairs, signed
 
+TITLE = "UniRef50: Neural Potts Model against independent Potts models"
 RANGE, CUTOFF = "long", "L/5"
 METRIC = contents.metric_name(RANGE, CUTOFF)
 SPLITS = ("train", "test")
@@ -33,6 +34,9 @@ INTERVALS = (
 def page(inputs: Inputs) -> Page:
     """The page without what the command adds: drops, provenance, inputs."""
     table = inputs.precision
+    metric = {"range": RANGE, "cutoff": CUTOFF}
+    if table.empty:
+        return contents.empty_page(TITLE, inputs, metric)
     splits = sorted(
         table["split"].unique(), key=lambda split: (split not in SPLITS, split == "test")
     )
@@ -59,7 +63,7 @@ def page(inputs: Inputs) -> Page:
     ]
     headline, explanation = _headline(verdicts)
     return Page(
-        title="UniRef50: Neural Potts Model against independent Potts models",
+        title=TITLE,
         headline=headline,
         explanation=explanation,
         tiles=_tiles(verdicts, main, inputs.seed),
@@ -69,7 +73,7 @@ def page(inputs: Inputs) -> Page:
         targets_caption=f"{contents.sentence_case(METRIC)} of each target and model. A "
         f"target's name opens its card ({len(inputs.cards)} have one).",
         cards=inputs.cards,
-        metric={"range": RANGE, "cutoff": CUTOFF},
+        metric=metric,
         models=list(table["model"].unique()),
         methods=[
             *contents.methods(inputs.settings),
@@ -200,7 +204,9 @@ def _figure_10(table: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
     )
 
 
-def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
+def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None:
+    if pairs(main, "potts").empty:
+        return None
     whole = differences(main.assign(bin="all"), ["split", "bin"], baseline="potts", seed=seed)
     binned = differences(main, ["split", "bin"], baseline="potts", seed=seed)
     found = pd.concat([whole, binned], ignore_index=True)
@@ -222,12 +228,12 @@ def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
 
 
 def _controls(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None:
-    present = [name for name in ("potts", *CONTROLS) if (main["model"] == name).any()]
+    present = [name for name in ("potts", *CONTROLS) if len(pairs(main, name))]
+    if not present:
+        return None
     found = pd.concat(
         [differences(main, ["split", "bin"], baseline=name, seed=seed) for name in present]
     )
-    if found.empty:
-        return None
     found = labelled(found)
     levels = {"split": splits, "bin": BINS}
     columns = ["model", "label", "n", "difference", "low", "high", "win_rate", "unpaired"]
