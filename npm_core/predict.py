@@ -184,7 +184,11 @@ def target_scores(
 def long_range_precision(
     model: NeuralPottsModel, targets: Sequence[Target], *, window: int = 512
 ) -> dict[str, float]:
-    """Mean long-range P@L and P@L/5 over targets that have a pair to score."""
+    """Mean long-range P@L and P@L/5 over targets that have a pair to score.
+
+    Raises:
+        DataError: No target has one.
+    """
     found: dict[str, list[float]] = {"long_P@L": [], "long_P@L/5": []}
     for target in targets:
         distances = target.distances
@@ -201,6 +205,8 @@ def long_range_precision(
                     contact_distance=CONTACT_DISTANCE,
                 )
             )
+    if not found["long_P@L"]:
+        raise DataError(f"none of {len(targets)} targets has a long-range pair of residues")
     return {label: float(np.mean(values)) for label, values in found.items()}
 
 

@@ -17,7 +17,7 @@ from npm_core.batching import (
     generator,
     sample_example,
 )
-from npm_core.errors import SettingsError
+from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import NeuralPottsModel
 from npm_core.objective import ObjectiveSettings, npm_loss
@@ -74,8 +74,13 @@ class NpmTask(Task):
             train, objective, loop: Settings.
             validation: Families whose loss is watched.
             contacts: Precisions of the present model, by name ("long_P@L", "long_P@L/5").
+
+        Raises:
+            DataError: There are no families to train or to validate on.
         """
         super().__init__()
+        if validation is not None and not len(validation):
+            raise DataError("there are no families to validate on")
         if train.frozen:
             model.trunk.requires_grad_(False)
         self.model = model
@@ -138,11 +143,11 @@ class NpmTask(Task):
 
     def validate(self) -> dict[str, float]:
         found: dict[str, float] = {}
-        if self.validation:
+        if self.validation is not None:
             found["validation_pseudolikelihood"] = validation_loss(
                 self.model, self.validation, self.train_settings, self.objective
             )
-        if self.contacts:
+        if self.contacts is not None:
             found |= self.contacts(self.model)
         return found
 

@@ -93,6 +93,8 @@ def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
         "long_P@L": 1.0,
         "long_P@L/5": 1.0,
     }
+    with pytest.raises(DataError, match="none of 1 targets"):
+        long_range_precision(make_model(), [short])
 
 
 def test_casp_rr_lists_the_strongest_pairs_first():

@@ -240,6 +240,19 @@ def test_the_loss_is_a_weighted_mean_over_proteins(shard):
         torch.testing.assert_close(task(batch)[0], torch.stack(single).sum())
 
 
+def test_no_families_to_validate_on_is_an_error(shard, tmp_path):
+    write_families(tmp_path / "none.parquet", [], {})
+    with pytest.raises(DataError, match="no families to validate on"):
+        NpmTask(
+            make_task(shard).model,
+            Families([shard]),
+            train=TrainSettings(),
+            objective=ObjectiveSettings(),
+            loop=LOOP,
+            validation=Families([tmp_path / "none.parquet"]),
+        )
+
+
 def test_learning_rates_rise_and_fall():
     loop = LoopSettings(steps=110, warm_up=9, decay="linear")
     assert loop.learning_rate(0) == pytest.approx(0.1)
