@@ -143,6 +143,7 @@ def fit_one(
 ) -> "Fit":
     """Fit by the chosen backend, after the memory it needs was found to be there."""
     from npm_core import ccmpred, memory, plm
+    from npm_core.progress import note
 
     depth, length = residues.shape
     if args.backend == "ccmpred":
@@ -163,8 +164,10 @@ def fit_one(
         from npm_core import plm_dense
 
         return plm_dense.fit_objective(residues, device="cuda", **settings)
+    needed = plm.fit_bytes(depth, length, threads=args.threads)
+    note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
     memory.require(
-        plm.fit_bytes(depth, length, threads=args.threads),
+        needed,
         f"a Potts model of {length} columns",
         "fit fewer columns (a domain, or a query without its gappy ends), or use a larger machine",
     )

@@ -1,0 +1,90 @@
+"""The verb `potts-contacts`: scores and report of a table of families, whatever the workers."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from npm_core import memory
+from npm_core.cli import main
+from npm_core.errors import SettingsError
+from npm_core.plm import fit_objective
+from npm_core.potts import contact_scores
+from npm_core.tables import Family, Target, read_scores, write_families, write_targets
+
+SIZES = {"one row": (1, 7), "one column": (4, 1), "deep": (60, 12)}
+
+
+@pytest.fixture
+def families(tmp_path, rng):
+    made = [
+        Family(
+            name,
+            rng.integers(0, 21, size).astype(np.uint8),
+            np.full(size[0], 0.5, dtype=np.float32),
+        )
+        for name, size in SIZES.items()
+    ]
+    write_families(tmp_path / "families.parquet", made, {})
+    return made
+
+
+def run(folder, *options, workers=1):
+    out, report = folder / f"scores.{workers}.parquet", folder / f"report.{workers}.tsv"
+    command = ["potts-contacts", "--families", str(folder / "families.parquet"), *options]
+    command += ["--workers", str(workers), "--output", str(out), "--report", str(report)]
+    return main(command), out, report
+
+
+def test_every_family_has_scores_and_a_line_in_the_report(tmp_path, families):
+    status, out, report = run(tmp_path)
+    assert status == 0
+    scores = list(read_scores(out))
+    assert [(s.id, s.model, s.depth, s.meff) for s in scores] == [
+        (f.id, "potts", f.depth, f.meff) for f in families
+    ]
+    expected = contact_scores(fit_objective(families[2].residues).potts.couplings)
+    assert np.array_equal(scores[2].matrix, expected)
+    with report.open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert [row["id"] for row in rows] == list(SIZES)
+    assert {row["converged"] for row in rows} == {"True"}
+    assert all(float(row["peak_mib"]) > 1 for row in rows)
+
+
+def test_processes_change_no_score(tmp_path, families):
+    alone, together = run(tmp_path), run(tmp_path, workers=2)
+    assert together[0] == 0
+    for first, second in zip(read_scores(alone[1]), read_scores(together[1]), strict=True):
+        assert first.id == second.id
+        assert np.array_equal(first.matrix, second.matrix)
+
+
+def test_only_families_of_targets_are_fitted(tmp_path, families):
+    target = Target("deep", "test", "A" * 12, np.zeros((12, 3), np.float32), "1abc_A")
+    write_targets(tmp_path / "targets.parquet", [target], {})
+    status, out, _ = run(tmp_path, "--targets", str(tmp_path / "targets.parquet"))
+    assert status == 0
+    assert [score.id for score in read_scores(out)] == ["deep"]
+
+
+def test_a_target_of_another_length_is_an_error(tmp_path, families, capsys):
+    target = Target("deep", "test", "A" * 11, np.zeros((11, 3), np.float32), "1abc_A")
+    write_targets(tmp_path / "targets.parquet", [target], {})
+    assert run(tmp_path, "--targets", str(tmp_path / "targets.parquet"))[0] == 2
+    assert "family deep has 12 columns, its target 11" in capsys.readouterr().err
+
+
+def test_a_step_that_cannot_fit_is_refused_with_figures_and_cure(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * memory.MIB)
+    memory.require(99 * memory.MIB, "a fit", "use less")
+    with pytest.raises(SettingsError, match=r"a fit needs 101 MiB .* 100 MiB .*; use less"):
+        memory.require(101 * memory.MIB, "a fit", "use less")
+
+
+def test_the_peak_is_measured_anew():
+    memory.reset_peak()
+    before = memory.peak_mib()
+    block = np.ones(8_000_000)
+    assert memory.peak_mib() >= before + 50
+    assert block.any()
