@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo real test lint bench lock clean
 
 setup: .venv/.installed .venv/.tools
 
@@ -24,8 +24,15 @@ demo: setup
 	snakemake --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/reports/uniref50.html and $(CURDIR)/reports/pfam_clan.html"
 
+# The same chain on real proteins; NPM_REAL_DATA names their folder. About an hour on two cores.
+real: setup
+	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
+	python benchmarks/real_tables.py runs/real/tables
+	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all
+	@echo "The reports: $(CURDIR)/runs/real/reports/"
+
 test: setup
-	python -m pytest -q
+	python -m pytest -q -n 2 --dist loadfile
 
 lint: setup
 	ruff format --check .
@@ -46,4 +53,4 @@ lock:
 	  | grep -v '^nvidia\|^triton' > requirements.lock
 
 clean:
-	rm -rf results reports logs checkpoints .snakemake
+	rm -rf results reports logs checkpoints runs .snakemake

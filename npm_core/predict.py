@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npm_core import alphabet
+from npm_core import alphabet, potts
 from npm_core.checkpoints import load_model
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, write_text
@@ -84,12 +84,16 @@ def predict_windows(
     ]
 
 
-def contact_scores(windows: Sequence[Window], length: int) -> Floats:
-    """The paper's contact score (C.2) of (L, L) pairs, without holding J of the sequence.
+def contact_scores(
+    windows: Sequence[Window], length: int, *, centre: potts.Centre = "none"
+) -> Floats:
+    """The contact score (C.2) of (L, L) pairs; the paper's, without holding J of the sequence.
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
-    no coupling: their norm is zero.
+    no coupling: their norm is zero. `centre` is that of `potts.contact_scores`, which needs J.
     """
+    if centre != "none":
+        return potts.contact_scores(potts_model(windows, length).couplings, centre=centre)
     squares = torch.zeros(length, length, dtype=torch.float64, device=windows[0].fields.device)
     if len(windows) == 1:
         squares = _squared_norms(windows[0].couplings).double()
@@ -165,6 +169,7 @@ def target_scores(
     name: str = "npm",
     window: int = 512,
     shuffle_seed: int | None = None,
+    centre: potts.Centre = "none",
 ) -> Iterator[Scores]:
     """Contact scores of one target, and with a seed those of its shuffled sequence.
 
@@ -172,12 +177,14 @@ def target_scores(
     where they are: a map that does not depend on the sequence scores as well as before.
     """
     states = alphabet.encode(target.sequence)
-    scores = contact_scores(predict_windows(model, states, window=window), len(states))
+    windows = predict_windows(model, states, window=window)
+    scores = contact_scores(windows, len(states), centre=centre)
     yield Scores(target.id, name, scores)
     if shuffle_seed is not None:
         digest = [shuffle_seed, *target.id.encode()]
         shuffled = np.random.default_rng(digest).permutation(states)
-        scores = contact_scores(predict_windows(model, shuffled, window=window), len(states))
+        windows = predict_windows(model, shuffled, window=window)
+        scores = contact_scores(windows, len(states), centre=centre)
         yield Scores(target.id, f"{name}_shuffled", scores)
 
 
@@ -250,9 +257,9 @@ def write_prediction(
     length, stem = len(sequence), file_stem(name)
     written = []
     if "potts" in formats:
-        potts = potts_model(windows, length)
+        fitted = potts_model(windows, length)
         written.append(folder / f"{stem}.potts.safetensors")
-        save_potts(written[-1], Potts(potts.fields, potts.couplings, metadata))
+        save_potts(written[-1], Potts(fitted.fields, fitted.couplings, metadata))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows, length)
     if "scores" in formats:

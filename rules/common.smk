@@ -3,7 +3,6 @@
 import json
 import shlex
 from pathlib import Path
-from urllib.parse import quote
 
 from snakemake.utils import validate
 
@@ -55,7 +54,7 @@ def address(place):
     if is_url(place):
         return place
     # Braces stay as they are: the place may be a template.
-    return "file://" + quote(str(Path(place).resolve()), safe="/{}")
+    return Path(place).resolve().as_uri().replace("%7B", "{").replace("%7D", "}")
 
 
 def own_table(experiment):

@@ -86,7 +86,7 @@ rule build_database:
         "../envs/hhsuite.yaml"
     threads: 8
     params:
-        prefix="results/database/built/database",
+        prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
         code=verb_digest("build-database"),
     shell:
         "python -m npm_core build-database --fasta {input:q} --output {params.prefix}"
@@ -110,7 +110,7 @@ rule unpack_database:
     conda:
         "../envs/core.yaml"
     params:
-        prefix="results/database/unpacked/database",
+        prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
         code=verb_digest("unpack-database"),
     shell:
         "python -m npm_core unpack-database --archive {input:q} --output {params.prefix}"

@@ -1,7 +1,8 @@
 """Contact scores of the Neural Potts Model for every target of a table, from its sequence alone.
 
-With --shuffle-seed each target is also read with its residues in random order, and the scores
-are put back in place (model npm_shuffled): what a model knows without looking at the sequence.
+With --shuffle-seed each target is also read with its residues in random order (model
+npm_shuffled). The scores stay at their positions, so this is what a model knows of a map of this
+length without looking at the sequence.
 """
 
 import argparse
@@ -15,6 +16,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="npm", help="Name in the table. Default: npm.")
     parser.add_argument(
         "--shuffle-seed", type=int, help="Add the shuffled control, drawn with this seed."
+    )
+    parser.add_argument(
+        "--centre",
+        choices=("none", "mean", "zero_sum"),
+        default="none",
+        help="What is subtracted from each J_ij before its norm. Default: none.",
     )
     parser.add_argument("--window", type=int, default=512, help="Positions read at a time.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
@@ -36,12 +43,18 @@ def run(args: argparse.Namespace) -> None:
         score
         for target in track(targets, total=len(targets), what="targets scored")
         for score in target_scores(
-            model, target, name=args.model, window=args.window, shuffle_seed=args.shuffle_seed
+            model,
+            target,
+            name=args.model,
+            window=args.window,
+            shuffle_seed=args.shuffle_seed,
+            centre=args.centre,
         )
     )
     facts = provenance(
         checkpoint=file_digest(args.checkpoint / "model.safetensors"),
         shuffle_seed=args.shuffle_seed,
         window=args.window,
+        centre=args.centre,
     )
     write_scores(args.output, scores, facts)
