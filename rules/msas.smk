@@ -22,7 +22,7 @@ rule search_shard:
         recipe=1,
     shell:
         "python -m npm_core search --queries {input.queries:q}/{wildcards.shard}.fasta"
-        " --database {params.database:q} {params.settings} --workers {threads}"
+        " --database {params.database:q} {params.settings} --threads {threads}"
         " --scratch {params.scratch:q} --output {params.msas:q} --ledger {output.ledger:q}"
         " > {log} 2>&1"
 

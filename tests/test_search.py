@@ -193,7 +193,7 @@ def start(tmp_path, words):
         "".join(f">{word.lower()}{n}\n{word}{TAIL}\n" for n, word in enumerate(words))
     )
     arguments = ["--queries", "in.fasta", "--database", "db", "--scratch", "scratch"]
-    arguments += ["--output", "out", "--ledger", "out.tsv", "--workers", "1"]
+    arguments += ["--output", "out", "--ledger", "out.tsv", "--threads", "1"]
     return subprocess.Popen(
         [sys.executable, "-m", "npm_core", "search", *arguments],
         cwd=tmp_path,

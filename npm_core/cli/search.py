@@ -3,7 +3,7 @@
 Written are PREFIX.ffdata and PREFIX.ffindex (one A3M a query, keys are query ids, in the order of
 the FASTA file) and the ledger: query, status, reason, depth, seconds. The statuses are ok, empty
 (nothing found: the alignment is the query alone, a family of depth 1 that goes on), failed and
-skipped. A killed run goes on where it was; its results do not depend on --workers.
+skipped. A killed run goes on where it was; its results do not depend on --threads.
 
 --cpu and --max-memory-gib decide what hhblits finds: they belong to the experiment, not to the
 machine.
@@ -28,7 +28,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="GiB one hhblits may allocate; the database, which it maps, does not count",
     )
     parser.add_argument("--max-length", type=int, default=20_000, help="longer queries are skipped")
-    parser.add_argument("--workers", type=int, default=1, help="queries at a time")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of all HHblits processes together; each has --cpu"
+    )
     parser.add_argument(
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
             args.database, args.iterations, args.e_value, args.cpu, args.max_memory_gib
         ),
         limits=Limits(args.timeout, args.memory_limit_gib, args.max_length),
-        workers=args.workers,
+        workers=max(1, args.threads // args.cpu),
         max_failed_share=args.max_failed_share,
         scratch=args.scratch,
     )
