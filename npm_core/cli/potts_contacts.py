@@ -121,13 +121,18 @@ def fit_families(
     from concurrent.futures.process import BrokenProcessPool
     from itertools import islice
 
+    import numpy as np
+
     from npm_core.errors import ToolError
+    from npm_core.plm import fit_objective
 
     source = iter(families)
     if workers == 1:
         for family in source:
             yield fit_family(family, settings)
         return
+    # The kernels are compiled once, here, and every worker reads them from the cache.
+    fit_objective(np.zeros((2, 2), dtype=np.uint8), objective=settings.objective)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context) as pool:
         try:
