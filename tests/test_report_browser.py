@@ -15,6 +15,7 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright for the tests in a browser"
 )
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 240_000  # milliseconds, for a machine that is busy with other things
 VIOLATIONS = {"resultTypes": ["violations"]}
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="install chromium (apt-get install chromium) for these tests"
@@ -48,6 +49,7 @@ class Reader:
 
     def __init__(self, browser, path: Path, **options) -> None:
         self.page = browser.new_page(**options)
+        self.page.set_default_timeout(PATIENCE)
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -199,6 +201,7 @@ def test_a_card_has_its_own_address(uniref50, inputs, browser):
     uniref50.open_first_card()
     address = uniref50.page.url
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.wait_for_selector("dialog[open] #card-map svg")
     assert page.locator("#card-title").inner_text() == (
