@@ -142,9 +142,7 @@ def import_anchored(family: LocalFamily, *, test_share: float, salt: str) -> Imp
     """
     row = int(family.query) - 1 if family.query.isdigit() else family.query or 0
     msa = read_msa(family.alignment, query=row)
-    split = family.split or (
-        "test" if is_test(family.id, share=test_share, salt=salt) else "train"
-    )
+    split = family.split or ("test" if is_test(family.id, share=test_share, salt=salt) else "train")
     return _with_target(family, msa, 0, split, whole_chain=True)
 
 
