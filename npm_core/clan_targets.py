@@ -1,6 +1,5 @@
 """The structure a Pfam family is judged by: chosen, aligned to its row, cut to the domain."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from npm_core.errors import DataError
-from npm_core.fetch import download
 from npm_core.files import atomic_path, open_text, write_text
 from npm_core.pairwise import aligned_positions, domain
+from npm_core.pdb_archive import NotInArchive, fetch_entry
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain, read_structure
@@ -26,9 +25,6 @@ AUDIT_COLUMNS = ("family", "pdb", "chain", "row", "status", "identity", "coverag
 
 COLUMNS = pa.schema([("id", pa.string()), ("columns", pa.list_(pa.int32()))])
 """One row a target: for each residue its column in the family's alignment, or -1."""
-
-_ABSENT = re.compile(r"HTTP status (404|410)\b|No such file")
-"""What a fetch says where the archive does not have the entry."""
 
 
 class Refused(DataError):
@@ -130,14 +126,10 @@ def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Pa
         entry = entry_id(row.pdb)
     except DataError as error:
         raise Refused(str(error)) from error
-    url = url_template.format(id=entry, middle=entry[-3:-1])
-    path = cache / url.rpartition("/")[2]
     try:
-        download([url], path, lock=lock)
-    except DataError as error:
-        if not _ABSENT.search(str(error)):
-            raise
-        raise Refused(f"the archive has no entry {entry}") from error
+        path = fetch_entry(entry, url_template, cache=cache, lock=lock)
+    except NotInArchive as error:
+        raise Refused(str(error)) from error
     structure = read_structure(path)
     try:
         return structure.chain(row.chain)

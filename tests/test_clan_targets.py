@@ -202,7 +202,7 @@ def test_the_verb_writes_targets_columns_and_an_audit(tmp_path, capsys):
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     assert [(row["family"], row["status"], row["reason"]) for row in rows] == [
         ("PF1", "chosen", ""),
-        ("PF2", "refused", "the archive has no entry 9abc"),
+        ("PF2", "refused", "the archive has no entry 9abc; it may be obsolete"),
         ("PF3", "refused", "no structure"),
     ]
     assert read_metadata(tmp_path / "targets.parquet")["without_structure"] == 1
