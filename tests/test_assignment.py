@@ -108,7 +108,7 @@ def test_a_chain_that_hits_one_split_goes_there(folder, identical_is_similar):
         ("1bbb_A", "test"),
     ]
     assert representatives == ">1aaa_A\nAAAA\n>1bbb_A\nCCCC\n"
-    assert [(row["fate"], row["reason"]) for row in audit.values()] == [
+    assert [(row["status"], row["reason"]) for row in audit.values()] == [
         ("representative", ""),
         ("representative", ""),
         ("discarded", BOTH),
@@ -152,7 +152,7 @@ def test_each_split_is_clustered_and_one_chain_stands_for_a_cluster(folder, iden
         "1ddd_A": "1ddd_A",
     }
     assert representatives.count(">") == 3
-    assert audit["1bbb_A"]["fate"] == "member"
+    assert audit["1bbb_A"]["status"] == "member"
 
 
 @needs_mmseqs

@@ -100,14 +100,14 @@ def test_every_entry_of_either_file_has_its_row_and_reason(archive):
         "9zzz": "not in entries.idx",
     }
     assert audit["1aaa"]["candidates"] == "1aaa_A,1aaa_B"
-    assert (audit["1bbb"]["fate"], audit["1ccc"]["fate"]) == ("selected", "dropped")
+    assert (audit["1bbb"]["status"], audit["1ccc"]["status"]) == ("selected", "dropped")
     assert (audit["1aaa"]["deposited"], audit["1aaa"]["resolution"]) == ("1995-05-01", "1.9")
     assert audit["1ggg"]["method"] == "X-RAY DIFFRACTION"
 
 
 def test_the_criteria_are_options(archive):
     fasta, audit = select(archive, "--max-resolution", "1.95", "--deposited-before", "2000-01-02")
-    assert [name for name, row in audit.items() if row["fate"] == "selected"] == ["1aaa", "1jjj"]
+    assert [name for name, row in audit.items() if row["status"] == "selected"] == ["1aaa", "1jjj"]
     fasta, _ = select(archive, "--methods", "electron microscopy", "--min-length", "30")
     assert fasta.count(">") == 1
 

@@ -88,6 +88,9 @@ def test_rounds_are_averaged_before_their_deviation_is_taken():
     (row,) = summary.round_differences(table, ["bin"], baseline="potts").to_dict("records")
     assert row["difference"] == pytest.approx(0.4)
     assert (row["rounds"], row["n"]) == (2, 3)
+    # Student's t at 97.5 % with one degree of freedom is 12.706; the rounds differ by 0.2 and 0.6.
+    assert row["low"] == pytest.approx(0.4 - 12.706 * 0.2, abs=1e-3)
+    assert row["high"] == pytest.approx(0.4 + 12.706 * 0.2, abs=1e-3)
 
 
 def test_one_round_has_no_deviation():

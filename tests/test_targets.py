@@ -120,7 +120,7 @@ def test_every_chain_becomes_a_target_or_has_its_reason(mirror):
         "1bbb_A": "the structure has 5 residues, its sequence in the search 4",
         "9zzz_A": "the archive has no entry 9zzz",
     }.items():
-        assert audit[name]["fate"] == "dropped"
+        assert audit[name]["status"] == "dropped"
         assert reason in audit[name]["reason"]
     assert (audit["1aaa_Q"]["length"], audit["1aaa_Q"]["resolved"]) == ("5", "4")
 

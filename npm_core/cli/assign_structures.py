@@ -3,7 +3,7 @@
 A PDB entry (or chain) that hits only training sequences goes to train, only test sequences to
 test; one that hits both or neither is discarded (paper, C.4). The output has the columns id,
 split and representative; the FASTA holds the representatives. The audit has a row for every
-candidate: id, unit, its own hits in both splits, fate (representative, member or discarded),
+candidate: id, unit, its own hits in both splits, status (representative, member or discarded),
 split, reason, representative.
 """
 
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     assigned = ["id\tsplit\trepresentative"]
     audit = [
         "id\tunit\ttrain_hits\ttrain_best\ttrain_identity\ttest_hits\ttest_best\ttest_identity"
-        "\tfate\tsplit\treason\trepresentative"
+        "\tstatus\tsplit\treason\trepresentative"
     ]
     fasta = []
     fates: Counter[str] = Counter()

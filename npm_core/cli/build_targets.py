@@ -3,7 +3,7 @@
 A chain whose entry is not in the archive, whose file cannot be read, whose sequence differs from
 the one searched with, or of which no residue is resolved is dropped with its reason; a fetch that
 fails for another reason stops the run, and the next run goes on from there. The audit has a row
-for every chain: id, split, fate (built or dropped), reason, length, resolved.
+for every chain: id, split, status (built or dropped), reason, length, resolved.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
             what="structures read",
         )
     )
-    audit = ["id\tsplit\tfate\treason\tlength\tresolved"]
+    audit = ["id\tsplit\tstatus\treason\tlength\tresolved"]
     for item in built:
         facts = ["dropped", item.reason, "", ""]
         if item.target is not None:

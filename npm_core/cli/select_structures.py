@@ -2,7 +2,7 @@
 
 Reads entries.idx and pdb_seqres.txt. Identical protein sequences of one entry become one
 candidate, named after its first chain (1abc_A); the others follow in the FASTA header. The audit
-has a row for every entry of either file: entry, deposited, resolution, method, fate (selected or
+has a row for every entry of either file: entry, deposited, resolution, method, status (selected or
 dropped), reason, candidates.
 """
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         fasta_part.open("w", encoding="utf-8") as fasta,
         audit_part.open("w", encoding="utf-8") as audit,
     ):
-        audit.write("entry\tdeposited\tresolution\tmethod\tfate\treason\tcandidates\n")
+        audit.write("entry\tdeposited\tresolution\tmethod\tstatus\treason\tcandidates\n")
         for fate in select(read_entries(args.entries), args.seqres, criteria, obsolete=obsolete):
             entry = fate.index
             facts = (

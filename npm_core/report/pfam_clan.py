@@ -132,7 +132,7 @@ def _verdicts(main: pd.DataFrame, clans: Sequence[str], depth: str, baseline: st
             difference=row["difference"],
             low=row["low"],
             high=row["high"],
-            spread=f"mean ∓ SD over {row['rounds']} rounds",
+            spread=f"95 % t-interval over {row['rounds']} rounds",
         )
         for clan in clans
         if (row := by_clan.get(clan))
@@ -169,8 +169,8 @@ def _explanation(verdicts: Sequence[Verdict]) -> str:
         for verdict in verdicts
     )
     return (
-        f"Paired differences in {METRIC}: {values}. Two models are told apart where the mean "
-        "difference is more than one standard deviation over the rounds away from zero."
+        f"Paired differences in {METRIC}: {values}. Two models are told apart where Student's "
+        "95 % interval of the mean difference over the rounds leaves zero out."
     )
 
 
@@ -242,7 +242,8 @@ def _controls(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -
         id="controls",
         short="Controls",
         title="Controls · What NPM's precision is worth",
-        caption=f"Mean paired difference in {METRIC}, NPM minus each other model. {SPREAD}. Above "
+        caption=f"Mean paired difference in {METRIC}, NPM minus each other model; whiskers "
+        "are Student's 95 % interval over the rounds. Above "
         "the shuffled query: NPM reads the order of the residues. Above the nearest neighbour: "
         "it does more than recall one family. Above chance: it predicts contacts at all.",
         alt="Points: NPM minus independent Potts and minus each control by depth, clan by clan.",

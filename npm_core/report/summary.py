@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.stats import t as student_t
 
 from npm_core.errors import DataError
 from npm_core.precision import (
@@ -146,11 +147,19 @@ def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) 
     """As `rounds`, of the paired difference NPM minus `baseline`.
 
     Returns:
-        `by`, model (the baseline), difference, sd, low, high, rounds, n.
+        `by`, model (the baseline), difference, sd, rounds, n, and low, high: Student's 95 %
+        interval of the mean over the rounds, which two rounds make very wide.
     """
     both = pairs(table, baseline)
     both = both.assign(model=baseline, precision=both["difference"])
-    return rounds(both, by).rename(columns={"mean": "difference"})
+    found = rounds(both, by).rename(columns={"mean": "difference"})
+    several = found["rounds"] > 1
+    count = found.loc[several, "rounds"].astype(float)
+    error = found.loc[several, "sd"].astype(float) / np.sqrt(count)
+    reach = error * student_t.ppf(0.975, count - 1)
+    found.loc[several, "low"] = found.loc[several, "difference"] - reach
+    found.loc[several, "high"] = found.loc[several, "difference"] + reach
+    return found
 
 
 def pairs(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
