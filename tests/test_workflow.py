@@ -44,7 +44,7 @@ def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.Co
         [
             *(str(BIN / "snakemake"), "--snakefile", str(root / "workflow" / "Snakefile")),
             *("--directory", str(folder), "--configfile", str(folder / "settings.yaml")),
-            *("--cores", "2", "--quiet", "rules", *arguments),
+            *("--cores", "2", *arguments),
         ],
         capture_output=True,
         text=True,
@@ -110,7 +110,7 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
                 *(sys.executable, "-m", "snakemake"),
                 *("--snakefile", str(project / "workflow" / "Snakefile")),
                 *("--directory", str(finished), "--configfile", str(finished / "settings.yaml")),
-                *("--cores", "2", "--dry-run", "--rerun-triggers", "params", "input", "all"),
+                *("--cores", "2", "--dry-run", "all", "--rerun-triggers", "params", "input"),
             ],
             capture_output=True,
             text=True,
