@@ -35,7 +35,7 @@ rule fetch_source:
     input:
         mirror_file,
     output:
-        protected("results/sources/{source}"),
+        "results/sources/{source}",
     log:
         "logs/fetch_source/{source}.log",
     retries: 2
