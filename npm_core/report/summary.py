@@ -155,8 +155,8 @@ def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) 
     found = rounds(both, by).rename(columns={"mean": "difference"})
     several = found["rounds"] > 1
     count = found.loc[several, "rounds"].astype(float)
-    error = found.loc[several, "sd"].astype(float) / np.sqrt(count)
-    reach = error * student_t.ppf(0.975, count - 1)
+    sd = found.loc[several, "sd"].astype(float)
+    reach = sd / np.sqrt(count) * student_t.ppf(0.975, count - 1)
     found.loc[several, "low"] = found.loc[several, "difference"] - reach
     found.loc[several, "high"] = found.loc[several, "difference"] + reach
     return found
