@@ -64,6 +64,7 @@ class NpmTask(Task):
         objective: ObjectiveSettings,
         loop: LoopSettings,
         validation: Families | None = None,
+        reduced: Families | None = None,
         contacts: Callable[[NeuralPottsModel], dict[str, float]] | None = None,
     ) -> None:
         """Tie a model to its data.
@@ -73,24 +74,30 @@ class NpmTask(Task):
             families: To train on.
             train, objective, loop: Settings.
             validation: Families whose loss is watched.
+            reduced: The same families at the depth that is trained on; their loss is watched too.
             contacts: Precisions of the present model, by name ("long_P@L", "long_P@L/5").
 
         Raises:
             DataError: There are no families to train or to validate on.
         """
         super().__init__()
-        if validation is not None and not len(validation):
+        self.watched = {
+            f"{name}_pseudolikelihood": watched
+            for name, watched in (("validation", validation), ("reduced", reduced))
+            if watched is not None
+        }
+        if not all(map(len, self.watched.values())):
             raise DataError("there are no families to validate on")
         if train.frozen:
             model.trunk.requires_grad_(False)
         self.model = model
-        self.families, self.validation, self.contacts = families, validation, contacts
+        self.families, self.contacts = families, contacts
         self.train_settings, self.objective, self.loop = train, objective, loop
         self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
         weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
         self.weights = weights / weights.mean()
         self.validation_measures = (
-            *(("validation_pseudolikelihood",) if validation else ()),
+            *self.watched,
             *(("long_P@L", "long_P@L/5") if contacts else ()),
         )
 
@@ -142,11 +149,10 @@ class NpmTask(Task):
         return self.order.epoch(step)
 
     def validate(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        if self.validation is not None:
-            found["validation_pseudolikelihood"] = validation_loss(
-                self.model, self.validation, self.train_settings, self.objective
-            )
+        found = {
+            name: validation_loss(self.model, families, self.train_settings, self.objective)
+            for name, families in self.watched.items()
+        }
         if self.contacts is not None:
             found |= self.contacts(self.model)
         return found

@@ -73,6 +73,7 @@ rule train_pfam_clan:
         families="results/families/pfam_clan/{clan}.parquet",
         reduced="results/reductions/{clan}/{round}/{depth}/reduced.parquet",
         validation="results/reductions/{clan}/{round}/full/target_msas.parquet",
+        validation_reduced="results/reductions/{clan}/{round}/{depth}/target_msas.parquet",
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
     output:
         model="results/models/pfam_clan/{clan}/{round}/{depth}/model.safetensors",
@@ -94,7 +95,8 @@ rule train_pfam_clan:
         recipe=1,
     shell:
         "python -m npm_core train --families {input.families:q} --replace {input.reduced:q}"
-        " --validation {input.validation:q} --validation-targets {input.targets:q}"
+        " --validation {input.validation:q} --validation-reduced {input.validation_reduced:q}"
+        " --validation-targets {input.targets:q}"
         " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
         " {params.settings} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}"

@@ -36,7 +36,7 @@ from npm_core.pretraining import (
     read_sequences,
 )
 from npm_core.settings import from_mapping
-from npm_core.tables import Family, write_families
+from npm_core.tables import Family, Target, write_families, write_targets
 from npm_core.training import NpmTask, TrainSettings, check_frozen
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
@@ -238,6 +238,35 @@ def test_the_loss_is_a_weighted_mean_over_proteins(shard):
             for n in range(4)
         ]
         torch.testing.assert_close(task(batch)[0], torch.stack(single).sum())
+
+
+def test_figure_4_has_losses_and_precisions_at_every_validation(flags, shard, rng, tmp_path):
+    family = Families([shard])[0]
+    write_families(
+        tmp_path / "reduced.parquet",
+        [Family("f0", family.residues[:2], family.weights[:2])],
+        {},
+    )
+    sequence = alphabet.decode(rng.integers(0, 20, 30).astype(np.uint8))
+    target = Target("t", "test", sequence, np.zeros((30, 3), np.float32), "x")
+    write_targets(tmp_path / "targets.parquet", [target], {})
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    watched = [
+        "--validation",
+        str(shard),
+        "--validation-reduced",
+        str(tmp_path / "reduced.parquet"),
+    ]
+    contacts = ["--validation-targets", str(tmp_path / "targets.parquet"), "--validate-every", "2"]
+    assert main(["train", *flags, *out, *watched, *contacts]) == 0
+    rows = table(tmp_path / "m.csv")
+    assert [row["step"] for row in rows] == ["0", "2", "4"]
+    names = ("validation_pseudolikelihood", "reduced_pseudolikelihood")
+    for row in rows:
+        whole, reduced = (float(row[name]) for name in names)
+        assert whole > 0 < reduced != whole
+        # All residues stand in one place: every pair is a contact
+        assert float(row["long_P@L"]) == float(row["long_P@L/5"]) == 1.0
 
 
 def test_no_families_to_validate_on_is_an_error(shard, tmp_path):

@@ -35,6 +35,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--validation", type=Path, nargs="+", default=[], help="Families whose loss is watched."
     )
     parser.add_argument(
+        "--validation-reduced",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="The same families at the depth that is trained on; their loss is watched too.",
+    )
+    parser.add_argument(
         "--validation-targets",
         type=Path,
         nargs="+",
@@ -90,6 +97,7 @@ def run(args: argparse.Namespace) -> None:
         objective=objective,
         loop=loop,
         validation=Families(args.validation) if args.validation else None,
+        reduced=Families(args.validation_reduced) if args.validation_reduced else None,
         contacts=_contacts(args.validation_targets) if args.validation_targets else None,
     )
     with workers(args.device) as team:

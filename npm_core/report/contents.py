@@ -14,6 +14,7 @@ from npm_core.report.summary import Verdict, pairs, signed
 QUANTITIES = {
     "pseudolikelihood": "training loss (nats a residue)",
     "validation_pseudolikelihood": "evaluation loss (nats a residue)",
+    "reduced_pseudolikelihood": "evaluation loss, reduced MSAs (nats a residue)",
     "long_P@L": "long-range P@L",
     "long_P@L/5": "long-range P@L/5",
 }
