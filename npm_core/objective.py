@@ -19,6 +19,7 @@ operations:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,20 +150,91 @@ def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
-    left, right = couplings.left, couplings.right
-    depth, length = rows.shape
-    x = _one_hot(rows, left)
-    # sums[l, m, k] = \sum_{j: x^m_j = l} right_j^{kl}
-    sums = torch.bmm(x, right.reshape(K, length, -1)).view(K, depth, K, -1)
-    logits = torch.bmm(
-        sums.transpose(0, 2).reshape(K, depth, -1), left.reshape(K, length, -1).transpose(1, 2)
-    )
-    own = (left * right.transpose(0, 2)).sum(-1)  # [k, i, l]: J_ii(k, l), which is not there
-    logits = logits - torch.einsum("kil,lmi->kmi", own, x)
-    gram = torch.einsum("kilr,kils->klrs", left, left)
-    other = gram if right is left else torch.einsum("ljkr,ljks->lkrs", right, right)
-    squared = (_wide(gram) * _wide(other).transpose(0, 1)).sum() - (_wide(own) ** 2).sum()
-    return logits, squared
+    return _MatrixFree.apply(couplings.left, couplings.right, rows)
+
+
+class _MatrixFree(torch.autograd.Function):
+    r"""Logits and |J|^2 of factored couplings, with a backward pass that holds little.
+
+    With A = left, B = right, and S_m^{kl} = \sum_{j: x^m_j = l} B_j^{kl}:
+
+    .. math:: \mathrm{logits}_{mi}(k) = \sum_l A_i^{kl} \cdot S_m^{kl} - J_{ii}(k, x^m_i), \qquad
+              |J|^2 = \sum_{kl} \langle G_A^{kl}, G_B^{lk} \rangle - \sum_{ikl} J_{ii}(k, l)^2,
+
+    where J_ii(k, l) = A_i^{kl} . B_i^{kl} and G_A^{kl} = \sum_i A_i^{kl} (A_i^{kl})^T. For a
+    symmetric head A and B are one tensor, the two halves of the gradient are equal, and each
+    Gram matrix is needed once. One state k at a time: what is as large as A exists once, as the
+    gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        length, same = rows.shape[1], left is right
+        sums = torch.bmm(_one_hot(rows, right), right.reshape(K, length, -1))
+        sums = _swap_states(sums)
+        own = torch.stack([_own(left[k], right[:, :, k]) for k in range(K)])
+        gram = torch.stack([_gram(left[k]) for k in range(K)])
+        other = gram if same else torch.stack([_gram(right[l]) for l in range(K)])
+        logits = torch.bmm(sums, left.reshape(K, length, -1).transpose(1, 2))
+        logits = _wide(logits) - _wide(_at_rows(own, rows))
+        squared = _wide(own).square().sum().neg()
+        for k in range(K):
+            squared += (_wide(gram[k]) * _wide(other[:, k])).sum()
+        ctx.save_for_backward(left, None if same else right, rows, sums, own, gram, other)
+        return logits, squared
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        left, right, rows, sums, own, gram, other = ctx.saved_tensors
+        length = rows.shape[1]
+        by_logits, by_squared = grads[0].to(left.dtype), grads[1]
+        x = _one_hot(rows, left)
+        by_own = -torch.einsum("kmi,lmi->kil", by_logits, x)
+        by_own -= (2 * by_squared * own).to(left.dtype)
+        by_sums = _swap_states(torch.bmm(by_logits, left.reshape(K, length, -1)))
+        by_left = torch.bmm(by_logits.transpose(1, 2), sums)
+        if right is None:
+            by_left.baddbmm_(x.transpose(1, 2), by_sums)
+            by_left = by_left.view_as(left)
+            by_own = by_own + by_own.transpose(0, 2)
+            _add_own_and_gram(by_left, left, left, by_own, gram, 4 * by_squared)
+            return by_left, None, None
+        by_right = torch.bmm(x.transpose(1, 2), by_sums).view_as(right)
+        by_left = by_left.view_as(left)
+        _add_own_and_gram(by_left, left, right, by_own, other, 2 * by_squared)
+        _add_own_and_gram(by_right, right, left, by_own.transpose(0, 2), gram, 2 * by_squared)
+        return by_left, by_right, None
+
+
+def _swap_states(sums: Tensor) -> Tensor:
+    """(K, M, K r) -> the same, with the first and the third axis of (K, M, K, r) exchanged."""
+    depth = sums.shape[1]
+    return sums.view(K, depth, K, -1).transpose(0, 2).reshape(K, depth, -1)
+
+
+def _own(factor: Tensor, other: Tensor) -> Tensor:
+    """J_ii(k, l) of one k: (L, K, r) and (K, L, r) -> (L, K)."""
+    return (factor * other.transpose(0, 1)).sum(-1)
+
+
+def _gram(factor: Tensor) -> Tensor:
+    """Gram matrices of one k: (L, K, r) -> (K, r, r)."""
+    return torch.bmm(factor.permute(1, 2, 0), factor.transpose(0, 1))
+
+
+def _at_rows(own: Tensor, rows: Tensor) -> Tensor:
+    """J_ii(k, x^m_i): (K, L, K), (M, L) -> (K, M, L)."""
+    return own.gather(2, rows.T.expand(K, -1, -1)).transpose(1, 2)
+
+
+def _add_own_and_gram(
+    gradient: Tensor, factor: Tensor, other: Tensor, by_own: Tensor, gram: Tensor, scale: Tensor
+) -> None:
+    """gradient[k, i, l] += by_own[k, i, l] other[l, i, k] + scale factor[k, i, l] gram[l, k]."""
+    for k in range(K):
+        gradient[k].addcmul_(by_own[k, :, :, None], other[:, :, k].transpose(0, 1))
+        weighted = (gram[:, k] * scale).to(factor.dtype)
+        gradient[k].transpose(0, 1).add_(torch.bmm(factor[k].transpose(0, 1), weighted))
 
 
 def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:
