@@ -38,19 +38,26 @@ KINDS = {
 }
 
 
-def save_model(folder: Path | str, model: Model, facts: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path | str,
+    model: Model,
+    facts: Mapping[str, Any],
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Write a model; `config.json` comes last and names the sha256 of the weights.
 
     Args:
         folder: Made if need be. A model that stood there stays usable until the very end.
         model: What to write.
         facts: Settings and outcome of the training, for the record.
+        weights: The model's, gathered, where other processes hold a share of them.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in _weights(model)}
+    weights = model.state_dict() if weights is None else weights
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+        save_file({n: w.detach().cpu().contiguous() for n, w in weights.items()}, temporary)
     trunk = model if isinstance(model, Trunk) else model.trunk
     head = model.head_settings if isinstance(model, NeuralPottsModel) else None
     config = {
@@ -97,7 +104,7 @@ def load_exactly(model: nn.Module, weights: Mapping[str, torch.Tensor], where: s
     Raises:
         DataError: A weight is missing, unknown or of another shape.
     """
-    expected = dict(_weights(model))
+    expected = model.state_dict()
     missing = sorted(set(expected) - set(weights))
     unknown = sorted(set(weights) - set(expected))
     if missing or unknown:
@@ -184,7 +191,3 @@ def require_same(where: str, found: Any, asked: Callable[[Any], Any]) -> None:
     """Raise SettingsError if other settings are asked for than a checkpoint has."""
     if asked(found) != found:
         raise SettingsError(f"{where}: the model has {found}, asked for is {asked(found)}")
-
-
-def _weights(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return list(model.state_dict().items())

@@ -1,7 +1,7 @@
 """fair-esm's ESM-1 and ESM-2 as trunks: their layers, our alphabet, no language-model head."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class EsmTrunk(Trunk):
         table = torch.tensor([*indices, self.esm_alphabet.mask_idx, self.esm_alphabet.padding_idx])
         assert (len(indices), len(indices) + 1) == (MASK, PAD)
         self.register_buffer("table", table, persistent=False)
+
+    def transformer_layers(self) -> Iterable[nn.Module]:
+        return self.esm.layers
 
     @property
     def esm_alphabet(self) -> Any:

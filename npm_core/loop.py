@@ -2,20 +2,20 @@
 
 A training stopped by a signal, a crash or a full disk goes on from its last checkpoint to the
 same weights, bit for bit on a CPU, as one that was never stopped: batches are a function of
-their number, and the checkpoint holds the weights, both moments of Adam and the counters.
+their number, and the checkpoint holds the weights, their running mean, both moments of Adam and
+the counters. It holds them whole, so that other numbers of processes may go on from it.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import math
-import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from npm_core.batching import Prefetch
 from npm_core.errors import DataError, NpmError, SettingsError
-from npm_core.files import atomic_path, write_text
+from npm_core.files import atomic_path
+from npm_core.metrics import Metrics
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_positive
+from npm_core.team import Workers, gradients_of, let_go, own_share, placed_like, shared, whole
 
 MAX_ROLLBACKS = 5
 
@@ -58,6 +60,11 @@ class LoopSettings:
     )
     weight_decay: float = knob(0.0, "AdamW's decay of matrices.")
     clip: float = knob(0.0, "Largest norm of a gradient; 0 leaves gradients as they are.")
+    ema: float = knob(
+        0.0,
+        "Decay of a running mean of the weights, which validation and the saved model use; "
+        "0: the weights themselves.",
+    )
     precision: str = knob(
         "float32", "Of the matrix products; sums are float32.", choices=("float32", "bfloat16")
     )
@@ -73,6 +80,8 @@ class LoopSettings:
         require_positive(
             self, "steps", "batch", "micro_batch", "log_every", "validate_every", "checkpoint_every"
         )
+        if not 0 <= self.ema < 1:
+            raise SettingsError(f"LoopSettings: ema is {self.ema}, expected 0 to below 1")
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rates in update `step` (0-based)."""
@@ -82,7 +91,7 @@ class LoopSettings:
         return rise * fall[self.decay]
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """What is optimised: a module whose call gives a loss, and the data it is fed with."""
 
     measures: tuple[str, ...] = ()
@@ -91,65 +100,33 @@ class Task(nn.Module):
     validation_measures: tuple[str, ...] = ()
     """Names of what `validate` reports."""
 
+    @abstractmethod
+    def layers(self) -> Iterable[nn.Module]:
+        """The Transformer's layers: what is compiled, and gathered one by one if sharded."""
+
+    @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Weights that are trained, with a learning rate "lr" each group."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batches(self, step: int, rank: int, world: int) -> list[Any]:
         """Micro-batches of update `step` for one of `world` processes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Loss, and (measures,), each summed over the members of a micro-batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def epoch(self, step: int) -> float:
         """Epochs before update `step`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self) -> dict[str, float]:
         """Validation measures of the present weights."""
-        return {}
 
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Settings and data: together with the initial weights they name this training."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Workers:
-    """This process among those that train together (`torchrun`)."""
-
-    rank: int = 0
-    world: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-
-@contextmanager
-def workers(device: str) -> Iterator[Workers]:
-    """Join the processes that `torchrun` started, or be the only one.
-
-    Raises:
-        SettingsError: The device is not there.
-    """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"device {device!r}: no GPU can be reached; use --device cpu")
-    if "RANK" not in os.environ:
-        yield Workers(device=torch.device(device))
-        return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    try:
-        yield Workers(distributed.get_rank(), distributed.get_world_size(), place)
-    finally:
-        distributed.destroy_process_group()
 
 
 @dataclass
@@ -184,9 +161,16 @@ class Outcome:
 
 
 def fit(
-    task: Task, settings: LoopSettings, *, scratch: Path, metrics: Path, team: Workers
+    task: Task,
+    settings: LoopSettings,
+    *,
+    scratch: Path,
+    metrics: Path,
+    team: Workers,
+    tensorboard: Path | None = None,
+    compiled: bool = False,
 ) -> Outcome:
-    """Optimise the weights of a task, in place.
+    """Optimise the weights of a task, in place; with `ema` their running mean is what remains.
 
     Args:
         task: Model and data, on the CPU.
@@ -195,18 +179,27 @@ def fit(
             initial weights: another training never resumes from it.
         metrics: CSV, one row every `log_every` updates.
         team: This process and its peers.
+        tensorboard: Folder to write the same measures for TensorBoard.
+        compiled: Compile the Transformer's layers. Sums may come in another order.
 
     Raises:
         TrainingError: The loss is still not finite after MAX_ROLLBACKS roll-backs.
         Stopped: SIGTERM came; a checkpoint is written.
-        SettingsError: The batch cannot be shared by so many processes.
+        SettingsError: The batch cannot be shared by so many processes, or TensorBoard is missing.
     """
     if settings.batch % team.world:
         raise SettingsError(f"batch {settings.batch} cannot be shared by {team.world} processes")
+    columns = (
+        *("step", "epoch", "seconds", "waiting", "learning_rate", "gradient_norm", "loss"),
+        *(*task.measures, *task.validation_measures),
+    )
+    table = Metrics(metrics, columns, tensorboard=tensorboard if team.first else None)
     path = scratch / f"{_name(task, settings)}.safetensors"
     task.to(team.device)
-    optimizer = _optimizer(task, settings)
-    run = _Run(task, optimizer, settings, path, metrics, team)
+    if compiled:
+        for layer in task.layers():
+            layer.compile(dynamic=True)
+    run = _Run(task, settings, path, table, team)
     with _sigterm() as stopping:
         outcome = run.go(stopping)
     path.unlink(missing_ok=True)
@@ -217,34 +210,21 @@ class _Run:
     """One start of a training."""
 
     def __init__(
-        self,
-        task: Task,
-        optimizer: torch.optim.Optimizer,
-        settings: LoopSettings,
-        path: Path,
-        metrics: Path,
-        team: Workers,
+        self, task: Task, settings: LoopSettings, path: Path, table: Metrics, team: Workers
     ) -> None:
-        self.task, self.optimizer, self.settings = task, optimizer, settings
-        self.path, self.team = path, team
+        self.task, self.settings = task, settings
+        self.path, self.table, self.team = path, table, team
+        self.wrapped = shared(task, task.layers(), team)
+        optimizer = _optimizer(task, settings)
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.wrapped: nn.Module = task
-        if team.world > 1:
-            self.wrapped = DistributedDataParallel(task)
-        self.table = MetricsTable(
-            metrics,
-            (
-                *("step", "epoch", "seconds", "waiting", "learning_rate", "gradient_norm", "loss"),
-                *(*task.measures, *task.validation_measures),
-            ),
-        )
+        self.state = State(task, optimizer, RunningMean(task, settings.ema))
+        self.progress = Progress()
         if path.is_file():
-            self.progress = load_checkpoint(path, task, optimizer)
+            self.progress = self.state.load(path)
             if team.first:
                 note(f"resuming after {self.progress.step} updates from {path}")
             self.table.keep_until(self.progress.step)
         else:
-            self.progress = Progress()
             self.table.keep_until(-1)
             self._checkpoint()
 
@@ -287,6 +267,8 @@ class _Run:
             if last:
                 break
         ahead.close()
+        self.table.close()
+        self.state.mean.replace_weights()
         return Outcome(
             progress.step,
             progress.seconds,
@@ -298,15 +280,16 @@ class _Run:
     def _update(self, step: int, batches: list[Any]) -> float:
         """One update; returns the norm of its gradient."""
         settings, progress, device = self.settings, self.progress, self.team.device
+        optimizer = self.state.optimizer
         self.task.train()
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * settings.learning_rate(step) * progress.rate
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         share = settings.batch // self.team.world
         sums = torch.zeros(1 + len(self.task.measures), dtype=torch.float64, device=device)
         for number, batch in enumerate(batches):
             with (
-                nullcontext() if number == len(batches) - 1 else self._unsynchronised(),
+                gradients_of(self.wrapped, complete=number == len(batches) - 1),
                 torch.autocast(
                     device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
                 ),
@@ -314,12 +297,13 @@ class _Run:
                 loss, measures = self.wrapped(batch.to(device))
                 (loss / share).backward()
             sums += torch.cat([loss.detach()[None], measures.detach()]).double() / share
-        trained = [w for group in self.optimizer.param_groups for w in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(trained, settings.clip or math.inf))
+        trained = [w for group in optimizer.param_groups for w in group["params"]]
+        norm = float(whole(nn.utils.clip_grad_norm_(trained, settings.clip or math.inf)))
         if not math.isfinite(norm):
             self._roll_back(step)
             return norm
-        self.optimizer.step()
+        optimizer.step()
+        self.state.mean.update(step)
         if self.team.world > 1:
             distributed.all_reduce(sums)
             sums /= self.team.world
@@ -339,16 +323,12 @@ class _Run:
                 f"ever lower learning rates. Lower the learning rates (now times {rate * 2:g}), "
                 "lengthen the warm-up or set a clip"
             )
-        found = load_checkpoint(self.path, self.task, self.optimizer)
+        found = self.state.load(self.path)
         note(
             f"update {step + 1}: the loss is not finite; back to the weights of update "
             f"{found.step}, learning rates times {rate:g}"
         )
         self.progress.rollbacks, self.progress.rate = rollbacks, rate
-
-    def _unsynchronised(self) -> Any:
-        wrapped = self.wrapped
-        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def _agreed(self, stop: int) -> int:
         """The strongest wish to stop of any process, so that all stop after the same update."""
@@ -360,8 +340,10 @@ class _Run:
 
     def _validated(self) -> dict[str, float]:
         self.task.eval()
-        with torch.no_grad():
-            return self.task.validate()
+        with torch.no_grad(), self.state.mean.in_use():
+            found = self.task.validate()
+        let_go(self.task)
+        return found
 
     def _row(self, *, validation: Mapping[str, float], **values: float) -> None:
         progress = self.progress
@@ -381,8 +363,7 @@ class _Run:
             self.table.append(row)
 
     def _checkpoint(self) -> None:
-        if self.team.first:
-            save_checkpoint(self.path, self.task, self.optimizer, self.progress)
+        self.state.save(self.path, self.progress, write=self.team.first)
         if self.team.world > 1:
             distributed.barrier()
 
@@ -411,57 +392,115 @@ def _name(task: Task, settings: LoopSettings) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_checkpoint(
-    path: Path, task: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write weights, moments and counters; the checkpoint before survives a failure."""
-    tensors = {f"weight/{name}": value for name, value in task.state_dict().items()}
-    for name, weight in _trained(task, optimizer):
-        for key, value in optimizer.state[weight].items():
-            tensors[f"{key}/{name}"] = value
-    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    metadata = {"progress": json.dumps(dataclasses.asdict(progress))}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+class RunningMean:
+    """An exponential running mean of a module's weights; with decay 0 there is none.
 
-
-def load_checkpoint(path: Path, task: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put a checkpoint's weights and moments in place and return its counters.
-
-    Raises:
-        DataError: The file is damaged.
+    Its decay grows from 0.1 in the first update to the one asked for, so that the initial weights
+    are soon forgotten.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a whole checkpoint ({error}); delete it to start anew"
-        ) from error
-    weights = {
-        key.removeprefix("weight/"): value
-        for key, value in tensors.items()
-        if key.startswith("weight/")
-    }
-    task.load_state_dict(weights)
-    optimizer.state.clear()
-    for name, weight in _trained(task, optimizer):
-        keys = [
-            key for key in tensors if key.endswith(f"/{name}") and key.split("/")[0] != "weight"
-        ]
-        if keys:
-            state = {key.split("/")[0]: tensors[key] for key in keys}
-            optimizer.state[weight] = {
-                key: value if key == "step" and not weight.is_cuda else value.to(weight.device)
-                for key, value in state.items()
-            }
-    return progress
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        trained = {name: w for name, w in module.named_parameters() if w.requires_grad}
+        self.decay = decay
+        self.weights = trained if decay else {}
+        self.values = {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after update `step` (0-based)."""
+        if self.values:
+            decay = min(self.decay, (1 + step) / (10 + step))
+            values = [own_share(value) for value in self.values.values()]
+            weights = [own_share(weight.detach()) for weight in self.weights.values()]
+            get_ema_multi_avg_fn(decay)(values, weights, step)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The mean stands in the weights' place, which come back as they were."""
+        kept = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.replace_weights()
+        try:
+            yield
+        finally:
+            self._write(kept)
+
+    def replace_weights(self) -> None:
+        """Put the mean in the weights' place."""
+        self._write(self.values)
+
+    @torch.no_grad()
+    def _write(self, values: Mapping[str, Tensor]) -> None:
+        for name, weight in self.weights.items():
+            weight.copy_(values[name])
 
 
-def _trained(task: nn.Module, optimizer: torch.optim.Optimizer) -> list[tuple[str, nn.Parameter]]:
-    trained = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
-    return [(name, weight) for name, weight in task.named_parameters() if id(weight) in trained]
+@dataclass(frozen=True)
+class State:
+    """What a training is made of beside its counters; all processes save and load it together."""
+
+    task: nn.Module
+    optimizer: torch.optim.Optimizer
+    mean: RunningMean
+
+    def save(self, path: Path, progress: Progress, *, write: bool) -> None:
+        """Gather weights, their mean and moments; one process writes them.
+
+        The checkpoint before survives a failure.
+        """
+        tensors = {}
+        for key, value in self._tensors().items():
+            gathered = whole(value.detach())
+            if write:
+                tensors[key] = gathered.cpu().contiguous()
+        if write:
+            metadata = {"progress": json.dumps(dataclasses.asdict(progress))}
+            with atomic_path(path) as temporary:
+                save_file(tensors, temporary, metadata=metadata)
+
+    def load(self, path: Path) -> Progress:
+        """Put a checkpoint's weights, their mean and moments in place; return its counters.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118
+                    kind, name = key.split("/", 1)
+                    parts[kind][name] = file.get_tensor(key)
+                progress = Progress(**json.loads(file.metadata()["progress"]))
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: not a whole checkpoint ({error}); delete it to start anew"
+            ) from error
+        weights, means = parts.pop("weight"), parts.pop("mean", {})
+        shapes = self.task.state_dict()
+        self.task.load_state_dict({n: placed_like(w, shapes[n]) for n, w in weights.items()})
+        for name, value in self.mean.values.items():
+            value.copy_(placed_like(means[name], value))
+        self.optimizer.state.clear()
+        for name, weight in self._trained().items():
+            moments = {kind: named[name] for kind, named in parts.items() if name in named}
+            if moments:
+                self.optimizer.state[weight] = {
+                    kind: value.to(weight.device) if kind == "step" else placed_like(value, weight)
+                    for kind, value in moments.items()
+                }
+        return progress
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {f"weight/{name}": value for name, value in self.task.state_dict().items()}
+        found |= {f"mean/{name}": value for name, value in self.mean.values.items()}
+        for name, weight in self._trained().items():
+            for kind, value in self.optimizer.state[weight].items():
+                found[f"{kind}/{name}"] = value
+        return found
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        groups = self.optimizer.param_groups
+        trained = {id(weight) for group in groups for weight in group["params"]}
+        return {name: w for name, w in self.task.named_parameters() if id(w) in trained}
 
 
 @contextmanager
@@ -473,27 +512,3 @@ def _sigterm() -> Iterator[list[int]]:
         yield received
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class MetricsTable:
-    """A CSV that is whole after each row."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self.path, self.columns = path, columns
-        self.rows: list[dict[str, str]] = []
-
-    def keep_until(self, step: int) -> None:
-        """Take over the rows of an earlier start, up to this update."""
-        if step >= 0 and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-
-    def append(self, row: Mapping[str, float]) -> None:
-        self.rows.append(
-            {key: f"{value:.6g}" for key, value in row.items()} | {"step": f"{row['step']:.0f}"}
-        )
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())

@@ -1,6 +1,8 @@
 """The Neural Potts Model: a Transformer reads one sequence, two heads write {h, J} (appendix B)."""
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,11 +81,16 @@ PAPER = {
 # --- Trunk: tokens -> embeddings e = g(x) -------------------------------------------------------
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """What every trunk offers: tokens and true lengths in, one embedding a residue out."""
 
     settings: TrunkSettings
 
+    @abstractmethod
+    def transformer_layers(self) -> Iterable[nn.Module]:
+        """Its layers, the first to read first."""
+
+    @abstractmethod
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Embed sequences.
 
@@ -94,7 +101,6 @@ class Trunk(nn.Module):
         Returns:
             (B, L, d); what stands behind a sequence's end has no meaning.
         """
-        raise NotImplementedError
 
 
 class RotaryTrunk(Trunk):
@@ -107,6 +113,9 @@ class RotaryTrunk(Trunk):
         nn.init.normal_(self.embed.weight, std=1.0)
         self.layers = nn.ModuleList(RotaryLayer(settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(settings.width)
+
+    def transformer_layers(self) -> Iterable[nn.Module]:
+        return self.layers
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         length = tokens.shape[1]

@@ -1,13 +1,13 @@
 """Training of the Neural Potts Model: families in, eq. (8) down (Algorithm 1)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from npm_core.batching import (
     Batch,
@@ -100,6 +100,9 @@ class NpmTask(Task):
             *self.watched,
             *(("long_P@L", "long_P@L/5") if contacts else ()),
         )
+
+    def layers(self) -> Iterable[nn.Module]:
+        return self.model.trunk.transformer_layers()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         settings, model = self.train_settings, self.model

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from npm_core.batching import Batch, Families
 from npm_core.checkpoints import load_model
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, Workers, fit
+from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
 from npm_core.model import (
     MASK,
     HeadSettings,
@@ -37,6 +38,7 @@ from npm_core.pretraining import (
 )
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
+from npm_core.team import Workers
 from npm_core.training import NpmTask, TrainSettings, check_frozen
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
@@ -312,26 +314,153 @@ def flags(shard, tmp_path) -> list[str]:
     return text.split()
 
 
-@pytest.mark.slow
-def test_two_processes_train_as_one(flags, tmp_path):
-    def command(processes: int) -> list[str]:
-        out = ["--output", str(tmp_path / f"{processes}"), "--log-every", "1"]
-        return ["train", *flags, *out, "--metrics", str(tmp_path / f"m{processes}.csv")]
-
-    assert main(command(1)) == 0
+def torchrun(*arguments: object) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [sys.executable, *launch, "-m", "npm_core", *command(2)],
-        check=True,
+    ran = subprocess.run(
+        [sys.executable, *launch, *map(str, arguments)],
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
+        text=True,
         timeout=300,
     )
-    losses = [[float(row["loss"]) for row in table(tmp_path / f"m{n}.csv")[1:]] for n in (1, 2)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    one, two = (load_file(tmp_path / str(n) / "model.safetensors") for n in (1, 2))
-    for name, value in one.items():
-        torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-6)
+    assert ran.returncode == 0, ran.stderr
+
+
+def averaged_loop() -> LoopSettings:
+    return dataclasses.replace(LOOP, ema=0.8, micro_batch=1, clip=1.0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_resume_to_the_bit(shard, tmp_path):
+    loop = averaged_loop()
+    one = make_task(shard, loop)
+    train(one, tmp_path, loop)
+    torchrun(Path(__file__).with_name("two_processes.py"), shard, tmp_path)
+    expected = table(tmp_path / "m.csv")
+    for name in ("copied", "sharded"):
+        rows = table(tmp_path / name / "whole.csv")
+        for quantity in ("loss", "validation_pseudolikelihood"):
+            values = [[float(row[quantity] or 0) for row in found] for found in (rows, expected)]
+            assert values[0] == pytest.approx(values[1], rel=1e-6)
+        whole, resumed = (
+            load_file(tmp_path / name / f"{run}.safetensors") for run in ("whole", "resumed")
+        )
+        for key, value in weights(one).items():
+            torch.testing.assert_close(whole[key], value, rtol=1e-4, atol=1e-6)
+            assert torch.equal(whole[key], resumed[key]), key
+
+
+@pytest.mark.slow
+def test_the_train_verb_shards_under_torchrun(flags, tmp_path):
+    out = ["--output", tmp_path / "npm", "--metrics", tmp_path / "m.csv", "--sharded"]
+    torchrun("-m", "npm_core", "train", *flags, *out)
+    assert isinstance(load_model(tmp_path / "npm"), NeuralPottsModel)
+
+
+def test_one_process_alone_cannot_shard(flags, tmp_path, capsys):
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv"), "--sharded"]
+    assert main(["train", *flags, *out]) == 2
+    assert "torchrun" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_training_killed_without_warning_resumes_to_the_same_file(flags, tmp_path):
+    flags[flags.index("--steps") + 1] = "200"
+    every = ["--log-every", "1", "--checkpoint-every", "7", "--ema", "0.9"]
+
+    def command(name: str) -> list[str]:
+        out = ["--output", str(tmp_path / name), "--metrics", str(tmp_path / f"{name}.csv")]
+        return ["train", *flags, *every, *out]
+
+    process = subprocess.Popen([sys.executable, "-m", "npm_core", *command("killed")])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed.csv").is_file() or len(table(tmp_path / "killed.csv")) < 60:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    (checkpoint,) = (tmp_path / "scratch").glob("*.safetensors")
+    assert main(command("killed")) == 0
+    assert not checkpoint.exists()
+    assert main(command("whole")) == 0
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("killed", "whole")]
+    assert files[0] == files[1]
+    assert [row["loss"] for row in table(tmp_path / "killed.csv")] == [
+        row["loss"] for row in table(tmp_path / "whole.csv")
+    ]
+
+
+def test_the_running_mean_is_what_is_validated_and_saved(shard, tmp_path):
+    loop = dataclasses.replace(LOOP, steps=2, ema=0.5, validate_every=1)
+    trajectory = []
+
+    class Recorded(NpmTask):
+        def validate(self):
+            trajectory.append(self.model.fields.weight.detach().clone())
+            return super().validate()
+
+    plain, averaged = (make_task(shard, each) for each in (dataclasses.replace(loop, ema=0), loop))
+    for task in (plain, averaged):
+        task.__class__ = Recorded
+        train(
+            task,
+            tmp_path / str(id(task)),
+            loop if task is averaged else dataclasses.replace(loop, ema=0),
+        )
+    w0, w1, w2 = trajectory[:3]
+    mean1 = 0.1 * w0 + 0.9 * w1  # decay (1 + 0) / (10 + 0)
+    mean2 = mean1 + (1 - 2 / 11) * (w2 - mean1)
+    for found, expected in zip(trajectory[3:], (w0, mean1, mean2), strict=True):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(averaged.model.fields.weight.detach(), mean2)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_decay_outside_its_range_is_refused(value):
+    with pytest.raises(SettingsError, match="ema"):
+        LoopSettings(ema=value)
+
+
+def test_metrics_go_to_tensorboard_where_it_is_installed(flags, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    board = ["--tensorboard", str(tmp_path / "board"), "--log-every", "2"]
+    assert main(["train", *flags, *out, *board]) == 0
+    found = events.EventAccumulator(str(tmp_path / "board"))
+    found.Reload()
+    shown = {event.step: event.value for event in found.Scalars("loss")}
+    rows = {int(row["step"]): float(row["loss"]) for row in table(tmp_path / "m.csv")[1:]}
+    assert shown == pytest.approx(rows, rel=1e-5)
+
+
+def test_without_tensorboard_the_error_says_what_to_install(flags, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    assert main(["train", *flags, *out, "--tensorboard", str(tmp_path / "board")]) == 2
+    assert "pip install" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_compiled_layers_train_to_the_same_weights(shard, tmp_path, monkeypatch):
+    # Graphs are captured and run, but not turned into C++, which takes half a minute
+    loop = dataclasses.replace(LOOP, steps=2)
+    compile_module, compiled_layers = torch.nn.Module.compile, []
+
+    def without_code(self, **options):
+        compiled_layers.append(self)
+        compile_module(self, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_code)
+    plain, compiled = make_task(shard, loop), make_task(shard, loop)
+    train(plain, tmp_path / "plain", loop)
+    files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv"}
+    fit(compiled, loop, team=ALONE, compiled=True, **files)
+    assert compiled_layers == list(compiled.layers())
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(value, weights(compiled)[name], rtol=1e-3, atol=1e-5)
 
 
 def test_the_train_verb_writes_a_model_with_the_record_of_its_training(flags, tmp_path):

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from npm_core.checkpoints import load_model, require_same
-    from npm_core.cli.train import finish
+    from npm_core.cli.train import optimise
     from npm_core.errors import SettingsError
-    from npm_core.loop import LoopSettings, fit, workers
+    from npm_core.loop import LoopSettings
     from npm_core.model import MaskedLanguageModel, TrunkSettings, build_trunk
     from npm_core.pretraining import MaskedLanguageTask, PretrainSettings, read_sequences
     from npm_core.settings import overridden
@@ -59,7 +59,4 @@ def run(args: argparse.Namespace) -> None:
         loop=loop,
         validation=read_sequences(args.validation) if args.validation else None,
     )
-    with workers(args.device) as team:
-        outcome = fit(task, loop, scratch=args.scratch, metrics=args.metrics, team=team)
-        if team.first:
-            finish(args.output, model, outcome, {"init": args.init}, pretrain, loop)
+    optimise(task, model, args, pretrain, loop)

@@ -6,13 +6,13 @@ Under torchrun it trains on all processes.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from npm_core.checkpoints import Model
-    from npm_core.loop import Outcome
+    from npm_core.loop import Task
     from npm_core.model import NeuralPottsModel
 
 
@@ -69,8 +69,19 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         "--scratch", type=Path, required=True, help="Folder for what a stopped run resumes from."
     )
     parser.add_argument("--metrics", type=Path, required=True, help="CSV of the trajectory.")
+    parser.add_argument(
+        "--tensorboard", type=Path, help="Folder to write the metrics for TensorBoard, too."
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument(
+        "--sharded",
+        action="store_true",
+        help="Under torchrun: a share of the weights and moments on each process (FSDP2).",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="Compile the Transformer's layers (torch.compile)."
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
     from npm_core.batching import Families
     from npm_core.checkpoints import start_from
-    from npm_core.loop import LoopSettings, fit, workers
+    from npm_core.loop import LoopSettings
     from npm_core.objective import ObjectiveSettings
     from npm_core.settings import overridden
     from npm_core.training import NpmTask, TrainSettings, check_frozen
@@ -100,10 +111,7 @@ def run(args: argparse.Namespace) -> None:
         reduced=Families(args.validation_reduced) if args.validation_reduced else None,
         contacts=_contacts(args.validation_targets) if args.validation_targets else None,
     )
-    with workers(args.device) as team:
-        outcome = fit(task, loop, scratch=args.scratch, metrics=args.metrics, team=team)
-        if team.first:
-            finish(args.output, model, outcome, {"init": args.init}, train, objective, loop)
+    optimise(task, model, args, train, objective, loop)
 
 
 def _contacts(paths: list[Path]) -> "Callable[[NeuralPottsModel], dict[str, float]]":
@@ -114,23 +122,40 @@ def _contacts(paths: list[Path]) -> "Callable[[NeuralPottsModel], dict[str, floa
     return lambda model: long_range_precision(model, targets)
 
 
-def finish(
-    output: Path, model: "Model", outcome: "Outcome", facts: Mapping[str, Any], *settings: Any
-) -> None:
-    """Write a trained model with the record of its training."""
+def optimise(task: "Task", model: "Model", args: argparse.Namespace, *settings: Any) -> None:
+    """Run the loop as the flags say and write the model with the record of its training.
+
+    Args:
+        task: What is optimised.
+        model: The part of it that is written.
+        args: With the flags of `add_run_flags` and --init.
+        settings: For the record; the last are those of the loop.
+    """
     import dataclasses
 
     from npm_core.checkpoints import save_model
+    from npm_core.loop import fit
     from npm_core.progress import note
     from npm_core.provenance import provenance
+    from npm_core.team import whole_weights, workers
 
+    with workers(args.device, sharded=args.sharded) as team:
+        outcome = fit(
+            task,
+            settings[-1],
+            scratch=args.scratch,
+            metrics=args.metrics,
+            team=team,
+            tensorboard=args.tensorboard,
+            compiled=args.compile,
+        )
+        weights = whole_weights(model)
+        if not team.first:
+            return
     record = {type(part).__name__: dataclasses.asdict(part) for part in settings}
-    save_model(
-        output,
-        model,
-        {**facts, **record, "outcome": dataclasses.asdict(outcome), **provenance()},
-    )
+    facts = {"init": args.init, **record, "outcome": dataclasses.asdict(outcome), **provenance()}
+    save_model(args.output, model, facts, weights=weights)
     note(
-        f"{output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
+        f"{args.output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
         f"{outcome.ended_by}, {outcome.waiting:.1%} of the time waiting for data"
     )

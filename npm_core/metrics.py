@@ -1,0 +1,71 @@
+"""What is measured while a model trains: a CSV, and TensorBoard where it is asked for."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from npm_core.errors import SettingsError
+from npm_core.files import write_text
+
+
+class Metrics:
+    """Rows of measures by update. The CSV is whole after each row."""
+
+    def __init__(
+        self, path: Path, columns: tuple[str, ...], *, tensorboard: Path | None = None
+    ) -> None:
+        """Name the files; nothing is written yet.
+
+        Args:
+            path: The CSV.
+            columns: Measures; "step" among them.
+            tensorboard: Folder of TensorBoard's event files.
+
+        Raises:
+            SettingsError: TensorBoard is asked for and not installed.
+        """
+        self.path, self.columns = path, columns
+        self.rows: list[dict[str, str]] = []
+        self._folder, self._board = tensorboard, None
+        if tensorboard is not None:
+            self._writer_class = _summary_writer()
+
+    def keep_until(self, step: int) -> None:
+        """Take over the rows of an earlier start, up to this update; -1 takes none."""
+        if step >= 0 and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as stream:
+                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+        if self._folder is not None:
+            self._board = self._writer_class(str(self._folder), purge_step=step + 1)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        self.rows.append(
+            {key: f"{value:.6g}" for key, value in row.items()} | {"step": f"{row['step']:.0f}"}
+        )
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+        if self._board is not None:
+            for key, value in row.items():
+                if key != "step":
+                    self._board.add_scalar(key, value, int(row["step"]))
+            self._board.flush()
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SettingsError(
+            f"--tensorboard needs the package tensorboard ({error}); "
+            "pip install 'neural-potts-model[tensorboard]'"
+        ) from error
+    return SummaryWriter

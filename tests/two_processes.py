@@ -1,0 +1,52 @@
+"""Run by torchrun in test_training.py: whole and interrupted trainings, weights copied or sharded.
+
+python -m torch.distributed.run --nproc-per-node=2 tests/two_processes.py SHARD FOLDER
+"""
+
+import dataclasses
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from test_training import Interrupted, averaged_loop, make_task
+
+from npm_core.loop import fit
+from npm_core.team import Workers, whole_weights, workers
+
+
+def main(shard: Path, folder: Path) -> None:
+    torch.set_num_threads(1)
+    with workers("cpu", sharded=True) as sharing:
+        for name in ("copied", "sharded"):
+            team = dataclasses.replace(sharing, sharded=name == "sharded")
+            for run in ("whole", "resumed"):
+                weights = trained(shard, folder / name / run, team, interrupted=run == "resumed")
+                if team.first:
+                    save_file(weights, folder / name / f"{run}.safetensors")
+
+
+def trained(
+    shard: Path, folder: Path, team: Workers, *, interrupted: bool
+) -> dict[str, torch.Tensor]:
+    loop, files = averaged_loop(), {"scratch": folder, "metrics": folder.with_suffix(".csv")}
+    if interrupted:
+        task = make_task(shard, loop)
+        made = task.batches
+        task.batches = lambda step, *place: die() if step == 5 else made(step, *place)
+        with suppress(Interrupted):
+            fit(task, loop, team=team, **files)
+    task = make_task(shard, loop)
+    fit(task, loop, team=team, **files)
+    return whole_weights(task)
+
+
+def die() -> None:
+    raise Interrupted
+
+
+if __name__ == "__main__":
+    assert "RANK" in os.environ
+    main(*map(Path, sys.argv[1:]))
