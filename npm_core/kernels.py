@@ -8,12 +8,25 @@ holds the whole symmetric J: each block gathers its own columns of it.
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 STATES = 21
 LANES = 8
 WIDTH = STATES * LANES
+NOT_GAP = WIDTH - LANES
+"""Columns of states other than the gap, which comes last."""
+
 TILE = WIDTH * WIDTH
+
+PANEL = 16
+"""Positions whose couplings are summed at a time; measured, 8 to 16 differ by a tenth."""
+
+LOWEST, HIGHEST = -87.0, 80.0
+"""Between these, `exponential` and the sum of 21 of them are finite and not 0 in float32."""
+
+OVERFLOWS = 1e34
+"""A sum of exponentials above this may hold one that was cut at HIGHEST (5.5e34)."""
 
 _FAST = {"reassoc", "contract", "arcp", "nsz"}
 """May reorder sums, must keep NaN and infinity: the line search needs to see them."""
@@ -23,6 +36,27 @@ _FAST = {"reassoc", "contract", "arcp", "nsz"}
 def tile_offset(first, second, blocks):  # type: ignore[no-untyped-def]
     """Where the tile of blocks first <= second starts in the parameter vector."""
     return (first * blocks - first * (first - 1) // 2 + second - first) * TILE
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-def]
+    """From rows (position, state), columns (state, lane) to those of the other side of the pair.
+
+    transposed[lane STATES + b, a LANES + i] = tile[i STATES + a, b LANES + lane]. The innermost
+    loops read whole vectors and write to rows that stay in the first cache.
+
+    Args:
+        tile: (>= rows, WIDTH).
+        rows: Rows of `tile` that are positions.
+        count: How many lanes to write; the rest of `transposed` keeps what it holds.
+        transposed: (WIDTH, WIDTH).
+    """
+    for a in range(STATES):
+        for b in range(STATES):
+            for i in range(rows // STATES):
+                source = tile[i * STATES + a]
+                for lane in range(count):
+                    transposed[lane * STATES + b, a * LANES + i] = source[b * LANES + lane]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -44,6 +78,7 @@ def gather_block(  # type: ignore[no-untyped-def]
         The sum of (J - prior) squared over the pairs i < j with i in this block.
     """
     blocks = len(spread)
+    transposed = np.zeros((WIDTH, WIDTH), dtype=np.float32)
     squares = 0.0
     for other in range(blocks):
         count = min(LANES, length - other * LANES)
@@ -68,127 +103,159 @@ def gather_block(  # type: ignore[no-untyped-def]
                     squares += total
         if other <= block:
             start = tile_offset(other, block, blocks)
+            rows = min(LANES, length - block * LANES) * STATES
+            tile = parameters[start : start + TILE].reshape(WIDTH, WIDTH)
+            transpose_tile(tile, rows, count, transposed)
             for lane in range(count):
                 for b in range(STATES):
+                    source = transposed[lane * STATES + b]
                     target = table[other * WIDTH + lane * STATES + b]
                     factor = spread[other, b * LANES + lane]
-                    column = start + b * LANES + lane
-                    for a in range(STATES):
-                        for i in range(LANES):
-                            k = a * LANES + i
-                            value = parameters[column + (i * STATES + a) * WIDTH] / np.sqrt(
-                                factor * spread[block, k] + ridge
-                            )
-                            if other == block:
-                                target[k] += value
-                            else:
-                                target[k] = value
+                    for k in range(WIDTH):
+                        value = source[k] / np.sqrt(factor * spread[block, k] + ridge)
+                        if other == block:
+                            target[k] += value
+                        else:
+                            target[k] = value
     return squares
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def relative_to_consensus(table, consensus, frequencies, base, mean):  # type: ignore[no-untyped-def]
-    """Move the consensus row of every position out, so that it need not be summed.
-
-    Args:
-        table: (21 L, WIDTH), changed: each row of a position less its consensus row.
-        consensus: (L,) commonest state of each position.
-        frequencies: (21 L,) of each (j, b).
-        base: (WIDTH,), overwritten: what a sequence of nothing but consensus states sums to.
-        mean: (WIDTH,), overwritten: u = sum of the rows times their frequencies.
-    """
-    base[:] = 0
-    mean[:] = 0
-    for j in range(len(consensus)):
-        common = table[j * STATES + consensus[j]].copy()
-        for k in range(WIDTH):
-            base[k] += common[k]
+@njit(cache=True, nogil=True, error_model="numpy")
+def block_columns(couplings, block, table):  # type: ignore[no-untyped-def]
+    """The table of `gather_block` from symmetric couplings (L, L, 21, 21), in the table's type."""
+    length = len(couplings)
+    first = block * LANES
+    for j in range(length):
         for b in range(STATES):
-            row = table[j * STATES + b]
-            frequency = frequencies[j * STATES + b]
-            for k in range(WIDTH):
-                mean[k] += frequency * row[k]
-                row[k] -= common[k]
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def sum_rows(table, starts, rows, first, last, base, sums):  # type: ignore[no-untyped-def]
-    """sums[n - first] = base + the rows of `table` that entry n lists, for n in [first, last).
-
-    Serves both directions: logits of a sequence from the rows of its residues, and the gradient
-    of a (position, residue) from the residuals of the sequences that have it.
-    """
-    for n in range(first, last):
-        target = sums[n - first]
-        at, end = starts[n], starts[n + 1]
-        for k in range(WIDTH):
-            target[k] = base[k]
-        while at + 8 <= end:
-            r0, r1 = table[rows[at]], table[rows[at + 1]]
-            r2, r3 = table[rows[at + 2]], table[rows[at + 3]]
-            r4, r5 = table[rows[at + 4]], table[rows[at + 5]]
-            r6, r7 = table[rows[at + 6]], table[rows[at + 7]]
-            for k in range(WIDTH):
-                target[k] += ((r0[k] + r1[k]) + (r2[k] + r3[k])) + (
-                    (r4[k] + r5[k]) + (r6[k] + r7[k])
-                )
-            at += 8
-        while at + 2 <= end:
-            r0, r1 = table[rows[at]], table[rows[at + 1]]
-            for k in range(WIDTH):
-                target[k] += r0[k] + r1[k]
-            at += 2
-        if at < end:
-            r0 = table[rows[at]]
-            for k in range(WIDTH):
-                target[k] += r0[k]
+            target = table[j * STATES + b]
+            for i in range(min(LANES, length - first)):
+                for a in range(STATES):
+                    target[a * LANES + i] = couplings[j, first + i, b, a]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def index_alignment(residues, consensus, chunk):  # type: ignore[no-untyped-def]
-    """Where an alignment differs from its consensus: by sequence, and by (position, state).
+def count_states(residues, weights):  # type: ignore[no-untyped-def]
+    """(L, 21) float64: the weights (N,) of the sequences that have each state at each position."""
+    depth, length = residues.shape
+    counts = np.zeros((length, STATES))
+    for n in range(depth):
+        for j in range(length):
+            counts[j, residues[n, j]] += weights[n]
+    return counts
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def index_alignment(residues, consensus):  # type: ignore[no-untyped-def]
+    """Where the sequences differ from their consensus, one panel of positions after the other.
 
     Args:
         residues: (N, L) uint8.
         consensus: (L,).
-        chunk: Sequences to a chunk.
 
     Returns:
-        row_starts (N + 1,), rows: the entries 21 j + b of each sequence;
-        state_starts (chunks, 21 L + 1), members: the sequences, counted within their chunk, of
-        each (j, b).
+        starts: (panels N + 1,) int64; entries starts[p N + n] to starts[p N + n + 1] are those of
+            sequence n in panel p.
+        rows: uint16; each entry's row 21 j + b, counted from the first row of its panel.
     """
     depth, length = residues.shape
-    row_starts = np.zeros(depth + 1, dtype=np.int64)
-    for n in range(depth):
-        count = 0
-        for j in range(length):
-            count += residues[n, j] != consensus[j]
-        row_starts[n + 1] = row_starts[n] + count
-    rows = np.empty(row_starts[depth], dtype=np.int32)
-    members = np.empty(row_starts[depth], dtype=np.int32)
-    chunks = (depth + chunk - 1) // chunk
-    state_starts = np.zeros((chunks, STATES * length + 1), dtype=np.int64)
-    for piece in range(chunks):
-        first, last = piece * chunk, min((piece + 1) * chunk, depth)
-        counts = np.zeros(STATES * length, dtype=np.int64)
-        for n in range(first, last):
-            at = row_starts[n]
-            for j in range(length):
+    panels = (length + PANEL - 1) // PANEL
+    starts = np.empty(panels * depth + 1, dtype=np.int64)
+    count = 0
+    for panel in range(panels):
+        for n in range(depth):
+            starts[panel * depth + n] = count
+            for j in range(panel * PANEL, min((panel + 1) * PANEL, length)):
+                count += residues[n, j] != consensus[j]
+    starts[panels * depth] = count
+    rows = np.empty(count, dtype=np.uint16)
+    at = 0
+    for panel in range(panels):
+        for n in range(depth):
+            for j in range(panel * PANEL, min((panel + 1) * PANEL, length)):
                 if residues[n, j] != consensus[j]:
-                    rows[at] = j * STATES + residues[n, j]
-                    counts[rows[at]] += 1
+                    rows[at] = (j - panel * PANEL) * STATES + residues[n, j]
                     at += 1
-        starts = state_starts[piece]
-        starts[0] = row_starts[first]
-        for row in range(STATES * length):
-            starts[row + 1] = starts[row] + counts[row]
-        filled = starts.copy()
+    return starts, rows
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def relative_to_consensus(table, consensus, frequencies, base, mean):  # type: ignore[no-untyped-def]
+    """Take the gap's couplings and the consensus row out, so that they need not be summed.
+
+    Args:
+        table: (21 L, WIDTH), changed: every column less the gap's of the same position (so the
+            gap's logits are 0), and then every row of a position less its consensus row.
+        consensus: (L,) commonest state of each position.
+        frequencies: (21 L,) of each (j, b).
+        base: (WIDTH,), overwritten: what a sequence of nothing but consensus states sums to.
+        mean: (WIDTH,), overwritten: u = sum of the unchanged rows times their frequencies.
+    """
+    base[:] = 0
+    mean[:] = 0
+    common = np.empty(WIDTH, dtype=table.dtype)
+    taken = np.empty(WIDTH, dtype=table.dtype)
+    for j in range(len(consensus)):
+        row = table[j * STATES + consensus[j]]
+        for k in range(LANES):
+            taken[k] = row[NOT_GAP + k]
+        repeat_lanes(taken)
+        for k in range(WIDTH):
+            common[k] = row[k] - taken[k]
+            base[k] += common[k]
+        for b in range(STATES):
+            row = table[j * STATES + b]
+            frequency = frequencies[j * STATES + b]
+            for k in range(LANES):
+                taken[k] = row[NOT_GAP + k]
+            repeat_lanes(taken)
+            for k in range(WIDTH):
+                mean[k] += frequency * row[k]
+                row[k] -= taken[k] + common[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def sum_rows(table, starts, rows, depth, first, last, base, sums):  # type: ignore[no-untyped-def]
+    """sums[n - first] = base + the rows of `table` of sequence n, for n in [first, last).
+
+    Panel by panel: the rows of one panel stay in the first caches while all sequences pass.
+    """
+    for n in range(last - first):
+        sums[n] = base
+    if len(table) == 0:
+        return
+    for panel in range((len(starts) - 1) // depth):
+        part = table[panel * PANEL * STATES :]
         for n in range(first, last):
-            for at in range(row_starts[n], row_starts[n + 1]):
-                members[filled[rows[at]]] = n - first
-                filled[rows[at]] += 1
-    return row_starts, rows, state_starts, members
+            target = sums[n - first]
+            at, end = starts[panel * depth + n], starts[panel * depth + n + 1]
+            while at + 4 <= end:
+                r0, r1 = part[rows[at]], part[rows[at + 1]]
+                r2, r3 = part[rows[at + 2]], part[rows[at + 3]]
+                for k in range(NOT_GAP):
+                    target[k] += (r0[k] + r1[k]) + (r2[k] + r3[k])
+                at += 4
+            if at + 2 <= end:
+                r0, r1 = part[rows[at]], part[rows[at + 1]]
+                for k in range(NOT_GAP):
+                    target[k] += r0[k] + r1[k]
+                at += 2
+            if at < end:
+                r0 = part[rows[at]]
+                for k in range(NOT_GAP):
+                    target[k] += r0[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def add_residuals(residual, starts, rows, depth, first, last, gradient):  # type: ignore[no-untyped-def]
+    """The transpose of `sum_rows`: add each sequence's residuals to the rows of its residues."""
+    for panel in range((len(starts) - 1) // depth):
+        part = gradient[panel * PANEL * STATES :]
+        for n in range(first, last):
+            here = residual[n - first]
+            for at in range(starts[panel * depth + n], starts[panel * depth + n + 1]):
+                target = part[rows[at]]
+                for k in range(WIDTH):
+                    target[k] += here[k]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -202,19 +269,6 @@ def fold_sum(t):  # type: ignore[no-untyped-def]
         t[k] += t[2 * LANES + k]
     for k in range(LANES):
         t[k] += t[LANES + k] + (t[4 * LANES + k] + t[20 * LANES + k])
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def fold_max(t):  # type: ignore[no-untyped-def]
-    """t[lane] = largest of t over states, in place."""
-    for k in range(10 * LANES):
-        t[k] = max(t[k], t[10 * LANES + k])
-    for k in range(5 * LANES):
-        t[k] = max(t[k], t[5 * LANES + k])
-    for k in range(2 * LANES):
-        t[k] = max(t[k], t[2 * LANES + k])
-    for k in range(LANES):
-        t[k] = max(max(t[k], t[LANES + k]), max(t[4 * LANES + k], t[20 * LANES + k]))
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -232,58 +286,50 @@ def repeat_lanes(t):  # type: ignore[no-untyped-def]
         t[16 * LANES + k] = t[k]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def log_losses(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
-    """Weighted sum of -log p(observed) in float64.
+def exponential(x):  # type: ignore[no-untyped-def]
+    """exp(x) to the precision of x's type, for LOWEST <= x <= HIGHEST; loops of it are vectors.
 
-    Args:
-        logits: (n, WIDTH) float64, laid out (state, lane); overwritten.
-        states: (n, LANES) uint8, observed states.
-        weights: (n,) float64.
-        lanes: How many lanes are positions.
+    exp(x) = 2^n exp(r), |r| <= log(2)/2; 2^n is made of its bits, exp(r) of a polynomial.
     """
-    t = np.empty(WIDTH)
-    loss = 0.0
-    for n in range(len(logits)):
-        row = logits[n]
-        here = 0.0
-        for i in range(lanes):
-            here -= row[states[n, i] * LANES + i]
-        for k in range(WIDTH):
-            t[k] = row[k]
-        fold_max(t)
-        for i in range(lanes):
-            here += t[i]
-        repeat_lanes(t)
-        for k in range(WIDTH):
-            # exp(x) = 2^n exp(r), |r| <= log(2)/2: a Taylor sum to 13 terms is exact to 1e-16.
-            x = max(row[k] - t[k], -700.0)
-            power = np.floor(x * 1.4426950408889634 + 0.5)
-            r = x - power * 0.693145751953125 - power * 1.42860682030941723212e-6
-            value = 1.6059043836821613e-10
-            value = value * r + 2.08767569878681e-09
-            value = value * r + 2.505210838544172e-08
-            value = value * r + 2.755731922398589e-07
-            value = value * r + 2.7557319223985893e-06
-            value = value * r + 2.48015873015873e-05
-            value = value * r + 1.984126984126984e-04
-            value = value * r + 1.388888888888889e-03
-            value = value * r + 8.333333333333333e-03
-            value = value * r + 4.1666666666666664e-02
-            value = value * r + 1.6666666666666666e-01
-            value = value * r + 0.5
-            value = value * r * r + r + 1.0
-            exponent = (np.int64(power) + np.int64(1023)) << np.int64(52)
-            row[k] = value * np.int64(exponent).view(np.float64)
-        for k in range(WIDTH):
-            t[k] = row[k]
-        fold_sum(t)
-        product = 1.0
-        for i in range(lanes):
-            product *= t[i]
-        here += np.log(product)
-        loss += weights[n] * here
-    return loss
+    return np.exp(x)
+
+
+@overload(exponential, jit_options={"fastmath": _FAST, "error_model": "numpy"})
+def _exponential(x):  # type: ignore[no-untyped-def]
+    def single(x):  # type: ignore[no-untyped-def]
+        power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+        r = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+        value = np.float32(1.9875691500e-4)
+        value = value * r + np.float32(1.3981999507e-3)
+        value = value * r + np.float32(8.3334519073e-3)
+        value = value * r + np.float32(4.1665795894e-2)
+        value = value * r + np.float32(1.6666665459e-1)
+        value = value * r + np.float32(5.0000001201e-1)
+        value = value * r * r + r + np.float32(1.0)
+        exponent = (np.int32(power) + np.int32(127)) << np.int32(23)
+        return value * np.int32(exponent).view(np.float32)
+
+    def double(x):  # type: ignore[no-untyped-def]
+        power = np.floor(x * 1.4426950408889634 + 0.5)
+        r = x - power * 0.693145751953125 - power * 1.42860682030941723212e-6
+        # A Taylor sum to 13 terms is exact to 1e-16.
+        value = 1.6059043836821613e-10
+        value = value * r + 2.08767569878681e-09
+        value = value * r + 2.505210838544172e-08
+        value = value * r + 2.755731922398589e-07
+        value = value * r + 2.7557319223985893e-06
+        value = value * r + 2.48015873015873e-05
+        value = value * r + 1.984126984126984e-04
+        value = value * r + 1.388888888888889e-03
+        value = value * r + 8.333333333333333e-03
+        value = value * r + 4.1666666666666664e-02
+        value = value * r + 1.6666666666666666e-01
+        value = value * r + 0.5
+        value = value * r * r + r + 1.0
+        exponent = (np.int64(power) + np.int64(1023)) << np.int64(52)
+        return value * np.int64(exponent).view(np.float64)
+
+    return single if x == types.float32 else double
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -291,15 +337,17 @@ def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
     """Turn logits into weighted residuals w (p - observed); return the weighted loss.
 
     Args:
-        logits: (n, WIDTH) float32, laid out (state, lane); overwritten.
+        logits: (n, WIDTH) float32 or float64, laid out (state, lane), the gap's 0; overwritten.
         states: (n, LANES) uint8, observed states.
-        weights: (n,) float32.
+        weights: (n,), of the logits' type.
         lanes: How many lanes are positions; the rest is padding, its residuals are set to 0.
 
     Returns:
         sum_n w_n sum_lanes -log p(observed), float64.
     """
-    t = np.empty(WIDTH, dtype=np.float32)
+    t = np.empty(WIDTH, dtype=logits.dtype)
+    shares = np.empty(WIDTH, dtype=logits.dtype)
+    lowest, highest = np.float32(LOWEST), np.float32(HIGHEST)
     loss = 0.0
     for n in range(len(logits)):
         row = logits[n]
@@ -307,64 +355,63 @@ def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
         for i in range(lanes):
             here -= row[states[n, i] * LANES + i]
         for k in range(WIDTH):
-            t[k] = row[k]
-        fold_max(t)
-        for i in range(lanes):
-            here += t[i]
-        repeat_lanes(t)
+            t[k] = exponential(min(max(row[k], lowest), highest))
         for k in range(WIDTH):
-            # exp(x) = 2^n exp(r), |r| <= log(2)/2, as libm does it, but in vectors.
-            x = max(row[k] - t[k], np.float32(-87.0))
-            power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-            r = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
-            value = np.float32(1.9875691500e-4)
-            value = value * r + np.float32(1.3981999507e-3)
-            value = value * r + np.float32(8.3334519073e-3)
-            value = value * r + np.float32(4.1665795894e-2)
-            value = value * r + np.float32(1.6666665459e-1)
-            value = value * r + np.float32(5.0000001201e-1)
-            value = value * r * r + r + np.float32(1.0)
-            exponent = (np.int32(power) + np.int32(127)) << np.int32(23)
-            row[k] = value * np.int32(exponent).view(np.float32)
-        for k in range(WIDTH):
-            t[k] = row[k]
-        fold_sum(t)
-        product = 1.0
+            shares[k] = t[k]
+        fold_sum(shares)
+        product, most = 1.0, 0.0
         for i in range(lanes):
-            product *= t[i]
+            product *= shares[i]
+            most = max(most, shares[i])
+        if most > OVERFLOWS:
+            product = 1.0
+            for i in range(lanes):
+                here += _shifted_exponentials(row, i, t)
+                shares[i] = 0
+                for a in range(STATES):
+                    shares[i] += t[a * LANES + i]
+                product *= shares[i]
         weight = weights[n]
         loss += weight * (here + np.log(product))
         for i in range(LANES):
-            t[i] = weight / t[i] if i < lanes else np.float32(0)
-        repeat_lanes(t)
+            shares[i] = weight / shares[i] if i < lanes else 0
+        repeat_lanes(shares)
         for k in range(WIDTH):
-            row[k] *= t[k]
+            row[k] = t[k] * shares[k]
         for i in range(lanes):
             row[states[n, i] * LANES + i] -= weight
     return loss
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shifted_exponentials(row, lane, t):  # type: ignore[no-untyped-def]
+    """Exponentials of one lane's logits less the largest of them, which is returned."""
+    largest = row[lane]
+    for a in range(STATES):
+        largest = max(largest, row[a * LANES + lane])
+    for a in range(STATES):
+        t[a * LANES + lane] = np.exp(row[a * LANES + lane] - largest)
+    return largest
+
+
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def block_gradient(  # type: ignore[no-untyped-def]
-    table, base, row_starts, rows, state_starts, members, chunk, consensus, states, weights, lanes,
-    gradient, total,
+    table, base, starts, rows, consensus, states, weights, lanes, work, gradient, total
 ):  # fmt: skip
-    """Loss of one block of positions and its gradient with respect to `table` and `base`.
+    """Loss of one block of positions and its gradient with respect to its couplings and fields.
+
+    In the precision of `table`, `base`, `weights` and `work`, float32 or float64.
 
     Args:
-        table: (21 L, WIDTH) couplings less the consensus, `relative_to_consensus`.
-        base: (WIDTH,) logits of a row of consensus states.
-        row_starts: (N + 1,), and
-        rows: the (j, b) rows of each sequence where it differs from the consensus.
-        state_starts: (chunks, 21 L + 1), and
-        members: for each chunk and (j, b) the sequences, counted within the chunk, that have b
-            at j; none for the consensus state.
-        chunk: How many sequences are worked on at a time, so that they stay in cache.
+        table: (21 L, WIDTH) couplings made relative by `relative_to_consensus`, or empty for 0.
+        base: (WIDTH,) logits of a row of consensus states, the gap's 0.
+        starts, rows: Of `index_alignment`.
         consensus: (L,).
         states: (N, LANES) uint8, observed states of the block's positions.
-        weights: (N,) float32.
+        weights: (N,).
         lanes: How many lanes are positions.
-        gradient: (21 L, WIDTH), overwritten.
+        work: (chunk, WIDTH); as many sequences are worked on at a time, so that they stay in cache.
+        gradient: (21 L, WIDTH), overwritten; empty if only the loss is wanted.
         total: (WIDTH,), overwritten: sum of the residuals.
 
     Returns:
@@ -373,22 +420,19 @@ def block_gradient(  # type: ignore[no-untyped-def]
     depth = len(states)
     gradient[:] = 0
     total[:] = 0
-    work = np.empty((min(chunk, depth), WIDTH), dtype=np.float32)
     loss = 0.0
-    for piece in range(len(state_starts)):
-        first = piece * chunk
-        last = min(first + chunk, depth)
+    for first in range(0, depth, len(work)):
+        last = min(first + len(work), depth)
         here = work[: last - first]
-        sum_rows(table, row_starts, rows, first, last, base, here)
+        sum_rows(table, starts, rows, depth, first, last, base, here)
         loss += residuals(here, states[first:last], weights[first:last], lanes)
         for n in range(last - first):
             for k in range(WIDTH):
                 total[k] += here[n, k]
-        starts = state_starts[piece]
-        for row in range(len(table)):
-            if starts[row] < starts[row + 1]:
-                so_far = gradient[row]
-                sum_rows(here, starts, members, row, row + 1, so_far, gradient[row : row + 1])
+        if len(gradient) > 0:
+            add_residuals(here, starts, rows, depth, first, last, gradient)
+    if len(gradient) == 0:
+        return loss
     for j in range(len(consensus)):
         common = gradient[j * STATES + consensus[j]]
         common[:] = total
@@ -430,13 +474,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
     lanes = min(LANES, length - first * LANES)
     other_side = np.zeros((WIDTH, WIDTH), dtype=np.float32)
     source = gradients[second, first * WIDTH : first * WIDTH + lanes * STATES]
-    for b in range(STATES):
-        for lane in range(LANES):
-            target = other_side[lane * STATES + b]
-            column = b * LANES + lane
-            for a in range(STATES):
-                for i in range(lanes):
-                    target[a * LANES + i] = source[i * STATES + a, column]
+    transpose_tile(source, lanes * STATES, count, other_side)
     g_i = field_gradient[first]
     f_i = frequencies[first]
     spread_i = spread[first]

@@ -10,8 +10,9 @@ curvature that an independent model has (docs/decisions.md).
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -22,16 +23,16 @@ from numpy.typing import NDArray
 from npm_core import kernels, weights
 from npm_core.alphabet import GAP, STATES
 from npm_core.errors import DataError, SettingsError
-from npm_core.kernels import LANES, TILE, WIDTH
+from npm_core.kernels import LANES, PANEL, TILE, WIDTH
 from npm_core.potts import Doubles, Floats, Potts
 
 T = TypeVar("T")
 
-MEMORY = 3
-"""How many steps L-BFGS remembers."""
+MEMORY = 2
+"""How many steps L-BFGS remembers; more save no evaluation (docs/performance.md)."""
 
-CHUNK = 768
-"""Sequences worked on at a time: their residuals of one block of positions stay in L2 cache."""
+CHUNK_BYTES = 1 << 18
+"""Sequences are worked on in chunks whose logits of one block of positions stay in L2 cache."""
 
 PSEUDOCOUNT = 0.3
 """Added to the weighted count of every state at the start of the fields and in their scale.
@@ -124,25 +125,30 @@ def objective(
             f"for residues of {residues.shape}"
         )
     consensus = _consensus(residues)
-    row_starts, rows, _, _ = kernels.index_alignment(residues, consensus, depth)
+    starts, rows = kernels.index_alignment(residues, consensus)
+    workspaces = _Workspaces(threads, depth, length, np.float64)
 
     def block_loss(block: int) -> float:
         first = block * LANES
         lanes = min(LANES, length - first)
-        by_lane = np.zeros((length, STATES, STATES, LANES))
-        by_lane[..., :lanes] = potts.couplings[first : first + lanes].transpose(1, 3, 2, 0)
-        table = by_lane.reshape(length * STATES, WIDTH)
-        base, mean = np.empty(WIDTH), np.empty(WIDTH)
-        kernels.relative_to_consensus(table, consensus, np.zeros(len(table)), base, mean)
-        base += _to_lanes(potts.fields[first : first + lanes].astype(np.float64))
-        states = _block_states(residues, block)
-        loss = 0.0
-        for begin in range(0, depth, CHUNK):
-            end = min(begin + CHUNK, depth)
-            logits = np.empty((end - begin, WIDTH))
-            kernels.sum_rows(table, row_starts, rows, begin, end, base, logits)
-            loss += kernels.log_losses(logits, states[begin:end], row_weights[begin:end], lanes)
-        return loss
+        with workspaces.borrow() as (table, work):
+            kernels.block_columns(potts.couplings, block, table)
+            base, mean = np.empty(WIDTH), np.empty(WIDTH)
+            kernels.relative_to_consensus(table, consensus, np.zeros(len(table)), base, mean)
+            base += _less_gap(_to_lanes(potts.fields[first : first + lanes].astype(np.float64)))
+            return kernels.block_gradient(
+                table,
+                base,
+                starts,
+                rows,
+                consensus,
+                _block_states(residues, block),
+                row_weights,
+                lanes,
+                work,
+                table[:0],
+                mean,
+            )
 
     with _Threads(threads) as pool:
         loss = sum(pool.map(block_loss, range(_blocks(length))))
@@ -155,10 +161,10 @@ def _penalty_value(potts: Potts, penalty: Penalty, prior: Potts | None) -> float
         fields -= _gap_gauge(prior, penalty).fields
     couplings = 0.0
     for i in range(potts.length):
-        row = potts.couplings[i, i + 1 :].astype(np.float64)
+        row = potts.couplings[i, i + 1 :].astype(np.float64).ravel()
         if prior is not None:
-            row -= prior.couplings[i, i + 1 :]
-        couplings += float(np.einsum("jab,jab->", row, row))
+            row -= prior.couplings[i, i + 1 :].ravel()
+        couplings += float(row @ row)
     kept = fields if penalty.gap_field else fields[:, :GAP]
     return penalty.fields * float((kept**2).sum()) + penalty.couplings * couplings
 
@@ -267,10 +273,10 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     vector = 4 * _parameters(blocks)
     columns = 4 * blocks * length * STATES * WIDTH
     model = 4 * (length * STATES) ** 2
-    work = threads * 4 * WIDTH * (length * STATES + min(depth, CHUNK))
-    index = depth * length * 10 + 8 * -(-depth // CHUNK) * length * STATES
+    work = threads * 8 * WIDTH * (length * STATES + _chunk(depth, 8))
+    index = depth * (4 * length + 8 * -(-length // PANEL))
     fitting = (2 * MEMORY + 2) * vector + columns
-    return max(fitting, vector + 2 * model) + work + index
+    return max(fitting, vector + model) + work + index
 
 
 class _Threads:
@@ -289,6 +295,24 @@ class _Threads:
     def __exit__(self, *_: object) -> None:
         if self._pool:
             self._pool.shutdown()
+
+
+class _Workspaces:
+    """For each thread a table (21 L, WIDTH) and work (chunk, WIDTH) of `kernels.block_gradient`."""
+
+    def __init__(self, threads: int, depth: int, length: int, kind: type) -> None:
+        self._free: SimpleQueue[tuple[NDArray, NDArray]] = SimpleQueue()
+        chunk = _chunk(depth, np.dtype(kind).itemsize)
+        for _ in range(threads):
+            self._free.put(
+                (_aligned((length * STATES, WIDTH), kind), _aligned((chunk, WIDTH), kind))
+            )
+
+    @contextmanager
+    def borrow(self) -> Iterator[tuple[NDArray, NDArray]]:
+        taken = self._free.get()
+        yield taken
+        self._free.put(taken)
 
 
 class _Problem:
@@ -316,7 +340,7 @@ class _Problem:
         self.weights = row_weights.astype(np.float32)
         self.states = [_block_states(residues, block) for block in range(self.blocks)]
         self.consensus = _consensus(residues)
-        self.index = kernels.index_alignment(residues, self.consensus, CHUNK)
+        self.starts, self.rows = kernels.index_alignment(residues, self.consensus)
         meff = row_weights.sum()
         shares = frequencies(residues, row_weights)
         self.flat_frequencies = shares.astype(np.float32).ravel()
@@ -329,10 +353,10 @@ class _Problem:
 
         size = _parameters(self.blocks)
         self.couplings_end = size - self.blocks * WIDTH
-        self.parameters = np.zeros(size, dtype=np.float32)
-        self.basis = np.zeros((2 * MEMORY + 1, size), dtype=np.float32)
+        self.parameters = _aligned((size,), np.float32)
+        self.basis = _aligned((2 * MEMORY + 1, size), np.float32)
         self.used = np.zeros(len(self.basis), dtype=np.bool_)
-        self.gradients = np.empty((self.blocks, self.length * STATES, WIDTH), dtype=np.float32)
+        self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.float32)
         self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
         self.fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
         self.prior = np.zeros(0, dtype=np.float32)
@@ -352,9 +376,7 @@ class _Problem:
                 )
             )
             self.prior_fields[:] = _blocked(prior.fields)
-        self.tables: SimpleQueue[Floats] = SimpleQueue()
-        for _ in range(pool.threads):
-            self.tables.put(np.empty((self.length * STATES, WIDTH), dtype=np.float32))
+        self.workspaces = _Workspaces(pool.threads, len(residues), self.length, np.float32)
         self.independent = start is None and prior is None
         self._begin_at(start, shares, meff)
 
@@ -386,44 +408,46 @@ class _Problem:
         """F at the parameters; leaves the gradient of each block for `gradient`."""
         scaled = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
         centred = scaled * self.field_scale
-        row_starts, rows, state_starts, members = self.index
         independent, self.independent = self.independent, False
-        if independent:
-            row_starts = np.zeros_like(row_starts)
 
         def block_loss(block: int) -> float:
-            table = self.tables.get()
             base, mean = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
             squares = 0.0
-            if not independent:
-                squares = kernels.gather_block(
-                    self.parameters, self.prior, self.spread, self.ridge, block, self.length, table
+            with self.workspaces.borrow() as (table, work):
+                if independent:
+                    table = table[:0]
+                else:
+                    squares = kernels.gather_block(
+                        self.parameters,
+                        self.prior,
+                        self.spread,
+                        self.ridge,
+                        block,
+                        self.length,
+                        table,
+                    )
+                    kernels.relative_to_consensus(
+                        table, self.consensus, self.flat_frequencies, base, mean
+                    )
+                fields = self.fields[block]
+                fields[:] = centred[block] - mean
+                if not self.penalty.gap_field:
+                    fields[:] = _less_gap(fields)
+                loss = kernels.block_gradient(
+                    table,
+                    base + _less_gap(fields),
+                    self.starts,
+                    self.rows,
+                    self.consensus,
+                    self.states[block],
+                    self.weights,
+                    self._lanes(block),
+                    work,
+                    self.gradients[block],
+                    self.totals[block],
                 )
-                kernels.relative_to_consensus(
-                    table, self.consensus, self.flat_frequencies, base, mean
-                )
-            fields = self.fields[block]
-            fields[:] = centred[block] - mean
-            if not self.penalty.gap_field:
-                fields -= np.tile(fields[GAP * LANES :], STATES)
-            loss = kernels.block_gradient(
-                table,
-                base + fields,
-                row_starts,
-                rows,
-                state_starts,
-                members,
-                CHUNK,
-                self.consensus,
-                self.states[block],
-                self.weights,
-                self._lanes(block),
-                self.gradients[block],
-                self.totals[block],
-            )
-            self.tables.put(table)
-            pull = (fields - self.prior_fields[block]) * self.real[block]
-            loss += self.penalty.fields * float((pull.astype(np.float64) ** 2).sum())
+            pull = ((fields - self.prior_fields[block]) * self.real[block]).astype(np.float64)
+            loss += self.penalty.fields * float(pull @ pull)
             return loss + self.penalty.couplings * squares
 
         return sum(self.pool.map(block_loss, range(self.blocks)))
@@ -490,7 +514,7 @@ class _Problem:
 
     def potts(self) -> Potts:
         """The model at the parameters; the workspace is released."""
-        del self.basis, self.gradients, self.index
+        del self.basis, self.gradients, self.starts, self.rows, self.workspaces
         couplings = np.zeros((self.length, self.length, STATES, STATES), dtype=np.float32)
         self._each_tile(
             lambda i, j: kernels.unpack_tile(
@@ -612,14 +636,13 @@ def _parameters(blocks: int) -> int:
 
 
 def _consensus(residues: NDArray[np.uint8]) -> NDArray[np.int64]:
-    counts = np.stack([(residues == state).sum(0) for state in range(STATES)])
-    return counts.argmax(0)
+    """(L,) commonest state of each position; the result of a fit does not depend on it."""
+    return kernels.count_states(residues, np.ones(len(residues))).argmax(1)
 
 
 def frequencies(residues: NDArray[np.uint8], row_weights: Doubles) -> Doubles:
     """(L, 21) weighted share of each state at each position."""
-    counts = np.stack([row_weights @ (residues == state) for state in range(STATES)], axis=1)
-    return counts / row_weights.sum()
+    return kernels.count_states(residues, row_weights) / row_weights.sum()
 
 
 def _smoothed(shares: Doubles, meff: float) -> Doubles:
@@ -642,6 +665,24 @@ def _block_states(residues: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     """(N, LANES) states of the positions of one block, padded with 0."""
     part = residues[:, block * LANES : (block + 1) * LANES]
     return np.ascontiguousarray(np.pad(part, ((0, 0), (0, LANES - part.shape[1]))))
+
+
+def _less_gap(values: NDArray) -> NDArray:
+    """(WIDTH,) less the gap's value of each lane."""
+    return values - np.tile(values[GAP * LANES :], STATES)
+
+
+def _chunk(depth: int, itemsize: int) -> int:
+    return min(depth, CHUNK_BYTES // (WIDTH * itemsize))
+
+
+def _aligned(shape: tuple[int, ...], kind: type) -> NDArray:
+    """Zeros that start at a cache line: half of the vectors would straddle two lines otherwise."""
+    size = int(np.prod(shape))
+    line = 64 // np.dtype(kind).itemsize
+    whole: NDArray = np.zeros(size + line, dtype=kind)
+    begin = -whole.ctypes.data // whole.itemsize % line
+    return whole[begin : begin + size].reshape(shape)
 
 
 def _to_lanes(values: NDArray) -> NDArray:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from npm_core import plm, potts, weights
+from npm_core import kernels, plm, potts, weights
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import ccmpred_penalty, paper_penalty
@@ -90,7 +90,7 @@ def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, lengt
 def test_chunks_of_sequences_change_only_rounding(rng, monkeypatch):
     residues = family(rng)
     whole = plm.fit(residues)
-    monkeypatch.setattr(plm, "CHUNK", 7)
+    monkeypatch.setattr(plm, "CHUNK_BYTES", 7 * 4 * kernels.WIDTH)
     assert plm.fit(residues).objective == pytest.approx(whole.objective, rel=1e-5)
 
 
@@ -229,8 +229,8 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     from npm_core import plm_dense
 
     residues = family(rng, length=5)
-    sparse = plm.fit_objective(residues, objective=objective, stop_rel=1e-7)
-    dense = plm_dense.fit_objective(residues, objective=objective, stop_rel=1e-7, device="cpu")
+    sparse = plm.fit_objective(residues, objective=objective, stop_rel=1e-8)
+    dense = plm_dense.fit_objective(residues, objective=objective, stop_rel=1e-8, device="cpu")
     assert dense.converged
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
