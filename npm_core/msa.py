@@ -249,4 +249,7 @@ def read_msa(
         DataError: The file is unreadable, ragged or empty, or the query is not in it.
     """
     msa = read_alignment(path, file_format=file_format, max_rows=max_rows)
-    return msa.anchored_to(msa.row(query) if isinstance(query, str) else query)
+    try:
+        return msa.anchored_to(msa.row(query) if isinstance(query, str) else query)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

@@ -1,12 +1,23 @@
-"""Work handed to threads a little ahead of its use, so that memory stays small.
+"""Work handed to threads or processes a little ahead of its use, so that memory stays small.
 
-For work that waits for other programs or releases the GIL.
+Threads are for work that waits for other programs or releases the GIL, processes for the rest.
 """
 
+import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
+
+from npm_core.errors import ToolError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -68,6 +79,37 @@ def map_in_order(
         while following in early:
             yield early.pop(following)
             following += 1
+
+
+def map_in_processes(
+    function: Callable[[A], B], items: Iterable[A], *, workers: int
+) -> Iterator[B]:
+    """Results of `function` on each item, in the order of the items, from a pool of processes.
+
+    Args:
+        function: Picklable, as are items and results.
+        items: Drawn a little ahead.
+        workers: Processes; with 1 the work is done in this one.
+
+    Raises:
+        ToolError: A process was killed, usually for want of memory.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    source = iter(items)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = deque(pool.submit(function, item) for item in islice(source, AHEAD * workers))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+        except BrokenProcessPool as error:
+            raise ToolError(
+                f"one of {workers} processes was killed, probably for want of memory; use fewer"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _cancel(futures: Iterable[Future[B]]) -> None:

@@ -199,20 +199,16 @@ def fit(
         SettingsError: A number is outside its range.
     """
     began = time.perf_counter()
-    if residues.ndim != 2 or residues.size == 0:
-        raise DataError(f"a fit needs rows and columns, found residues of {residues.shape}")
-    if residues.max() >= STATES:
-        raise DataError(f"state {residues.max()} is outside 0..{STATES - 1}")
+    if stop_rel <= 0 or max_evaluations < 1 or threads < 1:
+        raise SettingsError("stop_rel, max_evaluations and threads must be positive")
+    check_residues(residues)
     depth, length = residues.shape
     for name, model in (("start", start), ("prior", prior)):
         if model is not None and model.length != length:
             raise DataError(f"the {name} has length {model.length}, the alignment {length}")
-    if stop_rel <= 0 or max_evaluations < 1 or threads < 1:
-        raise SettingsError("stop_rel, max_evaluations and threads must be positive")
     if row_weights is None:
         row_weights = weights.ccmpred_weights(residues, threads=threads)
-    if row_weights.shape != (depth,) or not (row_weights > 0).all():
-        raise DataError(f"expected {depth} positive weights, found {row_weights.shape}")
+    check_weights(row_weights, depth)
     if penalty is None:
         penalty = ccmpred_penalty(length)
     with _Threads(threads) as pool:
@@ -234,6 +230,20 @@ def fit(
         setup - began,
         seconds_fit,
     )
+
+
+def check_residues(residues: NDArray[np.uint8]) -> None:
+    """Raise a DataError unless there are rows and columns of states 0..20."""
+    if residues.ndim != 2 or residues.size == 0:
+        raise DataError(f"a fit needs rows and columns, found residues of {residues.shape}")
+    if residues.max() >= STATES:
+        raise DataError(f"state {residues.max()} is outside 0..{STATES - 1}")
+
+
+def check_weights(row_weights: Doubles, depth: int) -> None:
+    """Raise a DataError unless there is a positive, finite weight for each row."""
+    if row_weights.shape != (depth,) or not ((row_weights > 0) & np.isfinite(row_weights)).all():
+        raise DataError(f"expected {depth} positive weights, found {row_weights.shape}")
 
 
 def objective_terms(
@@ -265,6 +275,11 @@ def fit_objective(
     took = time.perf_counter() - began
     result = fit(residues, row_weights=row_weights, penalty=penalty, threads=threads, **settings)
     return replace(result, seconds_setup=result.seconds_setup + took)
+
+
+def compile_kernels() -> None:
+    """Fit something tiny: processes started later read the kernels from the cache."""
+    fit_objective(np.zeros((2, 2), dtype=np.uint8))
 
 
 def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:

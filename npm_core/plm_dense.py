@@ -7,8 +7,9 @@ which the sparse one is measured.
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,11 +17,16 @@ from numpy.typing import NDArray
 
 from npm_core import plm
 from npm_core.alphabet import GAP, STATES
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import SettingsError
 from npm_core.plm import Fit, Penalty
 from npm_core.potts import Doubles, Potts
 
 ROWS_AT_A_TIME = 4096
+
+Product = Literal["split", "float32", "tf32"]
+
+_TF32_BITS = -(1 << 13)
+"""Keeps sign, exponent and the first 10 bits of the fraction of a float32."""
 
 
 def fit_objective(
@@ -46,25 +52,30 @@ def fit(
     prior: Potts | None = None,
     threads: int = 1,
     device: str = "cuda",
+    product: Product = "split",
 ) -> Fit:
     """Fit a Potts model on `device`; arguments and result are those of `plm.fit`.
 
+    Args:
+        threads: Not used; there so that the arguments are those of `plm.fit`.
+        product: How the tensor cores of a GPU multiply, see `multiply`.
+
     Raises:
         SettingsError: The device is not there, or a start or prior was given.
-        DataError: A start or prior has another length.
+        DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("torch sees no CUDA device; use --device cpu")
     if start is not None or prior is not None:
         raise SettingsError("a start or a prior needs --device cpu")
-    if residues.ndim != 2 or residues.size == 0:
-        raise DataError(f"a fit needs rows and columns, found residues of {residues.shape}")
-    problem = DenseProblem(residues, row_weights, penalty, device)
+    plm.check_residues(residues)
+    plm.check_weights(row_weights, len(residues))
+    problem = DenseProblem(residues, row_weights, penalty, device, product)
     setup = time.perf_counter()
     point, evaluations, converged = _minimise(problem, stop_rel, target_objective, max_evaluations)
+    value = problem.objective(point)
     potts = problem.potts(point)
-    value = plm.objective(potts, residues, row_weights, penalty, threads=threads)
     return Fit(
         potts,
         value,
@@ -83,15 +94,21 @@ class DenseProblem:
     """
 
     def __init__(
-        self, residues: NDArray[np.uint8], row_weights: Doubles, penalty: Penalty, device: str
+        self,
+        residues: NDArray[np.uint8],
+        row_weights: Doubles,
+        penalty: Penalty,
+        device: str,
+        product: Product = "split",
     ) -> None:
+        self.product = product
         self.length = residues.shape[1]
         self.states = self.length * STATES
         self.penalty = penalty
         self.device = device
         columns = torch.arange(self.length, device=device) * STATES
         self.entries = torch.from_numpy(residues).to(device).long() + columns
-        self.weights = torch.from_numpy(row_weights).to(device, torch.float32)
+        self.weights = torch.from_numpy(row_weights).to(device, torch.float64)
         meff = float(row_weights.sum())
         frequencies = plm.frequencies(residues, row_weights)
         curvature = plm.field_curvature(frequencies, meff) + 2 * penalty.fields + 1e-9
@@ -126,14 +143,11 @@ class DenseProblem:
         field_gradient = torch.zeros_like(fields)
         loss = 0.0
         for entries, weights in self._rows():
-            one_hot = torch.zeros(len(entries), self.states, device=self.device)
-            one_hot.scatter_(1, entries, 1.0)
-            logits = (fields + one_hot @ couplings).view(len(entries), self.length, STATES)
-            logs = torch.log_softmax(logits, 2).view(len(entries), self.states)
-            chosen = logs.gather(1, entries).sum(1, dtype=torch.float64)
-            loss -= float((chosen * weights).sum())
-            residual = (logs.exp_() - one_hot) * weights[:, None]
-            gradient += residual.T @ one_hot
+            one_hot = self._one_hot(entries, torch.float32)
+            logs = self._log_shares(fields + multiply(one_hot, couplings, self.product))
+            loss -= self._chosen(logs, entries, weights)
+            residual = (logs.exp_() - one_hot) * weights[:, None].float()
+            gradient += multiply(one_hot.T, residual, self.product).T
             field_gradient += residual.sum(0)
         loss += self.penalty.fields * _dot(fields, fields)
         loss += self.penalty.couplings * _dot(couplings, couplings) / 2
@@ -145,6 +159,28 @@ class DenseProblem:
         centring = torch.outer(field_gradient, self.frequencies)
         gradient -= centring + centring.T
         return loss, torch.cat([(gradient * self.scale).ravel(), field_gradient * self.field_scale])
+
+    def objective(self, point: torch.Tensor) -> float:
+        """F at a point, computed in float64 from its float32 parameters."""
+        fields, couplings = (part.double() for part in self.parameters(point))
+        loss = self.penalty.fields * _dot(fields, fields)
+        loss += self.penalty.couplings * _dot(couplings, couplings) / 2
+        for entries, weights in self._rows():
+            logs = self._log_shares(fields + self._one_hot(entries, torch.float64) @ couplings)
+            loss -= self._chosen(logs, entries, weights)
+        return loss
+
+    def _one_hot(self, entries: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+        one_hot = torch.zeros(len(entries), self.states, device=self.device, dtype=kind)
+        return one_hot.scatter_(1, entries, 1.0)
+
+    def _log_shares(self, logits: torch.Tensor) -> torch.Tensor:
+        positions = logits.view(len(logits), self.length, STATES)
+        return torch.log_softmax(positions, 2).view(len(logits), self.states)
+
+    def _chosen(self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> float:
+        """Weighted sum over sequences of log p of what they have, float64."""
+        return float(logs.gather(1, entries).sum(1, dtype=torch.float64) @ weights)
 
     def _rows(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for at in range(0, len(self.entries), ROWS_AT_A_TIME):
@@ -168,6 +204,34 @@ class DenseProblem:
         return Potts(
             fields.view(self.length, STATES).cpu().numpy(), full.contiguous().cpu().numpy()
         )
+
+
+def multiply(one_hot: torch.Tensor, dense: torch.Tensor, product: Product) -> torch.Tensor:
+    """one_hot @ dense.
+
+    "float32" leaves the product to the device in full precision. TF32 tensor cores are many times
+    faster, but keep 11 bits of every factor: enough for the zeros and ones, not for the other
+    side. "split" gives them that side in two halves of 11 bits and adds the products, which are
+    summed in float32; "tf32" takes the first half for the whole.
+    """
+    if product == "float32":
+        return one_hot @ dense
+    high = (dense.contiguous().view(torch.int32) & _TF32_BITS).view(torch.float32)
+    with _tf32():
+        if product == "tf32":
+            return one_hot @ high
+        return one_hot @ high + one_hot @ (dense - high)
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """Let CUDA multiply float32 matrices in TF32."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _dot(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -237,6 +237,22 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert potts.check(dense.potts, "dense") is dense.potts
 
 
+def test_a_product_split_for_tensor_cores_is_the_product(rng):
+    import torch
+
+    from npm_core.plm_dense import multiply
+
+    one_hot = torch.eye(21)[torch.from_numpy(rng.integers(0, 21, 50))]
+    dense = torch.from_numpy(rng.normal(size=(21, 30)).astype(np.float32))
+    assert torch.equal(multiply(one_hot, dense, "split"), one_hot @ dense)
+    high = multiply(torch.eye(21), dense, "tf32")
+    for half in (high, dense - high):
+        # What TF32 keeps of a half, 11 bits, is the half to 2^-21 of the whole.
+        kept = (half.view(torch.int32) & -(1 << 13)).view(torch.float32)
+        assert ((half - kept).abs() <= 2.0**-20 * dense.abs()).all()
+    assert ((high - dense).abs() > 2.0**-16 * dense.abs()).any()
+
+
 def golden_case(golden, name, run):
     from npm_core.msa import read_alignment
 

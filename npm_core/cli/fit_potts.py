@@ -1,7 +1,8 @@
 """Fit an independent Potts model to each alignment: CCMpred's objective, or the paper's eq. (3).
 
 One alignment goes to the file --output; several go to the folder --output, one
-NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each.
+NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each. --threads are shared
+within one alignment's fit; of several alignments as many are fitted at a time, one thread each.
 """
 
 import argparse
@@ -52,7 +53,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior-weight", type=float, default=1.0, help="times the prior, 0 (zero) to 1"
     )
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of one fit; or how many alignments at a time"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--report", help="FILE.json, or a folder for several alignments")
 
@@ -67,13 +70,18 @@ class Job:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, estimate memory, fit, write each alignment in turn."""
-    from npm_core import alphabet, memory, potts
+    """Check the options, then fit one alignment, or several at a time."""
+    from functools import partial
+
     from npm_core.errors import SettingsError
+    from npm_core.parallel import map_in_processes
+    from npm_core.plm import compile_kernels
     from npm_core.progress import note, track
 
     if not 0 <= args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+    if args.threads < 1:
+        raise SettingsError(f"--threads {args.threads} must be positive")
     if args.backend == "ccmpred":
         for option in ("start", "prior", "target_objective"):
             if getattr(args, option) is not None:
@@ -81,22 +89,41 @@ def run(args: argparse.Namespace) -> None:
         if args.objective != "ccmpred" or args.device != "cpu":
             raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
     todo = jobs(args.msa, args.output, args.report)
+    workers = min(args.threads, len(todo)) if args.device == "cpu" else 1
+    options = {name: value for name, value in vars(args).items() if name != "run"}
+    if len(todo) > 1:
+        options["threads"] = 1
+    if workers > 1:
+        compile_kernels()
+    work = partial(fit_job, args=argparse.Namespace(**options))
+    fits = map_in_processes(work, todo, workers=workers)
+    for line in track(fits, total=len(todo), what="alignments fitted"):
+        note(line)
+
+
+def fit_job(job: Job, args: argparse.Namespace) -> str:
+    """Read, fit and write one alignment; a line that says how it went."""
+    from npm_core import alphabet, memory, potts
+    from npm_core.errors import DataError, SettingsError
+
+    memory.reset_peak()
     start = potts.load(args.start) if args.start else None
     prior = potts.scaled(potts.load(args.prior), args.prior_weight) if args.prior else None
-    for job in track(todo, total=len(todo), what="alignments fitted"):
-        memory.reset_peak()
-        residues = read_residues(job.msa, query=args.query, all_columns=args.all_columns)
+    residues = read_residues(job.msa, query=args.query, all_columns=args.all_columns)
+    try:
         result = fit_one(residues, args, start, prior)
-        facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
-        potts.save(job.output, replace(result.potts, metadata=facts))
-        if job.report:
-            write_report(job.report, residues, result)
-        state = "converged" if result.converged else "NOT converged"
-        note(
-            f"{job.msa.name}: depth {residues.shape[0]}, length {residues.shape[1]}, "
-            f"Meff {result.meff:.1f}, objective {result.objective:.6f}, {state} after "
-            f"{result.evaluations} evaluations"
-        )
+    except (DataError, SettingsError) as error:
+        raise type(error)(f"{job.msa}: {error}") from error
+    facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
+    potts.save(job.output, replace(result.potts, metadata=facts))
+    if job.report:
+        write_report(job.report, residues, result)
+    state = "converged" if result.converged else "NOT converged"
+    return (
+        f"{job.msa.name}: depth {residues.shape[0]}, length {residues.shape[1]}, "
+        f"Meff {result.meff:.1f}, objective {result.objective:.6f}, {state} after "
+        f"{result.evaluations} evaluations"
+    )
 
 
 def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
@@ -165,7 +192,8 @@ def fit_one(
 
         return plm_dense.fit_objective(residues, device="cuda", **settings)
     needed = plm.fit_bytes(depth, length, threads=args.threads)
-    note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
+    if len(args.msa) == 1:
+        note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
     memory.require(
         needed,
         f"a Potts model of {length} columns",

@@ -115,41 +115,14 @@ def fit_families(
     Raises:
         ToolError: A worker was killed, usually for want of memory.
     """
-    import multiprocessing
-    from collections import deque
-    from concurrent.futures import Future, ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from itertools import islice
+    from functools import partial
 
-    import numpy as np
+    from npm_core.parallel import map_in_processes
+    from npm_core.plm import compile_kernels
 
-    from npm_core.errors import ToolError
-    from npm_core.plm import fit_objective
-
-    source = iter(families)
-    if workers == 1:
-        for family in source:
-            yield fit_family(family, settings)
-        return
-    # The kernels are compiled once, here, and every worker reads them from the cache.
-    fit_objective(np.zeros((2, 2), dtype=np.uint8), objective=settings.objective)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        try:
-            waiting: deque[Future[tuple[Scores, ReportRow]]] = deque()
-            for family in islice(source, 4 * workers):
-                waiting.append(pool.submit(fit_family, family, settings))
-            while waiting:
-                yield waiting.popleft().result()
-                for family in islice(source, 1):
-                    waiting.append(pool.submit(fit_family, family, settings))
-        except BrokenProcessPool as error:
-            raise ToolError(
-                "a worker was killed while it fitted a family, probably for want of memory; "
-                "lower --workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    if workers > 1:
+        compile_kernels()
+    yield from map_in_processes(partial(fit_family, settings=settings), families, workers=workers)
 
 
 def fit_family(family: "Family", settings: Settings) -> tuple["Scores", ReportRow]:

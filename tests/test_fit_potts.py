@@ -1,0 +1,118 @@
+"""The verb `fit-potts`: several alignments by one command, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from npm_core import memory, potts
+from npm_core.alphabet import decode
+from npm_core.cli import main
+
+
+def write(folder, name, *rows):
+    path = folder / name
+    path.write_text("".join(f">{number}\n{row}\n" for number, row in enumerate(rows)))
+    return str(path)
+
+
+def fit(*words):
+    return main(["fit-potts", *words])
+
+
+@pytest.fixture
+def alignments(tmp_path, rng):
+    return [
+        write(
+            tmp_path,
+            f"{name}.a3m",
+            *(decode(row) for row in rng.integers(0, 20, (depth, 7)).astype(np.uint8)),
+        )
+        for name, depth in (("one", 1), ("few", 5), ("some", 40))
+    ]
+
+
+def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignments, capsys):
+    out, report = tmp_path / "models", tmp_path / "reports"
+    words = ["--msa", *alignments, "--output", str(out), "--report", str(report)]
+    assert fit(*words, "--threads", "2") == 0
+    assert "alignments fitted: 3/3" in capsys.readouterr().err
+    for path, name in zip(alignments, ("one", "few", "some"), strict=True):
+        alone = tmp_path / f"{name}.safetensors"
+        assert fit("--msa", path, "--output", str(alone)) == 0
+        together = potts.load(out / f"{name}.potts.safetensors")
+        expected = potts.load(alone)
+        assert np.allclose(together.couplings, expected.couplings, atol=1e-5)
+        assert together.metadata["query"] == expected.metadata["query"]
+        facts = json.loads((report / f"{name}.fit.json").read_text())
+        assert facts["converged"]
+        assert facts["objective"] == pytest.approx(float(expected.metadata["objective"]), rel=1e-6)
+
+
+def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
+    report = tmp_path / "fit.json"
+    assert fit("--msa", alignments[2], "--output", str(tmp_path / "a.safetensors"),
+               "--report", str(report)) == 0  # fmt: skip
+    facts = json.loads(report.read_text())
+    assert list(facts) == [
+        "objective", "evaluations", "converged", "length", "depth", "meff",
+        "seconds_setup", "seconds_fit", "peak_mib",
+    ]  # fmt: skip
+    assert (facts["length"], facts["depth"], facts["meff"]) == (7, 40, 40.0)
+
+
+def test_inserts_are_no_columns(tmp_path):
+    path = write(tmp_path, "a.a3m", "ACDE", "AvvC-E", "acACDE")
+    assert fit("--msa", path, "--output", str(tmp_path / "a.safetensors")) == 0
+    assert potts.load(tmp_path / "a.safetensors").length == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (("ACDE", "AC1E"), "'1'"),
+        (("ACDE", "ACE"), "columns"),
+        ((), "no"),
+        (("----",), "no residue"),
+    ],
+    ids=["letter", "row too short", "empty", "a query of gaps"],
+)
+def test_a_bad_alignment_is_named_and_nothing_is_written(tmp_path, capsys, rows, message):
+    path = write(tmp_path, "bad.a3m", *rows)
+    assert fit("--msa", path, "--output", str(tmp_path / "a.safetensors")) == 2
+    error = capsys.readouterr().err
+    assert "bad.a3m" in error
+    assert message in error
+    assert [item.name for item in tmp_path.iterdir()] == ["bad.a3m"]
+
+
+def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 4 << 30)
+    path = write(tmp_path, "long.a3m", "ACDEFGHIKL" * 100, "ACDEFGHIKM" * 100)
+    assert fit("--msa", path, "--output", str(tmp_path / "a.safetensors")) == 2
+    error = capsys.readouterr().err
+    assert "long.a3m: a Potts model of 1000 columns needs" in error
+    assert "4,096 MiB are available; fit fewer columns" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--threads", "0"], "--threads 0"),
+        (["--prior-weight", "2"], "--prior-weight 2"),
+        (["--stop-rel", "0"], "stop_rel"),
+        (["--backend", "ccmpred", "--objective", "paper"], "--backend ccmpred"),
+        (["--backend", "ccmpred", "--target-objective", "1"], "--target-objective"),
+        (["--prior", "none.safetensors"], "none.safetensors: no such file"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tmp_path, alignments, capsys, words, message):
+    assert fit("--msa", alignments[1], "--output", str(tmp_path / "a.safetensors"), *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_alignments_of_one_name_are_refused(tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    paths = [write(folder, "a.a3m", "AC") for folder in (tmp_path, tmp_path / "other")]
+    assert fit("--msa", *paths, "--output", str(tmp_path / "out")) == 2
+    assert "would both be written as a" in capsys.readouterr().err
