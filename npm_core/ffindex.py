@@ -1,6 +1,6 @@
 """FFindex: many small files in two, NAME.ffdata with the texts and NAME.ffindex with the places."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +72,19 @@ def _entry(line: str, where: str) -> Entry:
     return entry
 
 
-def read_entries(prefix: Path | str) -> Iterator[tuple[str, bytes]]:
+def read_entries(
+    prefix: Path | str, *, only: Container[str] | None = None
+) -> Iterator[tuple[str, bytes]]:
     """(key, text without its NUL) in the order of the data file.
+
+    Args:
+        prefix: Of the pair of files.
+        only: Keys to read, where not all of them.
 
     Raises:
         DataError: As `read_index`.
     """
-    entries = read_index(prefix)
+    entries = [entry for entry in read_index(prefix) if only is None or entry.key in only]
     with data_path(prefix).open("rb") as stream:
         for entry in entries:
             stream.seek(entry.offset)

@@ -56,6 +56,12 @@ SCORES = pa.schema(
 
 depth and meff are those of the alignment the model was fitted to; null where there is none."""
 
+DEPTHS = pa.schema([("id", pa.string()), ("coverage", pa.int32()), ("depth", pa.int32())])
+"""One row an alignment and coverage: per cent of the query each row must cover; rows kept."""
+
+OCCURRENCES = pa.schema([("id", pa.string()), ("alignments", pa.int32())])
+"""One row a test sequence (accession): the training alignments of which it is a row."""
+
 
 @dataclass(frozen=True, eq=False)
 class Family:
@@ -259,6 +265,22 @@ def read_scores(*paths: Path | str) -> Iterator[Scores]:
         yield Scores(row["id"], row["model"], matrix + matrix.T, row["depth"], row["meff"])
 
 
+def write_depths(
+    path: Path | str, rows: Iterable[tuple[str, int, int]], metadata: dict[str, str]
+) -> int:
+    """Write (id, coverage, depth) and return the number of rows."""
+    records = (dict(zip(DEPTHS.names, row, strict=True)) for row in rows)
+    return _write(path, DEPTHS, records, metadata, 4096)
+
+
+def write_occurrences(
+    path: Path | str, rows: Iterable[tuple[str, int]], metadata: dict[str, str]
+) -> int:
+    """Write (id, alignments) and return the number of rows."""
+    records = (dict(zip(OCCURRENCES.names, row, strict=True)) for row in rows)
+    return _write(path, OCCURRENCES, records, metadata, 65_536)
+
+
 def read_metadata(path: Path | str) -> dict[str, object]:
     """Provenance of a table, as `provenance.provenance` wrote it."""
     found = pq.read_schema(path).metadata or {}
@@ -286,7 +308,7 @@ def _write(
     ):
         group: list[dict[str, object]] = []
         for record in records:
-            key = (record["id"], record.get("model"))
+            key = (record["id"], record.get("model"), record.get("coverage"))
             if key in seen:
                 raise DataError(f"{path}: {record['id']} occurs twice")
             seen.add(key)

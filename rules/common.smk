@@ -137,6 +137,20 @@ def searched_or_imported(wildcards):
     )
 
 
+def training_msas(suffix):
+    """The files of one kind of all alignments of training sequences."""
+    if is_local():
+        return [f"results/imported/uniref50/train{suffix}"]
+    return expand(
+        "results/msas/train/{shard}{suffix}", shard=shards("train"), suffix=suffix
+    )
+
+
+def hhfilter_settings():
+    """HHfilter's settings but the coverage, which the sweep varies."""
+    return {key: config["families"][key] for key in ("filter_identity", "filter_diff")}
+
+
 def clan_file(name):
     """Input function: a clan's file `name`, cut from Pfam or imported."""
     folder = "imported" if is_local() else "clans"
@@ -279,6 +293,7 @@ def uniref50_ledgers(wildcards):
         ),
         *searched,
         *built,
+        "results/leakage/train_msas.audit.tsv",
     ]
 
 

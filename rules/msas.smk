@@ -47,3 +47,50 @@ rule build_families:
         "python -m npm_core build-families --msas {params.msas:q} {params.settings}"
         " --workers {threads} --output {output.families:q} --ledger {output.ledger:q}"
         " > {log} 2>&1"
+
+
+rule sweep_coverage:
+    """Depth of a random sample of training alignments at each HHfilter -cov (Figure 7)."""
+    input:
+        data=training_msas(".ffdata"),
+        index=training_msas(".ffindex"),
+    output:
+        "results/depths/train.parquet",
+    log:
+        "logs/sweep_coverage.log",
+    conda:
+        "../envs/hhsuite.yaml"
+    threads: 8
+    params:
+        settings=flags(config["coverage_sweep"] | hhfilter_settings()),
+        seed=config["seed"],
+        code=verb_digest("coverage-sweep"),
+    shell:
+        "python -m npm_core coverage-sweep --msas {input.data:q} {params.settings}"
+        " --seed {params.seed} --workers {threads} --output {output:q} > {log} 2>&1"
+
+
+rule count_leakage:
+    """Count the test sequences that are rows in alignments of training sequences."""
+    input:
+        data=training_msas(".ffdata"),
+        index=training_msas(".ffindex"),
+        test="results/queries/test.fasta",
+        queries="results/queries/test",
+        targets=report_targets,
+        assignments="results/structures/assign_structures.audit.tsv",
+    output:
+        occurrences="results/leakage/train_msas.parquet",
+        audit="results/leakage/train_msas.audit.tsv",
+    log:
+        "logs/count_leakage.log",
+    conda:
+        "../envs/core.yaml"
+    threads: 8
+    params:
+        code=verb_digest("count-leakage"),
+    shell:
+        "python -m npm_core count-leakage --msas {input.data:q} --test {input.test:q}"
+        " --queries {input.queries:q} --targets {input.targets:q}"
+        " --assignments {input.assignments:q} --workers {threads}"
+        " --output {output.occurrences:q} --audit {output.audit:q} > {log} 2>&1"

@@ -1,0 +1,37 @@
+"""Count a random sample's rows after HHfilter -cov 20, 30, ... 80: the table behind Figure 7.
+
+The alignments are A3M texts in one or more ffindexes. The table has the columns id, coverage (per
+cent of the query that each row must cover) and depth (rows kept, the query counted).
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `coverage-sweep`."""
+    parser.add_argument("--msas", required=True, nargs="+", metavar="FFDATA", help="A3M texts")
+    parser.add_argument("--alignments", type=int, default=1000, help="size of the sample")
+    parser.add_argument(
+        "--coverages", type=int, nargs="+", default=[*range(20, 90, 10)], help="hhfilter -cov"
+    )
+    parser.add_argument("--filter-identity", type=int, default=90, help="hhfilter -id, per cent")
+    parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--workers", type=int, default=1, help="calls of hhfilter at a time")
+    parser.add_argument("--output", required=True, metavar="PARQUET")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Filter, count, write."""
+    from npm_core.coverage_sweep import sweep
+    from npm_core.hhsuite import FilterSettings
+
+    sweep(
+        [name.removesuffix(".ffdata") for name in args.msas],
+        args.output,
+        coverages=args.coverages,
+        alignments=args.alignments,
+        settings=FilterSettings(args.filter_identity, difference=args.filter_diff),
+        seed=args.seed,
+        workers=args.workers,
+    )

@@ -1,0 +1,129 @@
+"""Which test sequences occur as rows in the alignments of training sequences (paper, C.4).
+
+A held-out sequence is never a training query, but the database that training queries are searched
+against holds it as well, so that it can be a row of their alignments.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from npm_core import ffindex
+from npm_core.errors import DataError
+from npm_core.files import open_text
+from npm_core.progress import track
+from npm_core.queries import read_queries
+from npm_core.tables import read_targets
+
+OCCURS, ABSENT = "row of a training alignment", "in no training alignment"
+
+_wanted: set[str] = set()
+"""Accessions a worker looks for; set once when it starts."""
+
+
+def accession(name: str) -> str:
+    """What one sequence is called everywhere: the accession in a UniProt or UniRef name.
+
+    "UniRef50_P12345", "UniRef100_P12345", "sp|P12345|NAME_HUMAN" and "P12345" are P12345; of any
+    other name the first word.
+    """
+    word = name.split(maxsplit=1)[0]
+    parts = word.split("|")
+    if len(parts) >= 3 and parts[0] in ("sp", "tr"):
+        return parts[1]
+    return word.partition("_")[2] if word.startswith("UniRef") and "_" in word else word
+
+
+def accessions(fasta: Path | str) -> Iterator[str]:
+    """Accession of each sequence of a FASTA file, which may hold none."""
+    return (accession(query.id) for query in read_queries(fasta, may_be_empty=True))
+
+
+def occurrences(
+    prefixes: Sequence[Path | str], test: Path | str, *, workers: int
+) -> tuple[Counter[str], int]:
+    """The number of training alignments of which each test sequence is a row.
+
+    Args:
+        prefixes: ffindexes of the training queries' A3M texts.
+        test: FASTA of the test sequences.
+        workers: Processes, each with an ffindex at a time.
+
+    Returns:
+        Alignments by accession, those that occur in none left out; and how many alignments there
+        are.
+    """
+    found: Counter[str] = Counter()
+    total = 0
+    names = [str(prefix) for prefix in prefixes]
+    if workers == 1:
+        _look_for(test)
+        results: Iterable[tuple[Counter[str], int]] = map(_count, names)
+        for one, alignments in track(results, total=len(names), what="shards read"):
+            found.update(one)
+            total += alignments
+        return found, total
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_look_for, initargs=(test,)) as pool:
+        for one, alignments in track(pool.map(_count, names), total=len(names), what="shards read"):
+            found.update(one)
+            total += alignments
+    return found, total
+
+
+def _look_for(test: Path | str) -> None:
+    _wanted.clear()
+    _wanted.update(accessions(test))
+
+
+def _count(prefix: str) -> tuple[Counter[str], int]:
+    """Alignments of one ffindex by the accession they hold, and how many there are."""
+    found: Counter[str] = Counter()
+    alignments = 0
+    for _, a3m in ffindex.read_entries(prefix):
+        alignments += 1
+        headers = (text.partition(b"\n")[0] for text in a3m.removeprefix(b">").split(b"\n>"))
+        rows = {accession(header.decode(errors="replace")) for header in headers if header.strip()}
+        found.update(rows & _wanted)
+    return found, alignments
+
+
+def nearest_test_sequences(
+    targets: Sequence[Path | str], assignments: Path | str
+) -> dict[str, str]:
+    """Accession of the test sequence that each test target resembles most, by target.
+
+    Args:
+        targets: Tables of targets.
+        assignments: The audit of `assign-structures`.
+
+    Raises:
+        DataError: The audit lacks a column or a target.
+    """
+    with open_text(assignments) as stream:
+        reader = csv.DictReader(stream, dialect="excel-tab")
+        missing = {"id", "test_best"} - set(reader.fieldnames or ())
+        if missing:
+            raise DataError(f"{assignments}: columns {sorted(missing)} are missing")
+        best = {row["id"]: row["test_best"] for row in reader}
+    found = {}
+    for target in read_targets(*targets):
+        if target.split == "test":
+            if target.id not in best:
+                raise DataError(f"{assignments}: target {target.id} is not in it")
+            found[target.id] = _nearest(target.id, best)
+    return found
+
+
+def _nearest(name: str, best: dict[str, str]) -> str:
+    """Of the target's own hit: one whose entry was assigned by its other chains has none."""
+    return accession(best[name]) if best[name] else ""
+
+
+def tally(what: str, names: Iterable[str], found: Counter[str]) -> list[tuple[str, str, int]]:
+    """(status, what, count) of the sequences that occur and of those that do not."""
+    occur = [name in found for name in names]
+    return [(OCCURS, what, sum(occur)), (ABSENT, what, len(occur) - sum(occur))]
