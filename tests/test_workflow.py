@@ -49,7 +49,11 @@ def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)},
+        env={
+            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(folder),
+            "PYTHONPATH": str(root),
+        },
     )
 
 

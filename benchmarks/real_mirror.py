@@ -1,0 +1,182 @@
+"""The files that UniProt and the PDB publish, written from the real proteins of NPM_REAL_DATA.
+
+    python benchmarks/real_mirror.py DIR [--sequences 6000] [--max-length 500]
+
+writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any),
+DIR/uniref50.fasta.gz (representatives of their clusters at 50 % identity, named as UniRef50's),
+DIR/pdb/entries.idx, DIR/pdb/pdb_seqres.txt.gz and DIR/pdb/mmCIF. config/real_uniref50.yaml reads
+them as a mirror.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import gemmi
+
+from npm_core.errors import DataError
+from npm_core.files import open_text, write_text
+from npm_core.hhsuite import program
+from npm_core.msa import fasta_records
+from npm_core.structures import read_structure
+from npm_core.universe.mirror import INDEX_HEADER
+
+RELATIVES = 40
+"""Most sequences taken for one PDB chain."""
+
+
+def write_gzip(path: Path, text: str) -> None:
+    """Text as gzip data, the same bytes each time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def fasta(records: dict[str, str]) -> str:
+    """Header -> sequence as FASTA."""
+    return "".join(f">{header}\n{sequence}\n" for header, sequence in records.items())
+
+
+def proteins(data: Path, max_length: int) -> dict[str, str]:
+    """Distinct UniProt sequences by accession."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for name in ("mmseqs2_examples_DB", "mmseqs2_examples_QUERY", "swissprot2014_40k"):
+        with open_text(data / "seqdb" / f"{name}.fasta.gz") as stream:
+            for header, sequence in fasta_records(stream, name):
+                word = header.split(maxsplit=1)[0]
+                accession = word.split("|")[1] if "|" in word else word
+                if len(sequence) <= max_length and sequence not in seen:
+                    seen.add(sequence)
+                    found.setdefault(accession, sequence.upper())
+    return found
+
+
+def entries(data: Path) -> Iterator[gemmi.Structure]:
+    """PDB entries at hand, each once: mmCIF files first, then PDB files of single chains."""
+    seen: set[str] = set()
+    with (data / "MANIFEST.tsv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    places = sorted((data / "struct_cif").glob("*.cif.gz"))
+    places += [data / row["files"].split(";")[1] for row in rows if row["set"] == "pdb_sprot"]
+    for path in places:
+        entry = path.name[:4].lower()
+        if entry in seen or not path.name.endswith((".pdb.gz", ".cif.gz")):
+            continue
+        seen.add(entry)
+        structure = gemmi.read_structure(str(path))
+        structure.setup_entities()
+        structure.assign_label_seq_id()
+        structure.name = entry
+        yield structure
+
+
+def index_line(structure: gemmi.Structure) -> str:
+    """One line of entries.idx."""
+    date = structure.info["_pdbx_database_status.recvd_initial_deposition_date"]
+    year, month, day = date.split("-")
+    title = structure.info["_struct.title"] or "NO TITLE"
+    method = structure.info["_exptl.method"]
+    return "\t".join(
+        (
+            structure.name.upper(),
+            "PROTEIN",
+            f"{month}/{day}/{year[2:]}",
+            " ".join(title.split()),
+            "",
+            "",
+            f"{structure.resolution:.2f}" if structure.resolution > 0 else "NOT",
+            "" if method == "X-RAY DIFFRACTION" else method,
+        )
+    )
+
+
+def mmseqs(*words: object) -> None:
+    """One call of MMseqs2."""
+    done = subprocess.run([program("mmseqs"), *map(str, words), "-v", "1"], check=False)
+    if done.returncode:
+        raise DataError(f"mmseqs {words[0]}: exit status {done.returncode}")
+
+
+def choose(
+    pool: dict[str, str], chains: dict[str, str], *, count: int, folder: Path
+) -> dict[str, str]:
+    """Relatives of the chains, then those of the smallest hash, in the order of accessions."""
+    (folder / "pool.fasta").write_text(fasta(pool))
+    (folder / "chains.fasta").write_text(fasta(chains))
+    mmseqs(
+        *("easy-search", folder / "chains.fasta", folder / "pool.fasta", folder / "hits"),
+        *(folder / "tmp", "--format-output", "query,target", "-e", "0.001", "-c", "0.6"),
+        *("--max-seqs", RELATIVES, "--threads", "1"),
+    )
+    hits = (folder / "hits").read_text(encoding="utf-8").splitlines()
+    relatives = {line.split("\t")[1] for line in hits}
+    print(f"{len(relatives)} of {len(pool)} sequences resemble a PDB chain", file=sys.stderr)
+    ranked = sorted(
+        pool, key=lambda name: (name not in relatives, hashlib.sha256(name.encode()).digest())
+    )
+    return {name: pool[name] for name in sorted(ranked[:count])}
+
+
+def representatives(chosen: dict[str, str], folder: Path) -> dict[str, int]:
+    """Size of the cluster at 50 % identity by its representative."""
+    (folder / "chosen.fasta").write_text(fasta(chosen))
+    mmseqs(
+        *("easy-cluster", folder / "chosen.fasta", folder / "clusters", folder / "tmp"),
+        *("--min-seq-id", "0.5", "-c", "0.8", "--threads", "1"),
+    )
+    sizes: dict[str, int] = {}
+    for line in (folder / "clusters_cluster.tsv").read_text(encoding="utf-8").splitlines():
+        name = line.split("\t")[0]
+        sizes[name] = sizes.get(name, 0) + 1
+    return sizes
+
+
+def main() -> None:
+    """Write the mirror into the folder named by the first argument."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--sequences", type=int, default=6000)
+    parser.add_argument("--max-length", type=int, default=500)
+    args = parser.parse_args()
+    if not os.environ.get("NPM_REAL_DATA"):
+        parser.error("set NPM_REAL_DATA to the folder of real proteins")
+    data, output = Path(os.environ["NPM_REAL_DATA"]), args.output
+    index, seqres, chains = [INDEX_HEADER], [], {}
+    for structure in entries(data):
+        path = output / "pdb" / "mmCIF" / structure.name[1:3] / f"{structure.name}.cif.gz"
+        write_gzip(path, structure.make_mmcif_document().as_string())
+        index.append(index_line(structure) + "\n")
+        for chain in read_structure(path).chains:
+            name = f"{structure.name}_{chain.author}"
+            seqres.append(f">{name} mol:protein length:{len(chain.sequence)}\n{chain.sequence}\n")
+            chains[name] = chain.sequence
+    write_text(output / "pdb" / "entries.idx", "".join(index))
+    write_gzip(output / "pdb" / "pdb_seqres.txt.gz", "".join(seqres))
+    pool = proteins(data, args.max_length)
+    with tempfile.TemporaryDirectory() as name:
+        chosen = choose(pool, chains, count=args.sequences, folder=Path(name))
+        sizes = representatives(chosen, Path(name))
+    write_gzip(
+        output / "uniprot.fasta.gz",
+        fasta({f"tr|{name}|{name}": sequence for name, sequence in chosen.items()}),
+    )
+    write_gzip(
+        output / "uniref50.fasta.gz",
+        fasta({f"UniRef50_{name} n={sizes[name]}": chosen[name] for name in sorted(sizes)}),
+    )
+    print(
+        f"{output}: {len(chosen)} UniProt sequences in {len(sizes)} clusters, {len(chains)} "
+        f"chains of {len(index) - 1} PDB entries",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    main()
