@@ -392,7 +392,7 @@ def build_database(
     data_files = [str(data_file("cs219.lib")), str(data_file("context_data.lib"))]
     with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
         work = Path(folder)
-        sequences = _copy_fasta(fasta, work / "sequences.fasta")
+        sequences = copy_fasta(fasta, work / "sequences.fasta")
 
         def run(*argv: str) -> None:
             environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -430,7 +430,7 @@ def build_database(
     return sequences, len(clusters)
 
 
-def _copy_fasta(source: Path | str, destination: Path) -> int:
+def copy_fasta(source: Path | str, destination: Path) -> int:
     """Write a FASTA file plainly and return its number of sequences."""
     count = 0
     with open_text(source) as stream, destination.open("w", encoding="utf-8") as output:

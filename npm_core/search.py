@@ -3,17 +3,20 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from npm_core import alphabet, ffindex, hhsuite
+from npm_core import alphabet, ffindex, hhsuite, mmseqs
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.hhsuite import HhblitsSettings, Programs
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
+from npm_core.mmseqs import MmseqsSettings
 from npm_core.msa import fasta_records
 from npm_core.parallel import map_as_ready
 from npm_core.progress import note, track
@@ -24,6 +27,9 @@ LONGEST = 20_000
 
 ANNOTATIONS = ("ss_", "sa_", "aa_", "Consensus", "_consensus", "cons_")
 """Rows whose names begin so are HH-suite's annotations, not sequences."""
+
+NONSTANDARD = frozenset("BJOUXZ")
+"""Letters of a query that an engine may write otherwise."""
 
 _QUERY = "query"
 """The query's name for hhblits: HH-suite reads meaning into names, and ids are anything."""
@@ -60,6 +66,10 @@ class Found:
     a3m: str = ""
 
 
+Engine = Callable[[Sequence[Query], Programs], list[Found]]
+"""Searches with some queries; what it returns may be in another order."""
+
+
 def skip_reason(query: Query, *, max_length: int) -> str:
     """Why a query cannot be searched with, or nothing."""
     if (alphabet.encode(query.sequence) == alphabet.GAP).all():
@@ -87,32 +97,78 @@ def search_one(
         row = Row(query.id, "failed", finished.failure, seconds=finished.seconds)
         if finished.failure:
             return Found(row)
-        try:
-            rows = list(_sequences(a3m))
-            _check_query(rows, query)
-        except DataError as error:
-            return Found(replace(row, reason=str(error)))
-    rows[0] = (query.id, rows[0][1])
+        if not a3m.is_file():
+            return Found(replace(row, reason="hhblits ended well but wrote no alignment"))
+        return _checked(row, query, a3m.read_text(encoding="utf-8", errors="replace"), "hhblits")
+
+
+def search_batch(
+    queries: Sequence[Query],
+    programs: Programs,
+    *,
+    settings: MmseqsSettings,
+    limits: Limits,
+    threads: int,
+) -> list[Found]:
+    """Search with many queries at once by MMseqs2 and check what comes back.
+
+    Where the call fails it is halved until only the queries to blame have failed.
+    """
+    skipped = {query.id: skip_reason(query, max_length=limits.max_length) for query in queries}
+    found = [Found(Row(name, "skipped", reason)) for name, reason in skipped.items() if reason]
+    wanted = [query for query in queries if not skipped[query.id]]
+    if not wanted:
+        return found
+    finished, a3ms = mmseqs.search(
+        [query.sequence for query in wanted],
+        programs,
+        settings=settings,
+        threads=threads,
+        timeout=limits.timeout * len(wanted),
+        memory_limit_gib=limits.memory_gib,
+    )
+    if finished.failure and len(wanted) > 1:
+        middle = len(wanted) // 2
+        for half in (wanted[:middle], wanted[middle:]):
+            found += search_batch(half, programs, settings=settings, limits=limits, threads=threads)
+        return found
+    for number, query in enumerate(wanted):
+        seconds = finished.seconds / len(wanted)
+        row = Row(query.id, "failed", finished.failure, seconds=seconds)
+        found.append(
+            Found(row) if finished.failure else _checked(row, query, a3ms.get(number, ""), "mmseqs")
+        )
+    return found
+
+
+def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
+    """The row and alignment of a search that ended well, if its first row is the query."""
+    try:
+        rows = [
+            (name, sequence)
+            for name, sequence in fasta_records(StringIO(a3m), f"{engine}'s alignment")
+            if not name.startswith(ANNOTATIONS) and not name.split()[0].endswith("_consensus")
+        ]
+        _check_query(rows, query, engine)
+    except DataError as error:
+        return Found(replace(row, status="failed", reason=str(error)))
+    # MMseqs2 writes U and O as X, and B, J, Z as D, L, E.
+    rows[0] = (query.id, query.sequence)
     text = "".join(f">{name}\n{sequence}\n" for name, sequence in rows)
     return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
 
 
-def _sequences(a3m: Path) -> Iterator[tuple[str, str]]:
-    if not a3m.is_file():
-        raise DataError("hhblits ended well but wrote no alignment")
-    with a3m.open(encoding="utf-8", errors="replace") as stream:
-        for name, sequence in fasta_records(stream, "hhblits' alignment"):
-            if not name.startswith(ANNOTATIONS) and not name.split()[0].endswith("_consensus"):
-                yield name, sequence
-
-
-def _check_query(rows: Sequence[tuple[str, str]], query: Query) -> None:
+def _check_query(rows: Sequence[tuple[str, str]], query: Query, engine: str) -> None:
     if not rows:
-        raise DataError("hhblits ended well but its alignment is empty")
+        raise DataError(f"{engine} ended well but its alignment is empty")
     first = rows[0][1]
-    if first != query.sequence:
+    differ = len(first) != len(query.sequence) or any(
+        one != other and other not in NONSTANDARD
+        for one, other in zip(first, query.sequence, strict=True)
+    )
+    if differ:
         raise DataError(
-            f"the first row of hhblits' alignment is not the query: {len(first)} letters for "
+            f"the first row of {engine}'s alignment is not the query: {len(first)} letters for "
             f"{len(query.sequence)} residues"
         )
 
@@ -170,21 +226,21 @@ def search_shard(
     output: Path | str,
     ledger: Path | str,
     *,
-    settings: HhblitsSettings,
+    settings: HhblitsSettings | MmseqsSettings,
     limits: Limits,
-    workers: int,
+    threads: int,
     max_failed_share: float,
     scratch: Path | str,
 ) -> list[Row]:
-    """Search with every query of a FASTA file; the alignments do not depend on `workers`.
+    """Search with every query of a FASTA file; the alignments do not depend on `threads`.
 
     Args:
         queries: FASTA file; it may be empty.
         output: Prefix of the ffindex of A3M texts, keys are query ids, in the order of the file.
         ledger: The ledger to write, one row for each query in the order of the file.
-        settings: The search.
+        settings: The search; its kind chooses the engine.
         limits: What one query may cost.
-        workers: Processes at a time.
+        threads: Of all the engine's processes together.
         max_failed_share: The shard fails when more than this share of its queries do.
         scratch: Folder for the journal from which a killed shard goes on.
 
@@ -193,18 +249,35 @@ def search_shard(
 
     Raises:
         DataError: The queries or the database are unusable.
-        ToolError: hhblits is missing, too many queries failed, or another run has this shard.
+        ToolError: The engine is missing, too many queries failed, or another run has this shard.
     """
-    version = hhsuite.version("hhblits")
-    clusters = hhsuite.check_database(settings.database)
+    engine: Engine
+    database = settings.database
+    if isinstance(settings, HhblitsSettings):
+        version = hhsuite.version("hhblits")
+        clusters = hhsuite.check_database(database)
+        paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.DATABASE_PARTS]
+        batch, workers = 1, max(1, threads // settings.cpu)
+        search = partial(search_one, settings=settings, limits=limits)
+
+        def engine(some: Sequence[Query], programs: Programs) -> list[Found]:
+            return [search(query, programs) for query in some]
+
+    else:
+        version = mmseqs.version()
+        clusters = mmseqs.check_database(database)
+        paths = [Path(database, part) for part in mmseqs.PARTS]
+        batch, workers = settings.batch, 1
+        engine = partial(search_batch, settings=settings, limits=limits, threads=threads)
     wanted = list(read_queries(queries, may_be_empty=True))
     note(f"{queries}: {len(wanted)} queries against {clusters} clusters by {version}")
     return run_shard(
         wanted,
-        partial(search_one, settings=settings, limits=limits),
+        engine,
         output,
         ledger,
-        signature=f"{version} {settings} {limits} {_identity(settings.database)}",
+        signature=f"{version} {settings} {limits} {_identity(paths)}",
+        batch=batch,
         workers=workers,
         max_failed_share=max_failed_share,
         scratch=scratch,
@@ -212,19 +285,19 @@ def search_shard(
     )
 
 
-def _identity(database: str) -> str:
+def _identity(paths: Sequence[Path]) -> str:
     """Sizes and times of a database's files: enough to notice another under the same name."""
-    paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.DATABASE_PARTS]
     return " ".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
 
 
 def run_shard(
     queries: Sequence[Query],
-    engine: Callable[[Query, Programs], Found],
+    engine: Engine,
     output: Path | str,
     ledger: Path | str,
     *,
     signature: str,
+    batch: int,
     workers: int,
     max_failed_share: float,
     scratch: Path | str,
@@ -234,9 +307,11 @@ def run_shard(
 
     Args:
         queries: Sequences with unique ids.
-        engine: Searches with one query; it runs its programs by those given.
-        output, ledger, workers, max_failed_share, scratch: As `search_shard`.
+        engine: Searches with some queries; it runs its programs by those given.
+        output, ledger, max_failed_share, scratch: As `search_shard`.
         signature: Text that changes whenever a journal's results would.
+        batch: Queries of one call of the engine.
+        workers: Calls at a time.
         where: The work, for messages.
     """
     keys = {query.id: _digest(signature, query.id, query.sequence) for query in queries}
@@ -245,7 +320,9 @@ def run_shard(
         with FileLock(Path(scratch, f"{name}.lock"), timeout=0):
             path = Path(scratch, f"{name}.jsonl")
             with Journal(path) as journal:
-                rows = _fill(queries, engine, journal, keys, workers, max_failed_share, where)
+                rows = _fill(
+                    queries, engine, journal, keys, batch, workers, max_failed_share, where
+                )
                 found = ((query.id, journal[keys[query.id]]) for query in queries)
                 ffindex.write_entries(
                     output, ((key, one.a3m.encode()) for key, one in found if one.a3m)
@@ -262,9 +339,10 @@ def run_shard(
 
 def _fill(
     queries: Sequence[Query],
-    engine: Callable[[Query, Programs], Found],
+    engine: Engine,
     journal: Journal,
     keys: dict[str, str],
+    batch: int,
     workers: int,
     max_failed_share: float,
     where: str,
@@ -275,9 +353,13 @@ def _fill(
         note(f"{where}: {len(queries) - len(waiting)} of {len(queries)} queries were done before")
     rows = {query.id: journal[keys[query.id]].row for query in queries if keys[query.id] in journal}
     with Programs() as programs:
-        results = map_as_ready(
-            lambda query: engine(query, programs), waiting, workers=workers, stop=programs.stop
+        batches = map_as_ready(
+            lambda some: engine(some, programs),
+            _batches(waiting, batch),
+            workers=workers,
+            stop=programs.stop,
         )
+        results = (found for some in batches for found in some)
         for found in track(results, total=len(waiting), what="queries searched"):
             journal.add(keys[found.row.query], found)
             rows[found.row.query] = found.row
@@ -287,6 +369,12 @@ def _fill(
                     so_far, total=len(queries), allowed=max_failed_share, where=where
                 )
     return [rows[query.id] for query in queries]
+
+
+def _batches(queries: Iterable[Query], size: int) -> Iterator[list[Query]]:
+    source = iter(queries)
+    while some := list(islice(source, size)):
+        yield some
 
 
 def _digest(*parts: str) -> str:

@@ -120,14 +120,21 @@ def sharding(wildcards):
     )
 
 
-def hhblits_database(wildcards):
-    """Index file of the search database: built from sequences, or unpacked as published."""
+def search_database(wildcards):
+    """What the search engine's database is known by; for HHblits it is built or published."""
+    if config["search"]["engine"] == "mmseqs2":
+        return "results/database/mmseqs2"
     how = "built" if config["database"]["build"] else "unpacked"
     return f"results/database/{how}/database_a3m.ffindex"
 
 
+def database_name(wildcards, input):
+    """The database as its engine names it: a prefix for HHblits, a folder for MMseqs2."""
+    return input.database.removesuffix("_a3m.ffindex")
+
+
 def searched_or_imported(wildcards):
-    """The shard's alignments (FFindex of A3M): by HHblits, or the user's own."""
+    """The shard's alignments (FFindex of A3M): by search, or the user's own."""
     if is_local():
         return multiext(
             f"results/imported/uniref50/{wildcards.dataset}", ".ffdata", ".ffindex"

@@ -1,11 +1,11 @@
-"""Alignments of the queries: HHblits, HHfilter, one table of families a shard."""
+"""Alignments of the queries: a search, HHfilter, one table of families a shard."""
 
 
 rule search_shard:
-    """Align each query of a shard against the sequence database with HHblits (paper, C.4)."""
+    """Align each query of a shard against the sequence database by `search.engine` (C.4)."""
     input:
         queries="results/queries/{dataset}",
-        database=hhblits_database,
+        database=search_database,
     output:
         multiext("results/msas/{dataset}/{shard}", ".ffdata", ".ffindex"),
         ledger="results/msas/{dataset}/{shard}.ledger.tsv",
@@ -15,7 +15,7 @@ rule search_shard:
         "../envs/hhsuite.yaml"
     threads: 8
     params:
-        database=subpath(input.database, strip_suffix="_a3m.ffindex"),
+        database=database_name,
         msas=subpath(output.ledger, strip_suffix=".ledger.tsv"),
         scratch="results/scratch/search/{dataset}/{shard}",
         settings=flags(config["search"]),

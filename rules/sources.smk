@@ -93,6 +93,24 @@ rule build_database:
         " --threads {threads} > {log} 2>&1"
 
 
+rule build_mmseqs_database:
+    """Cluster the sequences and build the database that MMseqs2 searches."""
+    input:
+        "results/sources/uniprot",
+    output:
+        directory("results/database/mmseqs2"),
+    log:
+        "logs/build_mmseqs_database.log",
+    conda:
+        "../envs/mmseqs2.yaml"
+    threads: 8
+    params:
+        code=verb_digest("build-database"),
+    shell:
+        "python -m npm_core build-database --engine mmseqs2 --fasta {input:q} --output {output:q}"
+        " --threads {threads} > {log} 2>&1"
+
+
 rule unpack_database:
     """Unpack the published HH-suite database (UniClust30)."""
     input:

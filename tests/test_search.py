@@ -45,7 +45,7 @@ def search(fake, tmp_path):
             settings=HhblitsSettings(str(tmp_path / "db")),
             limits=limits,
             scratch=tmp_path / "scratch",
-            **{"workers": 2, "max_failed_share": 0.0} | knobs,
+            **{"threads": 2, "max_failed_share": 0.0} | knobs,
         )
         return rows, dict(ffindex.read_entries(tmp_path / name))
 
@@ -73,7 +73,7 @@ def test_each_query_gets_an_alignment_in_the_order_of_the_file(search):
 def test_the_alignments_do_not_depend_on_the_number_of_workers(search, tmp_path):
     words = ["SLEE", "CDE", "FGH", "SLEE", "IKL"]
     for workers in (1, 3):
-        search(words, name=f"by{workers}", workers=workers)
+        search(words, name=f"by{workers}", threads=workers)
     for suffix in ("ffdata", "ffindex"):
         first, second = (tmp_path / f"by{workers}.{suffix}" for workers in (1, 3))
         assert first.read_bytes() == second.read_bytes()
@@ -116,7 +116,7 @@ def test_a_query_of_only_x_and_one_too_long_are_skipped_without_a_search(fake, t
         tmp_path / "out.tsv",
         settings=HhblitsSettings(str(tmp_path / "db")),
         limits=Limits(max_length=4),
-        workers=1,
+        threads=1,
         max_failed_share=0,
         scratch=tmp_path / "scratch",
     )
@@ -153,7 +153,7 @@ def test_too_many_failures_fail_the_shard_and_name_the_reason(search, tmp_path):
     with pytest.raises(
         ToolError, match=r"1 of 2 failed, at most 40\.0% may\. First fail0\. 1 x fa"
     ):
-        search(["FAIL", "CDE"], max_failed_share=0.4, workers=1)
+        search(["FAIL", "CDE"], max_failed_share=0.4, threads=1)
     assert not (tmp_path / "out.ffdata").exists()
     assert not (tmp_path / "out.tsv").exists()
 
@@ -161,18 +161,18 @@ def test_too_many_failures_fail_the_shard_and_name_the_reason(search, tmp_path):
 def test_after_too_many_failures_only_the_failed_queries_are_searched_again(search, fake):
     words = ["CDE", "FGH", "IKL", "FAIL"]
     with pytest.raises(ToolError):
-        search(words, workers=1)
+        search(words, threads=1)
     before = calls(fake)
     assert len(before) == 4
-    rows, _ = search(words, workers=1, max_failed_share=0.5)
+    rows, _ = search(words, threads=1, max_failed_share=0.5)
     assert calls(fake)[4:] == [f"FAIL{TAIL}"]
     assert [row.status for row in rows] == ["ok", "ok", "ok", "failed"]
 
 
 def test_other_settings_do_not_use_what_was_found_before(search, fake):
     with pytest.raises(ToolError):
-        search(["CDE", "FAIL"], workers=1)
-    search(["CDE", "FAIL"], workers=1, max_failed_share=0.5, timeout=9)
+        search(["CDE", "FAIL"], threads=1)
+    search(["CDE", "FAIL"], threads=1, max_failed_share=0.5, timeout=9)
     assert calls(fake).count(f"CDE{TAIL}") == 2
 
 

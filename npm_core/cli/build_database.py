@@ -1,7 +1,8 @@
-"""Build an HH-suite database from a FASTA file, as UniClust30 is made.
+"""Build the database that a search engine needs from a FASTA file, as UniClust30 is made.
 
-MMseqs2 clusters the sequences, each cluster becomes an alignment, and cstranslate its profile.
-The same sequences give the same bytes, whatever the number of threads.
+MMseqs2 clusters the sequences. For HHblits each cluster becomes an alignment, and cstranslate its
+profile: the same sequences give the same bytes, whatever the number of threads. For MMseqs2 the
+sequences, the clusters' representatives and the alignments of their members are kept.
 """
 
 import argparse
@@ -10,11 +11,12 @@ import argparse
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-database`."""
     parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
+    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
     parser.add_argument(
         "--output",
         required=True,
-        metavar="PREFIX",
-        help="PREFIX_a3m and PREFIX_cs219 are written, each as .ffdata and .ffindex",
+        help="hhblits: a prefix, PREFIX_a3m and PREFIX_cs219 are written, each as .ffdata and "
+        ".ffindex; mmseqs2: a folder",
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
@@ -23,10 +25,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Build and count."""
-    from npm_core.hhsuite import build_database
+    from npm_core import hhsuite, mmseqs
     from npm_core.progress import note
 
-    sequences, clusters = build_database(
+    engine = hhsuite if args.engine == "hhblits" else mmseqs
+    sequences, clusters = engine.build_database(
         args.fasta,
         args.output,
         threads=args.threads,

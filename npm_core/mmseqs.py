@@ -1,0 +1,210 @@
+"""MMseqs2 as a search engine: iterative profile search in the manner of ColabFold.
+
+The database is a set of sequences clustered at 30 % identity. Representatives are searched, hits
+are expanded to their clusters' members, and the members are aligned to the query's profile.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from npm_core.errors import DataError, SettingsError
+from npm_core.hhsuite import Finished, Programs, copy_fasta, program, require
+
+PARTS = ("sequences", "clusters", "representatives", "alignments")
+"""Databases of which one search database consists, each a file of this name and others."""
+
+
+@dataclass(frozen=True)
+class MmseqsSettings:
+    """One search; all of it decides the result.
+
+    What stands in `argvs` as a number is ColabFold's (colabfold/mmseqs/search.py).
+
+    Attributes:
+        database: Folder that `build_database` wrote.
+        iterations: Searches, each by the profile of the one before.
+        e_value: Largest E-value of a hit, and of one that enters the profile.
+        sensitivity: MMseqs2's -s.
+        max_hits: Hits of a query that pass the prefilter; MMseqs2's --max-seqs.
+        max_memory_gib: GiB of the prefilter's index; a larger database is searched in parts.
+        batch: Queries of one call. The database's index is built anew for each call, so a small
+            batch costs time; it does not change the result.
+    """
+
+    database: str
+    iterations: int = 3
+    e_value: float = 0.001
+    sensitivity: float = 8.0
+    max_hits: int = 10_000
+    max_memory_gib: float = 3.0
+    batch: int = 500
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.max_hits < 1 or self.batch < 1:
+            raise SettingsError(f"iterations, max_hits and batch are at least 1, found {self}")
+        if not 1 <= self.sensitivity <= 8:
+            raise SettingsError(f"sensitivity is {self.sensitivity}; mmseqs takes 1 to 8")
+
+    def argvs(self, mmseqs: str, folder: Path, threads: int) -> list[list[str]]:
+        """The commands that make `folder`/msas, a database of A3M, of `folder`/queries.fasta."""
+        parts = {part: str(Path(self.database, part)) for part in PARTS}
+        names = ("queries", "hits", "tmp", "expanded", "aligned", "filtered", "msas")
+        queries, hits, tmp, expanded, aligned, filtered, msas = (str(folder / n) for n in names)
+        # A search of one iteration has no profile.
+        last = self.iterations - 2
+        profiles = f"{tmp}/latest/profile_{last}" if last >= 0 else queries
+        evalue, members = f"{self.e_value:g}", parts["sequences"]
+        commands = [
+            ["createdb", f"{queries}.fasta", queries, "--dbtype", "1", "--shuffle", "0"],
+            [
+                *("search", queries, parts["representatives"], hits, tmp, "-a"),
+                *("--num-iterations", str(self.iterations), "-e", evalue, "--e-profile", evalue),
+                *("-s", f"{self.sensitivity:g}", "--max-seqs", str(self.max_hits)),
+                *("--split-memory-limit", f"{int(self.max_memory_gib * 1024)}M"),
+            ],
+            [
+                *("expandaln", queries, members, hits, parts["alignments"]),
+                *(expanded, "--expansion-mode", "0", "-e", "inf", "--expand-filter-clusters", "1"),
+                *("--max-seq-id", "0.95"),
+            ],
+            [
+                *("align", profiles, members, expanded, aligned, "-e", "10", "-a"),
+                *("--max-accept", "1000000", "--alt-ali", "10"),
+            ],
+            [
+                *("filterresult", queries, members, aligned, filtered, "--qid", "0"),
+                *("--qsc", "0.8", "--cov", "0", "--diff", "0", "--max-seq-id", "1.0"),
+                *("--filter-min-enable", "100"),
+            ],
+            [
+                *("result2msa", queries, members, filtered, msas, "--msa-format-mode", "5"),
+                *("--filter-msa", "1", "--filter-min-enable", "1000", "--diff", "3000"),
+                *("--qid", "0.0,0.2,0.4,0.6,0.8,1.0", "--qsc", "0", "--max-seq-id", "0.95"),
+            ],
+        ]
+        commands[1:] = [[*words, "--threads", str(threads)] for words in commands[1:]]
+        return [[mmseqs, *words, "-v", "1"] for words in commands]
+
+
+def version() -> str:
+    """E.g. "MMseqs2 14-7e284"."""
+    shown = subprocess.run(
+        [program("mmseqs"), "version"], capture_output=True, text=True, check=True
+    )
+    return f"MMseqs2 {shown.stdout.strip()}"
+
+
+def check_database(folder: Path | str) -> int:
+    """Make sure that a search can open a database, and return how many clusters it holds.
+
+    Raises:
+        DataError: A part is missing.
+    """
+    for part in PARTS:
+        for path in (Path(folder, part), Path(folder, f"{part}.index")):
+            if not path.is_file() or path.stat().st_size == 0:
+                raise DataError(
+                    f"{path}: missing or empty; expected a database of `python -m npm_core "
+                    "build-database --engine mmseqs2`"
+                )
+    with Path(folder, "clusters.index").open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
+def build_database(
+    fasta: Path | str,
+    folder: Path | str,
+    *,
+    threads: int = 1,
+    identity: float = 0.3,
+    coverage: float = 0.8,
+) -> tuple[int, int]:
+    """Cluster sequences and write the databases that a search needs (`PARTS`).
+
+    Args:
+        fasta: Sequences, gzipped or not.
+        folder: Where they go.
+        threads: Of MMseqs2.
+        identity, coverage: As `hhsuite.build_database`.
+
+    Returns:
+        The numbers of sequences and of clusters.
+
+    Raises:
+        DataError: The FASTA file holds no sequence.
+        ToolError: A program is missing or failed.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sequences, clusters, representatives, alignments = (str(folder / part) for part in PARTS)
+    parallel = ("--threads", str(threads))
+    with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=folder) as name, Programs() as programs:
+        count = copy_fasta(fasta, Path(name, "sequences.fasta"))
+        for words in (
+            ("createdb", f"{name}/sequences.fasta", sequences, "--dbtype", "1", "--shuffle", "0"),
+            (
+                *("cluster", sequences, clusters, f"{name}/tmp", *parallel),
+                *("--min-seq-id", str(identity), "-c", str(coverage)),
+            ),
+            ("createsubdb", clusters, sequences, representatives),
+            ("align", sequences, sequences, clusters, alignments, *parallel, "-a", "-e", "inf"),
+        ):
+            finished = programs.run([program("mmseqs"), *words, "-v", "1"])
+            require(finished, f"{folder}: mmseqs {words[0]}")
+    _relink(folder)
+    return count, check_database(folder)
+
+
+def _relink(folder: Path) -> None:
+    """MMseqs2 links the sequences' headers by absolute path; a folder may be moved."""
+    for path in folder.iterdir():
+        if path.is_symlink():
+            target = path.readlink().name
+            path.unlink()
+            path.symlink_to(target)
+
+
+def search(
+    sequences: Sequence[str],
+    programs: Programs,
+    *,
+    settings: MmseqsSettings,
+    threads: int,
+    timeout: float,
+    memory_limit_gib: float,
+) -> tuple[Finished, dict[int, str]]:
+    """Search with several sequences in one call.
+
+    Args:
+        sequences: Upper case, one to `settings.batch`.
+        programs: Runs MMseqs2.
+        settings: The search.
+        threads: Of MMseqs2; they do not change the result.
+        timeout: Seconds for each of MMseqs2's commands.
+        memory_limit_gib: GiB a command may allocate.
+
+    Returns:
+        How it ended, with all its seconds; the alignments as A3M by the number of the sequence,
+        none where it failed.
+    """
+    seconds = 0.0
+    with tempfile.TemporaryDirectory(prefix="npm_mmseqs.") as name:
+        folder = Path(name)
+        text = "".join(f">{number}\n{sequence}\n" for number, sequence in enumerate(sequences))
+        (folder / "queries.fasta").write_text(text, encoding="ascii")
+        for argv in settings.argvs(program("mmseqs"), folder, threads):
+            finished = programs.run(argv, timeout=timeout, memory_limit_gib=memory_limit_gib)
+            seconds += finished.seconds
+            if finished.failure:
+                return Finished(f"{argv[1]}: {finished.failure}", b"", seconds), {}
+        found = {}
+        data = (folder / "msas").read_bytes()
+        for line in (folder / "msas.index").read_text(encoding="ascii").splitlines():
+            _, offset, length = map(int, line.split("\t"))
+            a3m = data[offset : offset + length].rstrip(b"\0").decode("utf-8", "replace")
+            if a3m:
+                found[int(a3m[1 : a3m.index("\n")])] = a3m
+    return Finished("", b"", seconds), found

@@ -1,0 +1,185 @@
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from npm_core import ffindex, mmseqs
+from npm_core.cli import main
+from npm_core.errors import DataError, SettingsError
+from npm_core.hhsuite import Finished, Programs
+from npm_core.ledger import Row, read_ledger
+from npm_core.mmseqs import MmseqsSettings
+from npm_core.queries import Query
+from npm_core.search import Found, Limits, run_shard, search_batch
+
+STRANGER = "WCHMY" * 6
+
+
+@pytest.fixture(scope="module")
+def database(toy_database, tmp_path_factory) -> Path:
+    """The sequences of the toy HH-suite database as MMseqs2 needs them, built by the verb."""
+    built, moved = (tmp_path_factory.mktemp("mmseqs") / name for name in ("built", "moved"))
+    arguments = ["--engine", "mmseqs2", "--fasta", f"{toy_database[0]}.fasta"]
+    assert main(["build-database", *arguments, "--output", str(built)]) == 0
+    # A database must not remember where it was built.
+    shutil.move(built, moved)
+    return moved
+
+
+@pytest.fixture(scope="module")
+def searches(database, toy_database, tmp_path_factory):
+    """Ledger and alignments of six queries, twice: in one call; reversed, in calls of four by two
+    threads. One search takes seconds, so that the tests share these."""
+    member = toy_database[1]
+    queries = {
+        "x;rm": member,
+        "stranger": STRANGER,
+        "long": "MK" * 60,
+        "none": "XX",
+        "part": member[10:],
+        "odd": f"{member[:20]}UBOZXJ{member[26:]}",
+    }
+    folder = tmp_path_factory.mktemp("searches")
+
+    def search(name, queries, *arguments):
+        fasta = folder / f"{name}.fasta"
+        fasta.write_text("".join(f">{key}\n{sequence}\n" for key, sequence in queries.items()))
+        arguments = ["--engine", "mmseqs2", "--queries", str(fasta), *arguments]
+        arguments += ["--database", str(database), "--max-length", "100"]
+        arguments += ["--scratch", str(folder / "s"), "--output", str(folder / name)]
+        assert main(["search", *arguments, "--ledger", str(folder / f"{name}.tsv")]) == 0
+        found = dict(ffindex.read_entries(folder / name))
+        rows = {row["query"]: row for row in read_ledger(folder / f"{name}.tsv")}
+        return rows, {key: text.decode() for key, text in found.items()}
+
+    return (
+        search("whole", queries),
+        search("parts", dict(reversed(queries.items())), "--threads", "2", "--mmseqs-batch", "4"),
+        queries,
+    )
+
+
+def test_mmseqs_finds_a_family_and_nothing_for_a_stranger(searches):
+    (rows, found), _, queries = searches
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "x;rm": "ok",
+        "stranger": "empty",
+        "long": "skipped",
+        "none": "skipped",
+        "part": "ok",
+        "odd": "ok",
+    }
+    lines = found["x;rm"].splitlines()
+    assert lines[:2] == [">x;rm", queries["x;rm"]]
+    names = [line[1:] for line in lines[2::2]]
+    assert sum(name.startswith("member") for name in names) >= 10
+    assert not any(name.startswith("decoy") for name in names)
+    for row in lines[1::2]:
+        assert sum(not letter.islower() for letter in row) == len(queries["x;rm"])
+    assert int(rows["x;rm"]["depth"]) == len(names) + 1
+    assert found["stranger"] == f">stranger\n{STRANGER}\n"
+
+
+def test_letters_that_mmseqs_does_not_know_come_back_as_they_were(searches):
+    (_, found), _, queries = searches
+    assert found["odd"].splitlines()[1] == queries["odd"]
+
+
+def test_an_alignment_does_not_depend_on_threads_order_or_batch(searches):
+    (_, whole), (_, parts), _ = searches
+    assert list(parts) == list(whole)[::-1]
+    assert parts == whole
+
+
+def test_only_the_query_to_blame_fails(monkeypatch):
+    calls = []
+
+    def fail_on_k(sequences, programs, **_):
+        calls.append(list(sequences))
+        if "KKK" in sequences:
+            return Finished("align: segmentation fault", b"", 1.0), {}
+        a3ms = {n: f">{n}\n{one}\n>hit\n{one}\n" for n, one in enumerate(sequences)}
+        return Finished("", b"", 1.0), a3ms
+
+    monkeypatch.setattr(mmseqs, "search", fail_on_k)
+    queries = [Query("a", "AAA"), Query("k", "KKK"), Query("m", "MMM"), Query("v", "VVV")]
+    with Programs() as programs:
+        found = search_batch(
+            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
+        )
+    rows = {one.row.query: one.row for one in found}
+    assert {name: row.status for name, row in rows.items()} == {
+        "a": "ok",
+        "k": "failed",
+        "m": "ok",
+        "v": "ok",
+    }
+    assert rows["k"].reason == "align: segmentation fault"
+    assert len(calls) == 5
+
+
+def test_an_alignment_of_something_else_is_refused(monkeypatch):
+    def another(sequences, programs, **_):
+        return Finished("", b"", 1.0), {0: ">0\nMKW\n", 1: ">1\nMK\n"}
+
+    monkeypatch.setattr(mmseqs, "search", another)
+    queries = [Query("a", "MKV"), Query("b", "MKV"), Query("c", "MKV")]
+    with Programs() as programs:
+        found = search_batch(
+            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
+        )
+    assert [one.row.status for one in found] == ["failed"] * 3
+    assert "is not the query: 2 letters for 3 residues" in found[1].row.reason
+    assert found[2].row.reason == "mmseqs ended well but its alignment is empty"
+
+
+def wait_for_line(folder):
+    for _ in range(600):
+        if any(path.read_bytes().count(b"\n") >= 2 for path in folder.glob("*.jsonl")):
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited for 30 seconds in vain")
+
+
+def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
+    queries = [Query(name, "MKV") for name in "abcde"]
+    seen = []
+
+    def engine(some, programs, *, broken):
+        if broken and some[0].id == "c":
+            # Not before the first batch is in the journal.
+            wait_for_line(tmp_path / "scratch")
+            raise KeyboardInterrupt
+        seen.append("".join(query.id for query in some))
+        return [Found(Row(query.id, "empty", depth=1), f">{query.id}\nMKV\n") for query in some]
+
+    def run(broken):
+        return run_shard(
+            queries,
+            lambda some, programs: engine(some, programs, broken=broken),
+            tmp_path / "out",
+            tmp_path / "out.tsv",
+            signature="",
+            batch=2,
+            workers=1,
+            max_failed_share=0,
+            scratch=tmp_path / "scratch",
+            where="here",
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run(broken=True)
+    assert [row.query for row in run(broken=False)] == list("abcde")
+    assert sorted(seen) == ["ab", "cd", "e"]
+
+
+def test_a_folder_that_is_no_database_is_refused(tmp_path):
+    with pytest.raises(DataError, match="sequences: missing or empty"):
+        mmseqs.check_database(tmp_path)
+
+
+@pytest.mark.parametrize("knobs", [{"iterations": 0}, {"sensitivity": 9}, {"batch": 0}])
+def test_settings_mmseqs_would_not_take_are_refused(knobs):
+    with pytest.raises(SettingsError):
+        MmseqsSettings("db", **knobs)
