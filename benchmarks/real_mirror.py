@@ -1,6 +1,6 @@
 """The files that UniProt and the PDB publish, written from the real proteins of NPM_REAL_DATA.
 
-    python benchmarks/real_mirror.py DIR [--sequences 6000] [--max-length 500]
+    python benchmarks/real_mirror.py DIR [--sequences 3200] [--max-length 200]
 
 writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any),
 DIR/uniref50.fasta.gz (representatives of their clusters at 50 % identity, named as UniRef50's),
@@ -142,8 +142,8 @@ def main() -> None:
     """Write the mirror into the folder named by the first argument."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--sequences", type=int, default=6000)
-    parser.add_argument("--max-length", type=int, default=500)
+    parser.add_argument("--sequences", type=int, default=3200)
+    parser.add_argument("--max-length", type=int, default=200)
     args = parser.parse_args()
     if not os.environ.get("NPM_REAL_DATA"):
         parser.error("set NPM_REAL_DATA to the folder of real proteins")

@@ -146,7 +146,7 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
     try:
         rows = [
             (name, sequence)
-            for name, sequence in fasta_records(StringIO(a3m), f"{engine}'s alignment")
+            for name, sequence in fasta_records(StringIO(a3m), f"alignment by {engine}")
             if not name.startswith(ANNOTATIONS) and not name.split()[0].endswith("_consensus")
         ]
         _check_query(rows, query, engine)
@@ -168,7 +168,7 @@ def _check_query(rows: Sequence[tuple[str, str]], query: Query, engine: str) -> 
     )
     if differ:
         raise DataError(
-            f"the first row of {engine}'s alignment is not the query: {len(first)} letters for "
+            f"the first row of the alignment by {engine} is not the query: {len(first)} letters for "
             f"{len(query.sequence)} residues"
         )
 

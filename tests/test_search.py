@@ -91,7 +91,10 @@ def test_the_alignments_do_not_depend_on_the_number_of_workers(search, tmp_path)
         ("FAIL", "failed, exit status 4: ERROR: no match states found in this query"),
         ("EMPT", "hhblits ended well but its alignment is empty"),
         ("SILE", "hhblits ended well but wrote no alignment"),
-        ("ALTE", "the first row of hhblits' alignment is not the query: 9 letters for 10 residues"),
+        (
+            "ALTE",
+            "the first row of the alignment by hhblits is not the query: 9 letters for 10 residues",
+        ),
         ("GREE", "out of memory (limit 1 GiB), exit status 134: std::bad_alloc"),
     ],
 )
