@@ -168,8 +168,8 @@ def _check_query(rows: Sequence[tuple[str, str]], query: Query, engine: str) -> 
     )
     if differ:
         raise DataError(
-            f"the first row of the alignment by {engine} is not the query: {len(first)} letters for "
-            f"{len(query.sequence)} residues"
+            f"the first row of the alignment by {engine} is not the query: {len(first)} letters "
+            f"for {len(query.sequence)} residues"
         )
 
 
