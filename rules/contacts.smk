@@ -1,4 +1,4 @@
-"""Contact scores of each evaluation's targets: independent Potts, NPM, nearest neighbour."""
+"""Contact scores of each evaluation's targets: Potts without and with prior, NPM, nearest."""
 
 
 rule fit_potts:
@@ -20,6 +20,32 @@ rule fit_potts:
     shell:
         "python -m npm_core potts-contacts --families {input.families:q}"
         " --targets {input.targets:q} {params.settings} --workers {threads}"
+        " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
+
+
+rule fit_potts_with_prior:
+    """Fit each target's Potts model with the Neural Potts Model as its prior (section 6)."""
+    input:
+        families=evaluation_families,
+        targets=evaluation_targets,
+        model=evaluation_model,
+    output:
+        scores="results/contacts/{evaluation}/prior.parquet",
+        report="results/contacts/{evaluation}/prior.report.tsv",
+    log:
+        "logs/fit_potts_with_prior/{evaluation}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: 8
+    params:
+        model=subpath(input.model, parent=True),
+        settings=flags(config["potts"]),
+        prior=flags(config["prior"], "prior-"),
+        code=verb_digest("prior-contacts"),
+    shell:
+        "python -m npm_core prior-contacts --families {input.families:q}"
+        " --targets {input.targets:q} --checkpoint {params.model:q} {params.prior}"
+        " {params.settings} --workers {threads}"
         " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
 
 

@@ -6,6 +6,7 @@ rule tabulate_precision:
     input:
         targets=evaluation_targets,
         potts="results/contacts/{evaluation}/potts.parquet",
+        prior="results/contacts/{evaluation}/prior.parquet",
         npm="results/contacts/{evaluation}/npm.parquet",
         nearest=nearest_scores,
     output:
@@ -20,5 +21,5 @@ rule tabulate_precision:
         code=verb_digest("tabulate-precision"),
     shell:
         "python -m npm_core tabulate-precision --targets {input.targets:q}"
-        " --scores {input.potts:q} {input.npm:q} {input.nearest:q} {params.settings}"
+        " --scores {input.potts:q} {input.prior:q} {input.npm:q} {input.nearest:q} {params.settings}"
         " {params.columns} --output {output.table:q} > {log} 2>&1"

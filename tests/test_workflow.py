@@ -81,7 +81,7 @@ def test_the_chain_ends_in_both_reports(finished):
 def test_every_model_and_control_is_in_the_tables(finished):
     table = pq.read_table(finished / "results/precision/pfam_clan/NADP_Rossmann/0/10.parquet")
     models = set(table.column("model").to_pylist())
-    assert {"potts", "npm", "npm_shuffled", "chance"} <= models
+    assert {"potts", "prior", "npm", "npm_shuffled", "chance"} <= models
     assert set(table.column("reduced_depth").to_pylist()) == {"10"}
     assert set(table.column("range").to_pylist()) == {"short", "medium", "long"}
 
@@ -134,6 +134,7 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
     assert planned() == {
         "tabulate_precision",
         "predict_npm",  # predict.py measures validation targets by precision.py
+        "fit_potts_with_prior",  # predicts its prior
         "report_uniref50",
         "report_pfam_clan",
     }

@@ -6,18 +6,23 @@ report has one line a family: what the fit cost and whether it converged.
 
 import argparse
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from npm_core.potts import Centre
+    from npm_core.potts import Centre, Potts
     from npm_core.tables import Family, Scores
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `potts-contacts`."""
+    register_fits(parser, model="potts")
+
+
+def register_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
+    """Arguments of every verb that fits Potts models; `model` is what the scores call them."""
     parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument(
         "--targets", nargs="+", metavar="FILE.parquet", help="fit only families with these ids"
@@ -30,7 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="stop when three iterations together gained less than this share of the objective",
     )
     parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
-    parser.add_argument("--model", default="potts", help="name of the model in the scores")
+    parser.add_argument("--model", default=model, help="name of the model in the scores")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--output", required=True, metavar="FILE.parquet")
     parser.add_argument("--report", required=True, metavar="FILE.tsv")
@@ -54,17 +59,30 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Settings:
-    """What every worker needs to know."""
+    """What every worker needs to know; `prior` gives what a family's fit shrinks to."""
 
     objective: str
     stop_rel: float
     centre: "Centre"
     model: str
+    prior: "Callable[[Family], Potts] | None" = None
 
 
 def run(args: argparse.Namespace) -> None:
-    """Estimate memory, fit in processes, write scores and report."""
+    """Fit without a prior."""
+    fit_table(args, Settings(args.objective, args.stop_rel, args.centre, args.model))
+
+
+def fit_table(args: argparse.Namespace, settings: Settings, **facts: object) -> None:
+    """Estimate memory, fit in processes, write scores and report.
+
+    Args:
+        args: Of `register_fits`.
+        settings: Of every fit.
+        facts: More for the metadata of the scores.
+    """
     from npm_core import memory, plm
+    from npm_core.alphabet import STATES
     from npm_core.errors import DataError
     from npm_core.files import atomic_path
     from npm_core.progress import note, track
@@ -80,7 +98,15 @@ def run(args: argparse.Namespace) -> None:
     for name, (_, length) in sizes.items():
         if targets.get(name, length) != length:
             raise DataError(f"family {name} has {length} columns, its target {targets[name]}")
-    needed = sorted((plm.fit_bytes(*size) for size in sizes.values()), reverse=True)
+    # A prior is held as blocks, as a model, and as its scaled copy and that one's workspace.
+    priors = 4 if settings.prior else 0
+    needed = sorted(
+        (
+            plm.fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
+            for depth, length in sizes.values()
+        ),
+        reverse=True,
+    )
     at_once = sum(needed[: args.workers])
     memory.require(at_once, f"fitting {args.workers} families at once", "lower --workers")
     note(
@@ -88,7 +114,6 @@ def run(args: argparse.Namespace) -> None:
         + (f"; {len(targets) - len(sizes)} targets have no family" if args.targets else "")
     )
     families = (family for family in read_families(*args.families) if family.id in sizes)
-    settings = Settings(args.objective, args.stop_rel, args.centre, args.model)
     fits = fit_families(families, settings, workers=args.workers)
     stopped_early = 0
     with atomic_path(args.report) as temporary, temporary.open("w", newline="") as stream:
@@ -102,8 +127,15 @@ def run(args: argparse.Namespace) -> None:
                 table.writerow(asdict(row))
                 yield score
 
-        facts = provenance(families=[Path(path).name for path in args.families], **asdict(settings))
-        count = write_scores(args.output, scores(), facts)
+        metadata = provenance(
+            families=[Path(path).name for path in args.families],
+            objective=settings.objective,
+            stop_rel=settings.stop_rel,
+            centre=settings.centre,
+            model=settings.model,
+            **facts,
+        )
+        count = write_scores(args.output, scores(), metadata)
     note(f"{count} families fitted, {stopped_early} of them did not converge")
 
 
@@ -136,7 +168,10 @@ def fit_family(family: "Family", settings: Settings) -> tuple["Scores", ReportRo
     memory.reset_peak()
     try:
         fit = fit_objective(
-            family.residues, objective=settings.objective, stop_rel=settings.stop_rel
+            family.residues,
+            objective=settings.objective,
+            stop_rel=settings.stop_rel,
+            prior=settings.prior(family) if settings.prior else None,
         )
         matrix = contact_scores(fit.potts.couplings, centre=settings.centre)
     except DataError as error:

@@ -21,11 +21,12 @@ ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#888888"
 MODELS = {
     "potts": ("Independent Potts", BLUE, "circle"),
     "npm": ("NPM", VERMILLION, "triangle-up"),
+    "prior": ("Potts with NPM as prior", ORANGE, "triangle-down"),
     "nearest": ("Nearest neighbour Potts", GREEN, "square"),
     "npm_shuffled": ("NPM, shuffled query", PURPLE, "diamond"),
     "chance": ("Chance", GREY, "cross"),
 }
-SPARE = ((ORANGE, "triangle-down"), (SKY, "triangle-right"), (GREY, "triangle-left"))
+SPARE = ((SKY, "triangle-right"), (GREY, "triangle-left"))
 COMPARED = ("potts", "npm")
 CONTROLS = ("npm_shuffled", "nearest", "chance")
 

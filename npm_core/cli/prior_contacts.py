@@ -1,0 +1,75 @@
+"""Fit a Potts model to each family with the Neural Potts Model as its prior; score its contacts.
+
+The penalty shrinks each model to W(x) of the family's first row x, times --prior-weight, instead of
+to zero: lambda_J |J - a J(x)|^2 + lambda_h |h - a h(x)|^2. The alignment corrects the prediction as
+far as it is deep (named as future work in the paper's section 6).
+"""
+
+import argparse
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from npm_core.cli.potts_contacts import Settings, fit_table, register_fits
+
+if TYPE_CHECKING:
+    from npm_core.model import NeuralPottsModel
+    from npm_core.potts import Potts
+    from npm_core.tables import Family
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `prior-contacts`."""
+    register_fits(parser, model="prior")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
+    parser.add_argument(
+        "--prior-weight", type=float, required=True, help="a: times the prediction, above 0 to 1"
+    )
+    parser.add_argument("--window", type=int, default=512, help="positions read at a time")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """a W(x) of a family's first row; read as masked where that has a gap."""
+
+    checkpoint: Path
+    weight: float
+    window: int
+
+    def __call__(self, family: "Family") -> "Potts":
+        from npm_core import potts
+        from npm_core.predict import potts_model, predict_windows
+
+        model = _predictor(self.checkpoint)
+        windows = predict_windows(model, family.residues[0], window=self.window)
+        return potts.scaled(potts_model(windows, family.length), self.weight)
+
+
+@cache
+def _predictor(folder: Path) -> "NeuralPottsModel":
+    """The checkpoint, read once a process."""
+    import torch
+
+    from npm_core.predict import load_predictor
+
+    torch.set_num_threads(1)
+    return load_predictor(folder)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit with the prior."""
+    from npm_core.errors import SettingsError
+    from npm_core.provenance import file_digest
+
+    if not 0 < args.prior_weight <= 1:
+        raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
+    prior = Prior(args.checkpoint, args.prior_weight, args.window)
+    settings = Settings(args.objective, args.stop_rel, args.centre, args.model, prior)
+    fit_table(
+        args,
+        settings,
+        checkpoint=file_digest(args.checkpoint / "model.safetensors"),
+        prior_weight=args.prior_weight,
+        window=args.window,
+    )

@@ -1,0 +1,66 @@
+"""The verb `prior-contacts`: a Potts fit that shrinks to the Neural Potts Model's prediction."""
+
+import numpy as np
+import pytest
+import torch
+
+from npm_core.checkpoints import save_model
+from npm_core.cli import main
+from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
+from npm_core.plm import fit_objective
+from npm_core.potts import contact_scores
+from npm_core.predict import contact_scores as predicted_scores
+from npm_core.predict import predict_windows
+from npm_core.tables import Family, read_scores, write_families
+
+LENGTH = 14
+
+
+@pytest.fixture
+def model() -> NeuralPottsModel:
+    torch.manual_seed(0)
+    trunk = build_trunk(TrunkSettings(layers=1, width=16, attention_heads=2))
+    return NeuralPottsModel(trunk, HeadSettings(rank=3, initial_coupling=0.3)).eval()
+
+
+@pytest.fixture
+def alone(tmp_path, model, rng) -> Family:
+    """A family of its query alone, in a table beside the model's checkpoint."""
+    save_model(tmp_path / "npm", model, {})
+    residues = rng.integers(0, 20, (1, LENGTH)).astype(np.uint8)
+    family = Family("alone", residues, np.ones(1, dtype=np.float32))
+    write_families(tmp_path / "families.parquet", [family], {})
+    return family
+
+
+def scores(folder, weight: float) -> np.ndarray:
+    out = folder / "prior.parquet"
+    status = main(
+        [
+            *("prior-contacts", "--families", str(folder / "families.parquet")),
+            *("--checkpoint", str(folder / "npm"), "--prior-weight", str(weight)),
+            *("--output", str(out), "--report", str(folder / "report.tsv")),
+        ]
+    )
+    assert status == 0
+    (found,) = read_scores(out)
+    assert (found.id, found.model, found.depth) == ("alone", "prior", 1)
+    return found.matrix
+
+
+def test_where_the_alignment_says_nothing_the_prediction_stays(tmp_path, model, alone):
+    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512), LENGTH)
+    upper = np.triu_indices(LENGTH, 1)
+    found = scores(tmp_path, 1.0)
+    assert np.corrcoef(found[upper], predicted[upper])[0, 1] > 0.99
+
+
+def test_a_prior_of_no_weight_is_the_independent_fit(tmp_path, alone):
+    fitted = contact_scores(fit_objective(alone.residues).potts.couplings)
+    np.testing.assert_allclose(scores(tmp_path, 1e-9), fitted, atol=1e-6)
+
+
+def test_a_weight_outside_its_range_is_refused(tmp_path, alone, capsys):
+    with pytest.raises(AssertionError):
+        scores(tmp_path, 1.5)
+    assert "--prior-weight 1.5 is not above 0" in capsys.readouterr().err
