@@ -46,6 +46,8 @@ rule train_uniref50:
         metrics="results/models/uniref50/metrics.csv",
     log:
         "logs/train_uniref50.log",
+    # The longest single job: started as soon as it can be, others run beside it.
+    priority: 10
     conda:
         "../envs/core.yaml"
     threads: 1
