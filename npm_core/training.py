@@ -1,7 +1,7 @@
 """Training of the Neural Potts Model: families in, eq. (8) down (Algorithm 1)."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,17 +135,16 @@ class NpmTask(Task):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.train_settings.frozen):
             embeddings = self.model.embed(batch.tokens, batch.lengths)
-        total = embeddings.new_zeros((), dtype=torch.float32)
-        measures = total.new_zeros(2)
-        # One protein at a time: no padding in the heads, where the work is, and one J at most
-        for e, length, rows, weight in zip(
-            embeddings, batch.lengths.tolist(), batch.rows, batch.weights, strict=True
-        ):
-            fields, couplings = self.model.heads(e[:length])
-            loss = npm_loss(fields, couplings, rows, self.objective)
-            total = total + weight * loss.total
-            parts = torch.stack([loss.pseudolikelihood / length, loss.penalty / length])
-            measures = measures + parts.detach()
+        measures = embeddings.new_zeros(2, dtype=torch.float32)
+
+        def weighted_loss(n: int, e: Tensor) -> Tensor:
+            loss = npm_loss(*self.model.heads(e), batch.rows[n], self.objective)
+            parts = torch.stack([loss.pseudolikelihood, loss.penalty]).detach()
+            measures.add_(parts / len(e))
+            return batch.weights[n] * loss.total
+
+        heads = [*self.model.fields.parameters(), *self.model.couplings.parameters()]
+        total = SumOverProteins.apply(weighted_loss, batch.lengths.tolist(), embeddings, *heads)
         return total, measures
 
     def epoch(self, step: int) -> float:
@@ -171,6 +170,49 @@ class NpmTask(Task):
                 )
             ],
         }
+
+
+class SumOverProteins(torch.autograd.Function):
+    """The sum of a loss over proteins, of which one at a time is in memory.
+
+    Autograd would keep what each protein's heads and J need until the last one is read. Here the
+    gradient of a protein is taken as soon as its loss is known; the backward pass hands out the
+    sums. Without padding, too: the heads see a protein's own positions alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        loss: Callable[[int, Tensor], Tensor],
+        lengths: Sequence[int],
+        embeddings: Tensor,
+        *weights: Tensor,
+    ) -> Tensor:
+        """Sum of loss(n, e) over proteins n with embeddings e, (B, L, d) cut to their lengths."""
+        by_embeddings, by_weights = torch.zeros_like(embeddings), list[Tensor]()
+        needed = [n for n, wanted in enumerate(ctx.needs_input_grad[2:]) if wanted]
+        total = embeddings.new_zeros((), dtype=torch.float32)
+        for n, length in enumerate(lengths):
+            e = embeddings[n, :length].detach().requires_grad_(0 in needed)
+            with torch.set_grad_enabled(bool(needed)):
+                term = loss(n, e)
+            total += term.detach()
+            if needed:
+                with torch.autocast(e.device.type, enabled=False):
+                    found = list(torch.autograd.grad(term, [(e, *weights)[n] for n in needed]))
+                if 0 in needed:
+                    by_embeddings[n, :length] = found.pop(0)
+                for sums, gradient in zip(by_weights, found, strict=False):
+                    sums += gradient
+                by_weights = by_weights or found
+        ctx.save_for_backward(by_embeddings, *by_weights)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        by_embeddings, *by_weights = (part * gradients[0] for part in ctx.saved_tensors)
+        embedded = by_embeddings if ctx.needs_input_grad[2] else None
+        return None, None, embedded, *by_weights
 
 
 def validation_loss(

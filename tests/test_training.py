@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,46 @@ def test_figure_4_has_losses_and_precisions_at_every_validation(flags, shard, rn
         assert whole > 0 < reduced != whole
         # All residues stand in one place: every pair is a contact
         assert float(row["long_P@L"]) == float(row["long_P@L/5"]) == 1.0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
+    shard, frozen, monkeypatch
+):
+    from npm_core import training
+
+    task = make_task(shard, frozen=frozen).double()
+    (batch,) = task.batches(0, 0, 1)
+    trained = [weight for group in task.parameter_groups() for weight in group["params"]]
+    terms = []
+    for n, length in enumerate(batch.lengths):
+        heads = task.model(batch.tokens[n, :length])
+        terms.append(batch.weights[n] * npm_loss(*heads, batch.rows[n], task.objective).total)
+    expected = torch.autograd.grad(torch.stack(terms).sum(), trained)
+    held: list[weakref.ref] = []
+
+    def watched(fields, couplings, *rest):
+        assert all(reference() is None for reference in held)
+        held.append(weakref.ref(couplings.left))
+        return npm_loss(fields, couplings, *rest)
+
+    monkeypatch.setattr(training, "npm_loss", watched)
+    found = torch.autograd.grad(task(batch)[0], trained)
+    assert len(held) == 4
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+def test_bfloat16_trains_to_nearly_the_same_loss(shard, tmp_path):
+    rounded = dataclasses.replace(LOOP, precision="bfloat16", micro_batch=2)
+    losses = []
+    for name, loop in (("exact", LOOP), ("rounded", rounded)):
+        task = make_task(shard, loop)
+        train(task, tmp_path / name, loop)
+        assert all(weight.dtype == torch.float32 for weight in weights(task).values())
+        losses.append([float(row["loss"]) for row in table(tmp_path / name / "m.csv")[1:]])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_no_families_to_validate_on_is_an_error(shard, tmp_path):
