@@ -93,9 +93,7 @@ def bench_predict(length: int, device: torch.device) -> None:
     trunk = TrunkSettings("rotary", layers=3, width=96, attention_heads=4)
     model = NeuralPottsModel(build_trunk(trunk), HeadSettings(rank=16)).to(device).eval()
     states = torch.randint(0, 20, (length,)).numpy().astype("uint8")
-    taken = seconds(
-        lambda: contact_scores(predict_windows(model, states, window=512), length), device
-    )
+    taken = seconds(lambda: contact_scores(predict_windows(model, states, window=512)), device)
     print(row(f"predict scores L={length}", taken, "s", peak_megabytes(device), ""), flush=True)
 
 

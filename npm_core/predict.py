@@ -2,8 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npm_core import alphabet, potts
+from npm_core import alphabet, memory, potts
 from npm_core.checkpoints import load_model
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, write_text
-from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied
+from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
 from npm_core.precision import RANGES, scorable_pairs, top_precision
@@ -24,6 +26,12 @@ from npm_core.tables import Scores, Target
 Floats = NDArray[np.float32]
 
 CONTACT_DISTANCE = 8.0
+
+RESIDUES_A_BATCH = 8192
+"""The Transformer reads windows of so many residues together, padding included."""
+
+SEQUENCES_AHEAD = 64
+"""Of so many sequences those of similar length are read together."""
 
 
 def load_predictor(folder: Path | str, device: str = "cpu") -> NeuralPottsModel:
@@ -63,49 +71,90 @@ def window_starts(length: int, window: int) -> list[int]:
     return [*range(0, length - window, max(1, window // 2)), length - window]
 
 
-@torch.no_grad()
-def predict_windows(
-    model: NeuralPottsModel, states: NDArray[np.uint8], *, window: int
-) -> list[Window]:
-    """Read a sequence, longer ones in overlapping windows.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What the model says of one sequence, longer ones in overlapping windows.
+
+    Fields and couplings are made while one iterates, anew each time: of a sequence of 5,000
+    residues only the embeddings are held.
+
+    Attributes:
+        model: In evaluation mode.
+        length: L.
+        starts: Where the windows begin.
+        embeddings: Of each window, (its length, d).
+    """
+
+    model: NeuralPottsModel
+    length: int
+    starts: list[int]
+    embeddings: list[Tensor]
+
+    def __iter__(self) -> Iterator[Window]:
+        for start, e in zip(self.starts, self.embeddings, strict=True):
+            with torch.no_grad():
+                window = Window(start, *self.model.heads(e))
+            yield window
+
+
+def read_sequences(
+    model: NeuralPottsModel, sequences: Iterable[NDArray[np.uint8]], *, window: int
+) -> Iterator[Windows]:
+    """Read many sequences, those of similar length together; they come out in their order.
 
     Args:
         model: In evaluation mode.
-        states: (L,), a letter of no amino acid as state 20.
+        sequences: (L,) states each, a letter of no amino acid as state 20.
         window: Positions read at a time; the length the model was trained at.
+
+    Raises:
+        DataError: A sequence is empty.
     """
-    if not len(states):
-        raise DataError("a sequence without residues has no couplings")
+    stream = iter(sequences)
+    while chunk := list(islice(stream, SEQUENCES_AHEAD)):
+        starts = [window_starts(len(states), window) for states in chunk]
+        pieces = [
+            states[start : start + window]
+            for states, begins in zip(chunk, starts, strict=True)
+            for start in begins
+        ]
+        embeddings = iter(_embed(model, pieces))
+        for states, begins in zip(chunk, starts, strict=True):
+            yield Windows(model, len(states), begins, list(islice(embeddings, len(begins))))
+
+
+@torch.no_grad()
+def _embed(model: NeuralPottsModel, pieces: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
+    """Embeddings (length, d) of each piece, in minibatches of similar length."""
     device = next(model.parameters()).device
-    tokens = torch.from_numpy(states.astype(np.int64)).to(device)
-    return [
-        Window(start, *model(tokens[start : start + window]))
-        for start in window_starts(len(states), window)
-    ]
+    found: dict[int, Tensor] = {}
+    order = sorted(range(len(pieces)), key=lambda n: len(pieces[n]), reverse=True)
+    while order:
+        longest = max(1, len(pieces[order[0]]))
+        count = max(1, RESIDUES_A_BATCH // longest)
+        batch, order = order[:count], order[count:]
+        tokens, lengths = pad_tokens([torch.from_numpy(pieces[n].astype(np.int64)) for n in batch])
+        embedded = model.embed(tokens.to(device), lengths.to(device))
+        for n, e in zip(batch, embedded, strict=True):
+            found[n] = e[: len(pieces[n])].clone()
+    return [found[n] for n in range(len(pieces))]
 
 
-def contact_scores(
-    windows: Sequence[Window], length: int, *, centre: potts.Centre = "none"
-) -> Floats:
+def predict_windows(model: NeuralPottsModel, states: NDArray[np.uint8], *, window: int) -> Windows:
+    """Read one sequence; arguments and errors are those of `read_sequences`."""
+    (windows,) = read_sequences(model, [states], window=window)
+    return windows
+
+
+def contact_scores(windows: Windows, *, centre: potts.Centre = "none") -> Floats:
     """The contact score (C.2) of (L, L) pairs; the paper's, without holding J of the sequence.
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
     no coupling: their norm is zero. `centre` is that of `potts.contact_scores`, which needs J.
     """
     if centre != "none":
-        return potts.contact_scores(potts_model(windows, length).couplings, centre=centre)
-    squares = torch.zeros(length, length, dtype=torch.float64, device=windows[0].fields.device)
-    if len(windows) == 1:
-        squares = _squared_norms(windows[0].couplings).double()
-    else:
-        counts = _pair_counts(windows, length).to(squares)
-        for k in range(alphabet.GAP):
-            for l in range(alphabet.GAP):  # noqa: E741
-                total = torch.zeros_like(squares)
-                for window in windows:
-                    total[window.span, window.span] += _block(window.couplings, k, l)
-                squares += (total / counts.clamp(min=1)) ** 2
-    norms = squares.sqrt().cpu().numpy()
+        return potts.contact_scores(potts_model(windows).couplings, centre=centre)
+    norms = _squared_norms(windows).clamp(min=0).sqrt().cpu().numpy()
     if not np.isfinite(norms).all():
         raise DataError("the couplings hold NaN or infinity; the model has diverged")
     norms = (norms + norms.T) / 2
@@ -113,50 +162,92 @@ def contact_scores(
     return average_product_correction(norms).astype(np.float32)
 
 
-def _squared_norms(couplings: Couplings) -> Tensor:
-    """(L, L): sum of J_ij(k, l)^2 over the 20 x 20 amino acids."""
-    if isinstance(couplings, Held):
-        return (couplings.tensor[: alphabet.GAP, : alphabet.GAP] ** 2).sum((0, 1))
-    parts = [_row_of_blocks(couplings, k) for k in range(alphabet.GAP)]
-    return torch.stack([(part[: alphabet.GAP] ** 2).sum(0) for part in parts]).sum(0)
+def _squared_norms(windows: Windows) -> Tensor:
+    r"""(L, L): \sum_{kl} of the squared mean of J_ij(k, l) over the windows that hold i and j.
 
-
-def _row_of_blocks(couplings: Factored | Tied | Couplings, k: int) -> Tensor:
-    """(K, L, L): [l, i, j] is J_ij(k, l), the diagonal not yet zero."""
-    if isinstance(couplings, Factored):
-        return torch.einsum("ilr,ljr->lij", couplings.left[k], couplings.right[:, :, k])
-    assert isinstance(couplings, Tied)
-    return torch.einsum("ir,ljr->lij", couplings.factor[k], couplings.factor)
-
-
-def _block(couplings: Couplings, k: int, l: int) -> Tensor:  # noqa: E741
-    """(L, L): [i, j] is J_ij(k, l), the diagonal not yet zero."""
-    if isinstance(couplings, Factored):
-        return couplings.left[k, :, l] @ couplings.right[l, :, k].T
-    if isinstance(couplings, Tied):
-        return couplings.factor[k] @ couplings.factor[l].T
-    return couplings.blocks()[k, l]
-
-
-def _pair_counts(windows: Sequence[Window], length: int) -> Tensor:
-    counts = torch.zeros(length, length)
+    The square of a sum is the sum of all products, so that only windows that overlap are in
+    memory together.
+    """
+    device = windows.embeddings[0].device
+    squares = torch.zeros(windows.length, windows.length, dtype=torch.float64, device=device)
+    before: list[Window] = []
     for window in windows:
-        counts[window.span, window.span] += 1
+        before = [other for other in before if other.span.stop > window.start]
+        squares[window.span, window.span] += _inner_products(window.couplings, window.couplings)
+        for other in before:
+            shared = slice(window.start, other.span.stop)
+            one, two = (_cut(w.couplings, shared, w.start) for w in (other, window))
+            squares[shared, shared] += 2 * _inner_products(one, two)
+        before.append(window)
+    if len(windows.starts) == 1:
+        return squares
+    return squares / _pair_counts(windows).to(squares).clamp(min=1) ** 2
+
+
+def _inner_products(one: Couplings, other: Couplings) -> Tensor:
+    """(L, L): sum over the 20 x 20 amino acids of J_ij(k, l) J'_ij(k, l); wrong for i = j."""
+    parts = []
+    for k in range(alphabet.GAP):
+        row = _blocks_from(one, k)
+        products = row * (row if other is one else _blocks_from(other, k))
+        above = products[1:].sum(0)  # l > k; as J_ij(l, k) = J_ji(k, l), below is its transpose
+        parts.append(products[0] + above + above.T)
+    return torch.stack(parts).sum(0, dtype=torch.float64)
+
+
+def _blocks_from(couplings: Couplings, k: int) -> Tensor:
+    """(20 - k, L, L): [l - k, i, j] is J_ij(k, l) for l = k..19, the diagonal not yet zero."""
+    states = slice(k, alphabet.GAP)
+    if isinstance(couplings, Factored):
+        left, right = couplings.left[k, :, states], couplings.right[states, :, k]
+        return torch.bmm(left.transpose(0, 1), right.transpose(1, 2))
+    if isinstance(couplings, Tied):
+        return couplings.factor[k] @ couplings.factor[states].transpose(1, 2)
+    assert isinstance(couplings, Held)
+    return couplings.tensor[k, states]
+
+
+def _cut(couplings: Couplings, positions: slice, start: int) -> Couplings:
+    """The couplings among some positions of a sequence, of a window that begins at `start`."""
+    cut = slice(positions.start - start, positions.stop - start)
+    if isinstance(couplings, Factored):
+        return Factored(couplings.left[:, cut], couplings.right[:, cut])
+    if isinstance(couplings, Tied):
+        return Tied(couplings.factor[:, cut])
+    assert isinstance(couplings, Held)
+    return Held(couplings.tensor[:, :, cut, cut])
+
+
+def _pair_counts(windows: Windows) -> Tensor:
+    """(L, L), how many windows hold both positions."""
+    counts = torch.zeros(windows.length, windows.length)
+    for start, e in zip(windows.starts, windows.embeddings, strict=True):
+        counts[start : start + len(e), start : start + len(e)] += 1
     return counts
 
 
-def potts_model(windows: Sequence[Window], length: int) -> Potts:
-    """Fields and couplings of a sequence as a Potts model; overlapping windows are averaged."""
+def potts_model(windows: Windows) -> Potts:
+    """Fields and couplings of a sequence as a Potts model; overlapping windows are averaged.
+
+    Raises:
+        SettingsError: J does not fit into memory.
+    """
+    length = windows.length
     fields = np.zeros((length, alphabet.STATES), dtype=np.float32)
+    memory.require(
+        3 * length**2 * alphabet.STATES**2 * fields.itemsize,
+        f"J of {length} residues",
+        "ask for scores, which are made without it",
+    )
     couplings = np.zeros((length, length, *fields.shape[1:], *fields.shape[1:]), dtype=np.float32)
-    covered = np.zeros(length)
+    covered = np.zeros(length, dtype=np.float32)
     for window in windows:
         blocks = window.couplings.blocks()
         fields[window.span] += window.fields.cpu().numpy()
         couplings[window.span, window.span] += blocks.permute(2, 3, 0, 1).cpu().numpy()
         covered[window.span] += 1
-    fields /= covered[:, None].astype(np.float32)
-    couplings /= _pair_counts(windows, length).clamp(min=1).numpy()[:, :, None, None]
+    fields /= covered[:, None]
+    couplings /= _pair_counts(windows).clamp(min=1).numpy()[:, :, None, None]
     couplings += couplings.transpose(1, 0, 3, 2).copy()
     couplings *= 0.5
     return Potts(fields, couplings)
@@ -164,28 +255,32 @@ def potts_model(windows: Sequence[Window], length: int) -> Potts:
 
 def target_scores(
     model: NeuralPottsModel,
-    target: Target,
+    targets: Iterable[Target],
     *,
     name: str = "npm",
     window: int = 512,
     shuffle_seed: int | None = None,
     centre: potts.Centre = "none",
 ) -> Iterator[Scores]:
-    """Contact scores of one target, and with a seed those of its shuffled sequence.
+    """Contact scores of targets, and with a seed those of their shuffled sequences.
 
     Shuffled, the model reads the residues in random order. Scores of the shuffled positions stay
     where they are: a map that does not depend on the sequence scores as well as before.
     """
-    states = alphabet.encode(target.sequence)
-    windows = predict_windows(model, states, window=window)
-    scores = contact_scores(windows, len(states), centre=centre)
-    yield Scores(target.id, name, scores)
-    if shuffle_seed is not None:
-        digest = [shuffle_seed, *target.id.encode()]
-        shuffled = np.random.default_rng(digest).permutation(states)
-        windows = predict_windows(model, shuffled, window=window)
-        scores = contact_scores(windows, len(states), centre=centre)
-        yield Scores(target.id, f"{name}_shuffled", scores)
+    labels: deque[tuple[str, str]] = deque()
+
+    def queries() -> Iterator[NDArray[np.uint8]]:
+        for target in targets:
+            states = alphabet.encode(target.sequence)
+            labels.append((target.id, name))
+            yield states
+            if shuffle_seed is not None:
+                rng = np.random.default_rng([shuffle_seed, *target.id.encode()])
+                labels.append((target.id, f"{name}_shuffled"))
+                yield rng.permutation(states)
+
+    for windows in read_sequences(model, queries(), window=window):
+        yield Scores(*labels.popleft(), contact_scores(windows, centre=centre))
 
 
 def long_range_precision(
@@ -197,16 +292,15 @@ def long_range_precision(
         DataError: No target has one.
     """
     found: dict[str, list[float]] = {"long_P@L": [], "long_P@L/5": []}
-    for target in targets:
-        distances = target.distances
-        if not scorable_pairs(distances, RANGES["long"])[0].size:
-            continue
-        (scores,) = target_scores(model, target, window=window)
+    scorable = [
+        target for target in targets if scorable_pairs(target.distances, RANGES["long"])[0].size
+    ]
+    for target, scores in zip(scorable, target_scores(model, scorable, window=window), strict=True):
         for label, k in (("long_P@L", 1), ("long_P@L/5", 5)):
             found[label].append(
                 top_precision(
                     scores.matrix,
-                    distances,
+                    target.distances,
                     k=k,
                     separation=RANGES["long"],
                     contact_distance=CONTACT_DISTANCE,
@@ -235,7 +329,7 @@ def write_prediction(
     folder: Path,
     name: str,
     sequence: str,
-    windows: Sequence[Window],
+    windows: Windows,
     *,
     formats: Sequence[str],
     metadata: dict[str, str],
@@ -254,14 +348,14 @@ def write_prediction(
     Returns:
         The files written.
     """
-    length, stem = len(sequence), file_stem(name)
+    stem = file_stem(name)
     written = []
     if "potts" in formats:
-        fitted = potts_model(windows, length)
+        fitted = potts_model(windows)
         written.append(folder / f"{stem}.potts.safetensors")
         save_potts(written[-1], Potts(fitted.fields, fitted.couplings, metadata))
     if set(formats) - {"potts"}:
-        scores = contact_scores(windows, length)
+        scores = contact_scores(windows)
     if "scores" in formats:
         written.append(folder / f"{stem}.scores.npz")
         with atomic_path(written[-1]) as temporary, temporary.open("wb") as stream:
@@ -279,8 +373,8 @@ def write_prediction(
 def casp_rr(name: str, sequence: str, scores: Floats, *, separation: int = 6) -> str:
     """CASP's RR format: pairs `i j 0 8 p`, 1-based, the strongest first.
 
-    RR wants numbers of 0 to 1. Ours rank pairs and are no probabilities: the scores above zero
-    are divided by the largest, the others become 0.
+    RR wants numbers of 0 to 1. Ours rank pairs and are no probabilities: scores are divided by
+    the largest. Pairs whose score is not above zero are left out.
 
     Args:
         name: Of the target.
@@ -289,9 +383,9 @@ def casp_rr(name: str, sequence: str, scores: Floats, *, separation: int = 6) ->
         separation: Pairs closer along the chain are left out.
     """
     i, j = np.triu_indices(len(sequence), k=separation)
-    values = np.clip(scores[i, j], 0, None)
-    if values.size and values.max() > 0:
-        values = values / values.max()
+    above = scores[i, j] > 0
+    i, j = i[above], j[above]
+    values = scores[i, j] / scores[i, j].max() if i.size else scores[i, j]
     order = np.argsort(-values, kind="stable")
     lines = [
         "PFRMAT RR",

@@ -1,5 +1,7 @@
 """Scores without J are the scores of J; windows agree; files are what other programs read."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from npm_core.predict import (
     long_range_precision,
     potts_model,
     predict_windows,
+    read_sequences,
     target_scores,
     window_starts,
 )
@@ -40,8 +43,8 @@ def states(sequence: str = SEQUENCE) -> np.ndarray:
 @pytest.mark.parametrize("window", [512, 12])
 def test_scores_without_couplings_are_the_scores_of_the_couplings(kind, window):
     windows = predict_windows(make_model(kind), states(), window=window)
-    direct = contact_scores(windows, len(SEQUENCE))
-    held = potts.contact_scores(potts_model(windows, len(SEQUENCE)).couplings)
+    direct = contact_scores(windows)
+    held = potts.contact_scores(potts_model(windows).couplings)
     np.testing.assert_allclose(direct, held, atol=1e-6)
     assert np.abs(direct).max() > 1e-3
 
@@ -49,7 +52,7 @@ def test_scores_without_couplings_are_the_scores_of_the_couplings(kind, window):
 @pytest.mark.parametrize("window", [512, 12])
 def test_a_prediction_is_a_valid_potts_model(window):
     windows = predict_windows(make_model(), states(), window=window)
-    made = potts_model(windows, len(SEQUENCE))
+    made = potts_model(windows)
     assert potts.check(made, "prediction") is made
     assert made.length == len(SEQUENCE)
 
@@ -62,11 +65,67 @@ def test_windows_overlap_by_half_and_end_with_the_sequence():
     assert covered == set(range(5000))
 
 
+@pytest.mark.parametrize("kind", ["rotary", "esm1", "esm2"])
+def test_many_sequences_together_are_predicted_as_each_alone(kind, monkeypatch):
+    from npm_core import predict
+
+    torch.manual_seed(3)
+    trunk = build_trunk(TrunkSettings(kind, layers=2, width=8, attention_heads=2))
+    head = HeadSettings(rank=2, initial_coupling=0.3)
+    model = NeuralPottsModel(trunk, head).eval()
+    sequences = [states(SEQUENCE[:n]) for n in (29, 1, 7, 29, 8, 13)]
+    batches = []
+    embed = model.embed
+
+    def watched(tokens, lengths):
+        batches.append(lengths.tolist())
+        return embed(tokens, lengths)
+
+    monkeypatch.setattr(predict, "RESIDUES_A_BATCH", 30)
+    monkeypatch.setattr(predict, "SEQUENCES_AHEAD", 5)
+    monkeypatch.setattr(model, "embed", watched)
+    together = [contact_scores(each) for each in read_sequences(model, sequences, window=12)]
+    # 29 residues are four windows; windows of 12 go two by two, the short ones together
+    assert batches == [*4 * [[12, 12]], [8, 7, 1], [12, 12]]
+    for found, sequence in zip(together, sequences, strict=True):
+        alone = contact_scores(predict_windows(model, sequence, window=12))
+        np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+def test_the_scores_of_5000_residues_hold_no_more_than_overlapping_windows(monkeypatch):
+    model = make_model()
+    alive = weakref.WeakSet()
+    heads = model.heads
+
+    def watched(e):
+        fields, couplings = heads(e)
+        alive.add(couplings.left)
+        assert len(alive) <= 4
+        return fields, couplings
+
+    monkeypatch.setattr(model, "heads", watched)
+    rng = np.random.default_rng(0)
+    windows = predict_windows(model, rng.integers(0, 21, 5000).astype(np.uint8), window=64)
+    assert len(windows.starts) == 156
+    scores = contact_scores(windows)
+    assert scores.shape == (5000, 5000)
+    assert np.isfinite(scores).all()
+
+
+def test_couplings_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    from npm_core import memory
+
+    windows = predict_windows(make_model(), states(), window=512)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 29**2 * 21**2 * 4)
+    with pytest.raises(SettingsError, match=r"J of 29 residues.*ask for scores"):
+        potts_model(windows)
+
+
 def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
     model = make_model()
     windows = predict_windows(model, states(), window=20)
-    assert [w.start for w in windows] == [0, 9]
-    made = potts_model(windows, 29).couplings
+    assert windows.starts == [0, 9]
+    made = potts_model(windows).couplings
     first, second = (w.couplings.blocks().detach().numpy() for w in windows)
     np.testing.assert_allclose(made[2, 5], first[:, :, 2, 5], atol=1e-6)
     np.testing.assert_allclose(
@@ -78,10 +137,10 @@ def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
 def test_the_shuffled_control_reads_another_order_of_the_same_residues():
     target = Target("t", "test", SEQUENCE, np.zeros((29, 3), np.float32), "x")
     model = make_model()
-    plain, shuffled = target_scores(model, target, shuffle_seed=1)
+    plain, shuffled = target_scores(model, [target], shuffle_seed=1)
     assert (plain.model, shuffled.model) == ("npm", "npm_shuffled")
     assert not np.allclose(plain.matrix, shuffled.matrix)
-    again = list(target_scores(model, target, shuffle_seed=1))[1]
+    again = list(target_scores(model, [target], shuffle_seed=1))[1]
     np.testing.assert_array_equal(shuffled.matrix, again.matrix)
 
 
@@ -103,8 +162,8 @@ def test_casp_rr_lists_the_strongest_pairs_first():
     lines = casp_rr("x", "ACDEFGHIK", scores).splitlines()
     assert lines[0] == "PFRMAT RR"
     assert "ACDEFGHIK" in lines
-    assert lines[6:9] == ["2 9 0 8 1.000000", "1 8 0 8 0.250000", "1 7 0 8 0.000000"]
-    assert lines[-1] == "END"
+    assert lines[6:] == ["2 9 0 8 1.000000", "1 8 0 8 0.250000", "END"]
+    assert casp_rr("x", "ACDEFGHIK", 0 * scores).splitlines()[6:] == ["END"]
 
 
 @pytest.mark.parametrize(

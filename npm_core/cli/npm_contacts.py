@@ -39,17 +39,13 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     model = load_predictor(args.checkpoint, args.device)
     targets = list(read_targets(*args.targets))
-    scores = (
-        score
-        for target in track(targets, total=len(targets), what="targets scored")
-        for score in target_scores(
-            model,
-            target,
-            name=args.model,
-            window=args.window,
-            shuffle_seed=args.shuffle_seed,
-            centre=args.centre,
-        )
+    scores = target_scores(
+        model,
+        track(targets, total=len(targets), what="targets read"),
+        name=args.model,
+        window=args.window,
+        shuffle_seed=args.shuffle_seed,
+        centre=args.centre,
     )
     facts = provenance(
         checkpoint=file_digest(args.checkpoint / "model.safetensors"),

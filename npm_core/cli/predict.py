@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.files import open_text
     from npm_core.msa import fasta_records
-    from npm_core.predict import file_stem, load_predictor, predict_windows, write_prediction
+    from npm_core.predict import file_stem, load_predictor, read_sequences, write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
 
@@ -61,8 +61,11 @@ def run(args: argparse.Namespace) -> None:
     model = load_predictor(args.checkpoint, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
-    work = list(zip(records, encoded, strict=True))
-    for (name, sequence), states in track(work, total=len(work), what="sequences predicted"):
+    read = read_sequences(model, encoded, window=args.window)
+    work = zip(records, encoded, read, strict=True)
+    for (name, sequence), states, windows in track(
+        work, total=len(records), what="sequences predicted"
+    ):
         unknown = int((states == alphabet.GAP).sum())
         if unknown:
             note(f"{name}: {unknown} letters name no single amino acid; read as masked")
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
             args.output,
             name,
             sequence,
-            predict_windows(model, states, window=args.window),
+            windows,
             formats=args.formats,
             metadata=metadata,
         )
