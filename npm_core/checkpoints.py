@@ -8,12 +8,12 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path, write_text
+from npm_core.files import write_tensors, write_text
 from npm_core.model import (
     HeadSettings,
     MaskedLanguageModel,
@@ -56,8 +56,8 @@ def save_model(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = model.state_dict() if weights is None else weights
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file({n: w.detach().cpu().contiguous() for n, w in weights.items()}, temporary)
+    whole = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    write_tensors(folder / WEIGHTS, whole)
     trunk = model if isinstance(model, Trunk) else model.trunk
     head = model.head_settings if isinstance(model, NeuralPottsModel) else None
     config = {

@@ -22,13 +22,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from npm_core.batching import Prefetch
 from npm_core.errors import DataError, NpmError, SettingsError
-from npm_core.files import atomic_path
+from npm_core.files import write_tensors
 from npm_core.metrics import Metrics
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_positive
@@ -445,7 +444,8 @@ class State:
     def save(self, path: Path, progress: Progress, *, write: bool) -> None:
         """Gather weights, their mean and moments; one process writes them.
 
-        The checkpoint before survives a failure.
+        Raises:
+            DataError: There is no room. The checkpoint before is still whole.
         """
         tensors = {}
         for key, value in self._tensors().items():
@@ -454,8 +454,7 @@ class State:
                 tensors[key] = gathered.cpu().contiguous()
         if write:
             metadata = {"progress": json.dumps(dataclasses.asdict(progress))}
-            with atomic_path(path) as temporary:
-                save_file(tensors, temporary, metadata=metadata)
+            write_tensors(path, tensors, metadata)
 
     def load(self, path: Path) -> Progress:
         """Put a checkpoint's weights, their mean and moments in place; return its counters.

@@ -3,11 +3,14 @@
 import csv
 import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 
 from npm_core import alphabet, plm
+from npm_core import loop as loop_module
 from npm_core.batching import Batch, Families
-from npm_core.checkpoints import load_model
+from npm_core.checkpoints import load_model, save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
@@ -575,28 +579,44 @@ def test_the_pretrain_verb_writes_a_model_that_train_starts_from(flags, tmp_path
     torch.testing.assert_close(mlm.trunk.embed.weight, npm.trunk.embed.weight)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
-    from npm_core import loop
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+
+def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
     whole = make_task(shard)
     train(whole, tmp_path / "whole")
-    save, saved = loop.save_file, []
+    save, saved = loop_module.State.save, []
 
-    def disk_is_full_at_the_third(tensors, path, metadata):
+    def disk_is_full_at_the_third(self, path, *arguments, **options):
         saved.append(path)
-        save(tensors, path, metadata=metadata)
-        if len(saved) == 3:
-            path.write_bytes(path.read_bytes()[:50])
-            raise OSError(28, "No space left on device")
+        with files_of_at_most(2000) if len(saved) == 3 else nullcontext():
+            save(self, path, *arguments, **options)
 
-    monkeypatch.setattr(loop, "save_file", disk_is_full_at_the_third)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(loop_module.State, "save", disk_is_full_at_the_third)
+    with pytest.raises(DataError, match=r"cannot be written.*Make room"):
         train(make_task(shard), tmp_path / "full")
     monkeypatch.undo()
+    assert list((tmp_path / "full" / "scratch").iterdir()) == [saved[0]]
     resumed = make_task(shard)
     train(resumed, tmp_path / "full")
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_a_full_disk_leaves_the_model_before(shard, tmp_path):
+    model = make_task(shard).model
+    save_model(tmp_path / "npm", model, {})
+    with files_of_at_most(2000), pytest.raises(DataError, match="still whole"):
+        save_model(tmp_path / "npm", make_task(shard).model, {"other": 1})
+    found = load_model(tmp_path / "npm").state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.slow
