@@ -1,20 +1,32 @@
-"""Speed and memory of the Neural Potts Model: each form of the loss, the trunk, prediction.
+"""Speed and memory of the Neural Potts Model: forms of the loss, whole updates, prediction.
 
-    python benchmarks/bench_npm.py [--large] [--device cuda] > npm.tsv
+    python benchmarks/bench_npm.py [--large] > npm.tsv                   on a CPU, minutes
+    python benchmarks/bench_npm.py --paper --device cuda > npm_gpu.tsv   one GPU, minutes
 
-Every form of the loss runs in a process of its own, so that its peak memory is its own. `--large`
-adds the paper's sizes; on a CPU the form that holds J needs 2 GB and 10 s a pass there.
+Every form of the loss runs in a process of its own, so that its peak memory is its own; `held` is
+the naive way, with J as a tensor. `--large` adds L 512, d' 128, M 30. `--paper` measures updates
+and predictions of the paper's two models: the Pfam model at batch 64, L 512, M 100, and the
+UniRef50 model at the largest micro-batch that fits. Weights and data are random.
+
+A utilisation is the FLOPs of the model (a backward pass counts as two forward passes) over the
+time and over `--peak`: on a CPU what its matrix product reaches, on a GPU the bf16 peak.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 
+from npm_core import memory
+from npm_core.batching import Families, Prefetch
+from npm_core.loop import LoopSettings
 from npm_core.model import (
     PAPER,
     HeadSettings,
@@ -26,11 +38,53 @@ from npm_core.model import (
     count_parameters,
 )
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, npm_loss
-from npm_core.predict import contact_scores, predict_windows
+from npm_core.predict import contact_scores, read_sequences
+from npm_core.tables import Family, write_families
+from npm_core.training import NpmTask, TrainSettings
+
+GPU_PEAK = 790e12
+"""FLOP/s of an H100 or H200 in dense bfloat16, as its users reach it."""
 
 SMALL = [(128, 128, 16, 30), (256, 128, 16, 30)]
-LARGE = [(512, 256, 128, 30), (512, 768, 128, 100), (512, 1024, 256, 30)]
+LARGE = [(512, 256, 128, 30)]
 """L, d, d', M."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and what it trains on.
+
+    Attributes:
+        trunk, head, frozen: Of the model.
+        length, rows: L of each query, M sampled of its alignment.
+        micro_batches: Proteins of an update, one number after the other while they fit.
+    """
+
+    trunk: TrunkSettings
+    head: HeadSettings
+    frozen: bool
+    length: int
+    rows: int
+    micro_batches: tuple[int, ...]
+
+
+SMALL_TRUNK = TrunkSettings("rotary", layers=3, width=96, attention_heads=4)
+CASES = {
+    "small": Case(SMALL_TRUNK, HeadSettings(rank=8), False, 128, 64, (8,)),
+    "small tied": Case(SMALL_TRUNK, HeadSettings("tied", rank=8), False, 128, 64, (8,)),
+    "small conv": Case(SMALL_TRUNK, HeadSettings("conv", rank=8, channels=16), True, 128, 64, (8,)),
+}
+PAPER_CASES = {
+    "pfam_clan": Case(*PAPER["pfam_clan"], True, 512, 100, (64,)),
+    "uniref50": Case(*PAPER["uniref50"], False, 512, 30, (8, 16, 32, 64, 128)),
+}
+
+
+# --- What is reported ---------------------------------------------------------------------------
+
+
+def row(name: str, value: float, unit: str, megabytes: float, note: str = "") -> None:
+    print(f"{name}\t{value:.4g}\t{unit}\t{megabytes:.0f}\t{note}", flush=True)
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
@@ -39,27 +93,47 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) 
     for _ in range(repeats + 1):
         started = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait(device)
         times.append(time.perf_counter() - started)
     return sorted(times[1:])[repeats // 2]
 
 
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak(device: torch.device) -> None:
+    memory.reset_peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_megabytes(device: torch.device) -> float:
-    """Largest memory of this process so far: on the GPU, or resident."""
+    """Largest memory since `reset_peak`: on the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return memory.peak_mib() * memory.MIB / 1e6
 
 
-def bench_form(form: str, sizes: tuple[int, int, int, int], device: torch.device) -> None:
-    """One row: forward and backward of the untied head and its loss for one protein."""
+def matrix_product_peak(device: torch.device) -> float:
+    """FLOP/s of a float32 matrix product."""
+    a = torch.randn(1024, 1024, device=device)
+    return 2 * 1024**3 / seconds(lambda: a @ a, device, repeats=9)
+
+
+# --- Forms of the loss --------------------------------------------------------------------------
+
+
+def bench_form(form: str, sizes: tuple[int, ...], device: torch.device) -> None:
+    """Forward and backward pass of the untied head and its loss for one protein."""
     length, width, rank, depth = sizes
     torch.manual_seed(0)
     head = UntiedHead(width, HeadSettings(rank=rank)).to(device)
     fields = torch.zeros(length, K, device=device)
     rows = torch.randint(0, K, (depth, length), device=device)
     e = torch.randn(length, width, device=device, requires_grad=True)
+    reset_peak(device)
     before = peak_megabytes(device)
 
     def work() -> None:
@@ -68,44 +142,158 @@ def bench_form(form: str, sizes: tuple[int, int, int, int], device: torch.device
     taken = seconds(work, device)
     chosen = "chosen" if form == cheapest_form(length=length, rank=rank, depth=depth) else ""
     name = f"loss {form} L={length} d={width} d'={rank} M={depth}"
-    print(row(name, taken, "s", peak_megabytes(device) - before, chosen), flush=True)
+    row(name, taken, "s", peak_megabytes(device) - before, chosen)
 
 
-def bench_trunk(settings: TrunkSettings, batch: int, length: int, device: torch.device) -> None:
-    """Residues a second through a trunk, forward and backward, and its share of FLOPs."""
-    trunk = build_trunk(settings).to(device)
-    tokens = torch.randint(0, 20, (batch, length), device=device)
-    lengths = torch.full((batch,), length, device=device)
-
-    def work() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            trunk(tokens, lengths).sum().backward()
-
-    taken = seconds(work, device)
-    flops = 6 * batch * length * count_parameters(trunk)
-    name = f"trunk {settings.kind} {settings.layers}x{settings.width} B={batch} L={length}"
-    note = f"{flops / taken / 1e12:.3f} TFLOP/s"
-    print(row(name, batch * length / taken, "residues/s", peak_megabytes(device), note), flush=True)
-
-
-def bench_predict(length: int, device: torch.device) -> None:
-    """Contact scores of one sequence."""
-    trunk = TrunkSettings("rotary", layers=3, width=96, attention_heads=4)
-    model = NeuralPottsModel(build_trunk(trunk), HeadSettings(rank=16)).to(device).eval()
-    states = torch.randint(0, 20, (length,)).numpy().astype("uint8")
-    taken = seconds(lambda: contact_scores(predict_windows(model, states, window=512)), device)
-    print(row(f"predict scores L={length}", taken, "s", peak_megabytes(device), ""), flush=True)
+def bench_forms(sizes: tuple[int, ...], args: argparse.Namespace) -> None:
+    """Each form in a process of its own, and the chosen one against J held."""
+    found: dict[str, tuple[float, float]] = {}
+    for form in FORMS[1:]:
+        flags = ["--form", form, "--sizes", *map(str, sizes), "--device", args.device]
+        command = [sys.executable, __file__, *flags, "--threads", str(args.threads)]
+        line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        print(line, end="", flush=True)
+        _, taken, _, megabytes, *_ = line.split("\t")
+        found[form] = float(taken), float(megabytes)
+    length, _, rank, depth = sizes
+    chosen = cheapest_form(length=length, rank=rank, depth=depth)
+    (naive, held), (taken, used) = found["held"], found[chosen]
+    note = f"{chosen} against held; memory 1/{held / used:.1f}"
+    row(f"loss L={length} d'={rank} M={depth}", naive / taken, "times faster", used, note)
 
 
-def row(name: str, value: float, unit: str, megabytes: float, note: str) -> str:
-    return f"{name}\t{value:.4g}\t{unit}\t{megabytes:.0f}\t{note}"
+# --- Whole updates ------------------------------------------------------------------------------
+
+
+def update_flops(case: Case, proteins: int) -> float:
+    """FLOPs of one update: forward pass, and twice that for what is trained."""
+    length, d, rank, m = case.length, case.trunk.width, case.head.rank, case.rows
+    with torch.device("meta"):
+        model = NeuralPottsModel(build_trunk(case.trunk), case.head)
+    layers = sum(count_parameters(layer) for layer in model.trunk.transformer_layers())
+    trunk = 2 * length * layers + 4 * length**2 * d * case.trunk.layers
+    if case.head.kind == "conv":
+        f = case.head.channels
+        head = 4 * length * d * f * rank + 2 * length**2 * f * rank
+        head += 2 * length**2 * (2 * f * f + f * K * K) + 2 * m * length**2 * K * K
+    elif case.head.kind == "tied":
+        head = 2 * length * d * K * rank + 4 * m * length * K * rank + 2 * length * K * rank**2
+    else:
+        head = 2 * length * d * K * K * rank
+        if cheapest_form(length=length, rank=rank, depth=m) == "matrix_free":
+            head += 4 * m * length * K * K * rank + 2 * K * K * length * rank**2
+        else:
+            head += length**2 * K * (K + 1) * rank + 2 * m * length**2 * K * K
+    return proteins * ((1 if case.frozen else 3) * trunk + 3 * head)
+
+
+def bench_case(
+    name: str, case: Case, device: torch.device, *, peak: float, compiled: bool, updates: int
+) -> None:
+    """Updates of a model on families read from disk, one micro-batch each."""
+    torch.manual_seed(0)
+    with device:
+        model = NeuralPottsModel(build_trunk(case.trunk), case.head)
+    if compiled:
+        for layer in model.trunk.transformer_layers():
+            layer.compile(dynamic=True)
+    for size in case.micro_batches:
+        reset_peak(device)
+        try:
+            taken, waiting = time_updates(model, case, size, device, updates=updates)
+        except torch.OutOfMemoryError:
+            row(f"update {name} B={size}", float("nan"), "s", peak_megabytes(device), "too large")
+            break
+        rate = update_flops(case, size) / taken
+        label = f"update {name} B={size} L={case.length} M={case.rows}"
+        used = peak_megabytes(device)
+        row(label, taken, "s", used, f"{waiting:.2%} of it waiting for data")
+        row(label, size * case.length / taken, "residues/s", used)
+        row(label, rate / peak, "utilisation", used, f"{rate / 1e12:.4g} TFLOP/s")
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def time_updates(
+    model: NeuralPottsModel, case: Case, size: int, device: torch.device, *, updates: int
+) -> tuple[float, float]:
+    """Seconds of one update, and the share of them spent waiting for data."""
+    precision = "bfloat16" if device.type == "cuda" else "float32"
+    loop = LoopSettings(steps=updates + 1, batch=size, micro_batch=size, precision=precision)
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "families.parquet"
+        write_families(shard, random_families(2 * size, case), {})
+        task = NpmTask(
+            model,
+            Families([shard]),
+            train=TrainSettings(rows=case.rows, frozen=case.frozen),
+            objective=ObjectiveSettings(),
+            loop=loop,
+        )
+        optimizer = torch.optim.AdamW(
+            [w for group in task.parameter_groups() for w in group["params"]], fused=True
+        )
+        stream = Prefetch(lambda step: task.batches(step, 0, 1), range(updates + 1))
+        for step, (batch,) in stream:
+            if step == 1:
+                wait(device)
+                started, waited = time.perf_counter(), stream.waited
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                loss, _ = task(batch.to(device))
+                (loss / size).backward()
+            torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+            optimizer.step()
+        wait(device)
+        taken = time.perf_counter() - started
+    return taken / updates, (stream.waited - waited) / taken
+
+
+def random_families(count: int, case: Case) -> list[Family]:
+    rng = np.random.default_rng(0)
+    depth = 2 * case.rows
+    return [
+        Family(
+            f"f{number}",
+            rng.integers(0, 20, (depth, case.length)).astype(np.uint8),
+            rng.uniform(0.1, 1, depth).astype(np.float32),
+        )
+        for number in range(count)
+    ]
+
+
+# --- Prediction ---------------------------------------------------------------------------------
+
+
+def bench_predict(name: str, case: Case, device: torch.device, count: int) -> None:
+    """Contact scores of sequences of half to all of L, read one by one and together."""
+    with device:
+        model = NeuralPottsModel(build_trunk(case.trunk), case.head).eval()
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(case.length // 2, case.length + 1, count)
+    states = [rng.integers(0, 20, length).astype(np.uint8) for length in lengths]
+
+    def predict(batches: list[list[np.ndarray]]) -> None:
+        for batch in batches:
+            for windows in read_sequences(model, batch, window=512):
+                contact_scores(windows)
+
+    for how, batches in (("one by one", [[s] for s in states]), ("together", [states])):
+        reset_peak(device)
+        taken = seconds(lambda batches=batches: predict(batches), device, repeats=1)
+        label = f"predict {name} L={case.length // 2}-{case.length} {how}"
+        row(label, count / taken, "sequences/s", peak_megabytes(device))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--large", action="store_true", help="Add the paper's sizes.")
+    parser.add_argument("--large", action="store_true", help="Add the loss at L 512, d' 128.")
+    parser.add_argument("--paper", action="store_true", help="The paper's models alone.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--updates", type=int, default=5, help="Timed of each model. Default: 5.")
+    parser.add_argument("--compile", action="store_true", help="Compile the Transformer's layers.")
+    parser.add_argument("--peak", type=float, help="FLOP/s that count as full utilisation.")
     parser.add_argument("--form", choices=FORMS[1:], help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=int, nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -115,18 +303,17 @@ def main() -> None:
         bench_form(args.form, tuple(args.sizes), device)
         return
     print("what\tvalue\tunit\tpeak MB\tnote", flush=True)
-    for sizes in SMALL + (LARGE[: 3 if device.type == "cuda" else 1] if args.large else []):
-        for form in FORMS[1:]:
-            flags = ["--form", form, "--sizes", *map(str, sizes), "--device", args.device]
-            subprocess.run(
-                [sys.executable, __file__, *flags, "--threads", str(args.threads)], check=True
-            )
-    bench_trunk(TrunkSettings("rotary", 3, 96, 4), 16, 128, device)
-    if args.large and device.type == "cuda":
-        bench_trunk(PAPER["uniref50"][0], 16, 512, device)
-        bench_trunk(PAPER["pfam_clan"][0], 64, 512, device)
-    for length in (128, 512):
-        bench_predict(length, device)
+    peak = args.peak or (GPU_PEAK if device.type == "cuda" else matrix_product_peak(device))
+    if not args.paper:
+        for sizes in SMALL + (LARGE if args.large else []):
+            bench_forms(sizes, args)
+    cases = PAPER_CASES if args.paper else CASES
+    for name, case in cases.items():
+        bench_case(name, case, device, peak=peak, compiled=args.compile, updates=args.updates)
+    for name, case in list(cases.items())[: 1 if not args.paper else None]:
+        bench_predict(name, case, device, count=64 if args.paper else 16)
+        if not args.paper:
+            bench_predict(name, replace(case, length=512), device, count=4)
 
 
 if __name__ == "__main__":
