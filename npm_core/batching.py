@@ -5,6 +5,7 @@ so that batch number s is a pure function of the data and s: any step can be rep
 the steps before it, and a resumed or a distributed training sees the same batches.
 """
 
+import hashlib
 import queue
 import threading
 import time
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -99,15 +102,11 @@ class Order:
 # --- Families -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Place:
-    path: Path
-    group: int
-    row: int
-
-
 class Families:
     """Random access to the families of one or more Parquet shards, in bounded memory.
+
+    Of each family an id, its length, Meff and place are held, some 50 bytes; of the alignments a
+    number of row groups.
 
     Attributes:
         ids: Names, in the order of the shards.
@@ -131,20 +130,24 @@ class Families:
         Raises:
             DataError: An id occurs twice, or `replace` names a family that `paths` does not.
         """
-        index = _index(paths)
-        replacements = _index(replace)
-        strangers = sorted(set(replacements) - set(index))
-        if strangers:
+        index, replacements = _index(paths), _index(replace)
+        self.ids: pa.Array = index["id"].combine_chunks()
+        places = pc.index_in(replacements["id"].combine_chunks(), value_set=self.ids)
+        if places.null_count:
+            strangers = replacements["id"].combine_chunks().filter(places.is_null())
             raise DataError(
                 f"{', '.join(map(str, replace))}: {len(strangers)} families replace nothing, "
                 f"first {strangers[0]}; expected ids of {', '.join(map(str, paths))}"
             )
-        index.update(replacements)
-        self.ids = list(index)
-        self.lengths = np.array([length for _, length, _ in index.values()], dtype=np.int64)
-        self.meff = np.array([meff for _, _, meff in index.values()], dtype=np.float64)
-        self._places = [place for place, _, _ in index.values()]
-        self._groups: OrderedDict[tuple[Path, int], list[Family]] = OrderedDict()
+        columns = {name: index[name].to_numpy().copy() for name in index.column_names[1:]}
+        for name, column in columns.items():
+            column[places.to_numpy()] = replacements[name].to_numpy()
+        columns["file"][places.to_numpy()] += len(paths)
+        self.lengths: NDArray[np.int64] = columns["length"]
+        self.meff: NDArray[np.float64] = columns["meff"]
+        self._files = [Path(path) for path in (*paths, *replace)]
+        self._places = np.stack([columns[name] for name in ("file", "group", "row")], axis=1)
+        self._groups: OrderedDict[tuple[int, int], list[Family]] = OrderedDict()
         self._groups_in_memory = groups_in_memory
         self._lock = threading.Lock()
 
@@ -152,20 +155,40 @@ class Families:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Family:
-        place = self._places[index]
-        key = (place.path, place.group)
+        file, group, row = self._places[index].tolist()
+        key = (file, group)
         with self._lock:
             if key not in self._groups:
-                self._groups[key] = _read_group(*key)
+                self._groups[key] = _read_group(self._files[file], group)
                 while len(self._groups) > self._groups_in_memory:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
-            return self._groups[key][place.row]
+            return self._groups[key][row]
+
+    def digest(self) -> str:
+        """Of the ids, lengths and Meff: which families these are."""
+        found = hashlib.sha256(self.lengths.tobytes() + self.meff.tobytes())
+        for start in range(0, len(self), 1 << 16):
+            found.update("\n".join(self.ids[start : start + (1 << 16)].to_pylist()).encode())
+        return found.hexdigest()
 
 
-def _index(paths: Sequence[Path | str]) -> dict[str, tuple[_Place, int, float]]:
-    index: dict[str, tuple[_Place, int, float]] = {}
-    for path in map(Path, paths):
+_INDEX = pa.schema(
+    [
+        ("id", pa.large_string()),
+        ("length", pa.int64()),
+        ("meff", pa.float64()),
+        ("file", pa.int32()),
+        ("group", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+"""Where each family stands: number of the file, row group in it, row in that."""
+
+
+def _index(paths: Sequence[Path | str]) -> pa.Table:
+    parts = [_INDEX.empty_table()]
+    for number, path in enumerate(map(Path, paths)):
         try:
             file = pq.ParquetFile(path)
         except FileNotFoundError as error:
@@ -175,24 +198,30 @@ def _index(paths: Sequence[Path | str]) -> dict[str, tuple[_Place, int, float]]:
         missing = set(FAMILIES.names) - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{path}: columns {sorted(missing)} are missing")
-        for group in range(file.num_row_groups):
-            columns = file.read_row_group(group, columns=["id", "length", "meff"]).to_pylist()
-            for row, found in enumerate(columns):
-                if found["id"] in index:
-                    raise DataError(f"{path}: family {found['id']} occurs twice")
-                index[found["id"]] = (_Place(path, group, row), found["length"], found["meff"])
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        found = file.read(columns=["id", "length", "meff"])
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        row = np.arange(len(group)) - np.repeat(np.cumsum([0, *sizes[:-1]])[: len(sizes)], sizes)
+        place = [np.full(len(group), number), group, row]
+        parts.append(pa.table([*found.columns, *place], names=_INDEX.names).cast(_INDEX))
+    index = pa.concat_tables(parts)
+    if pc.count_distinct(index["id"]).as_py() != len(index):
+        counts = pc.value_counts(index["id"])
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+        raise DataError(f"{', '.join(map(str, paths))}: family {twice} occurs twice")
     return index
 
 
 def _read_group(path: Path, group: int) -> list[Family]:
-    rows = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names).to_pylist()
+    table = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names)
+    columns = (table[name].combine_chunks() for name in ("id", "length", "residues", "weights"))
     return [
         Family(
-            row["id"],
-            np.frombuffer(row["residues"], np.uint8).reshape(row["depth"], row["length"]),
-            np.asarray(row["weights"], dtype=np.float32),
+            name.as_py(),
+            np.frombuffer(residues.as_buffer(), np.uint8).reshape(-1, length.as_py()),
+            weights.values.to_numpy(),
         )
-        for row in rows
+        for name, length, residues, weights in zip(*columns, strict=True)
     ]
 
 

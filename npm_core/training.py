@@ -163,12 +163,7 @@ class NpmTask(Task):
         return {
             "train": dataclasses.asdict(self.train_settings),
             "objective": dataclasses.asdict(self.objective),
-            "families": [
-                list(row)
-                for row in zip(
-                    self.families.ids, self.families.lengths, self.families.meff, strict=True
-                )
-            ],
+            "families": self.families.digest(),
         }
 
 

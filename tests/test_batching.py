@@ -120,7 +120,7 @@ def shards(tmp_path):
 
 def test_families_are_found_in_any_order_with_one_row_group_in_memory(shards):
     found = Families([shards / "0.parquet", shards / "1.parquet"], groups_in_memory=1)
-    assert found.ids == [f"f{n}" for n in range(7)]
+    assert found.ids.to_pylist() == [f"f{n}" for n in range(7)]
     assert found.lengths.tolist() == [1, 2, 3, 4, 1, 2, 3]
     for index in (6, 0, 3, 6, 1):
         assert found[index].id == f"f{index}"
@@ -130,10 +130,18 @@ def test_families_are_found_in_any_order_with_one_row_group_in_memory(shards):
 def test_replaced_families_stand_where_the_others_stood(shards):
     paths = [shards / "0.parquet", shards / "1.parquet"]
     found = Families(paths, replace=[shards / "r.parquet"])
-    assert found.ids[3] == "f3"
+    assert found.ids[3].as_py() == "f3"
     assert (found[3].query, found.lengths[3], found.meff[3]) == ("WW", 2, 2.0)
     with pytest.raises(DataError, match="replace nothing"):
         Families([shards / "1.parquet"], replace=[shards / "r.parquet"])
+
+
+def test_a_digest_tells_families_apart(shards):
+    paths = [shards / "0.parquet", shards / "1.parquet"]
+    plain, again, replaced = (
+        Families(paths, replace=replace).digest() for replace in ([], [], [shards / "r.parquet"])
+    )
+    assert plain == again != replaced
 
 
 def test_a_family_that_occurs_twice_is_refused(shards):
