@@ -35,7 +35,6 @@ from npm_core.model import (
     TrunkSettings,
     UntiedHead,
     build_trunk,
-    count_parameters,
 )
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, npm_loss
 from npm_core.predict import contact_scores, read_sequences
@@ -170,8 +169,9 @@ def update_flops(case: Case, proteins: int) -> float:
     length, d, rank, m = case.length, case.trunk.width, case.head.rank, case.rows
     with torch.device("meta"):
         model = NeuralPottsModel(build_trunk(case.trunk), case.head)
-    layers = sum(count_parameters(layer) for layer in model.trunk.transformer_layers())
-    trunk = 2 * length * layers + 4 * length**2 * d * case.trunk.layers
+    layers = model.trunk.transformer_layers()
+    matrices = sum(w.numel() for layer in layers for w in layer.parameters() if w.ndim > 1)
+    trunk = 2 * length * matrices + 4 * length**2 * d * case.trunk.layers
     if case.head.kind == "conv":
         f = case.head.channels
         head = 4 * length * d * f * rank + 2 * length**2 * f * rank

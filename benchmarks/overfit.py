@@ -24,12 +24,12 @@ from npm_core.tables import Family, write_families
 from npm_core.team import Workers
 from npm_core.training import NpmTask, TrainSettings
 
-DEPTH = 20
+DEPTH = 10
 
 
 def generate(number: int, rng: np.random.Generator) -> Family:
-    """A family of 12 to 20 positions, a third of which are partners of another third."""
-    length = int(rng.integers(12, 21))
+    """A family of 8 to 12 positions, a third of which are partners of another third."""
+    length = int(rng.integers(8, 13))
     ancestor = rng.integers(0, 20, length)
     mutated = rng.random((DEPTH, length)) < 0.4
     rows = np.where(mutated, rng.integers(0, 21, (DEPTH, length)), ancestor)
@@ -55,8 +55,8 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
     )
     torch.manual_seed(0)
     model = NeuralPottsModel(
-        build_trunk(TrunkSettings("rotary", layers=2, width=64, attention_heads=4)),
-        HeadSettings(rank=16),
+        build_trunk(TrunkSettings("rotary", layers=1, width=256, attention_heads=4)),
+        HeadSettings(rank=32),
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,7 +64,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
         task = NpmTask(
             model,
             Families([folder / "families.parquet"]),
-            train=TrainSettings(rows=60, head_learning_rate=1e-2, trunk_learning_rate=2e-3),
+            train=TrainSettings(rows=40, head_learning_rate=LR[0], trunk_learning_rate=LR[1]),
             objective=objective,
             loop=loop,
         )

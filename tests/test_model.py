@@ -167,6 +167,25 @@ def test_an_esm_checkpoint_with_another_digest_is_not_opened(published, tmp_path
     assert "sha256" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights.pop("decoder.layers.0.fc1.weight"), "1 weights are missing"),
+        (lambda weights: weights.update({"decoder.other": torch.zeros(1)}), "1 are unknown"),
+    ],
+)
+def test_an_esm_checkpoint_with_other_weights_is_refused(published, change, message):
+    from npm_core.esm_trunk import read_published
+
+    path = published[0]
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(path, weights_only=True)
+    change(content["model"])
+    torch.save(content, path)
+    with pytest.raises(DataError, match=message):
+        read_published(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 class _Harmful:
     def __reduce__(self):
         return (exec, ("raise SystemExit('a pickle was executed')",))
@@ -252,6 +271,18 @@ def test_a_checkpoint_that_was_damaged_is_refused(saved):
     path.write_bytes(content)
     with pytest.raises(DataError, match="sha256"):
         load_model(saved[0])
+
+
+def test_a_pickle_in_place_of_the_weights_is_refused(saved):
+    import json
+
+    folder = saved[0]
+    torch.save({"fields.weight": _Harmful()}, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="not a safetensors file"):
+        load_model(folder)
 
 
 def test_a_checkpoint_of_another_alphabet_is_refused(saved):
