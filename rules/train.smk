@@ -21,6 +21,7 @@ rule pretrain:
     threads: 1
     resources:
         device="cpu",
+        launcher="python",
     params:
         output=subpath(output.model, parent=True),
         trunk=flags(config["npm"]["trunk"], "trunk-"),
@@ -28,7 +29,7 @@ rule pretrain:
         seed=config["seed"],
         recipe=1,
     shell:
-        "python -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
+        "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
         " --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/pretrained"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
@@ -53,6 +54,7 @@ rule train_uniref50:
     threads: 1
     resources:
         device="cpu",
+        launcher="python",
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
@@ -61,7 +63,7 @@ rule train_uniref50:
         seed=config["seed"],
         recipe=1,
     shell:
-        "python -m npm_core train --families {input.families:q} --validation {input.validation:q}"
+        "{resources.launcher} -m npm_core train --families {input.families:q} --validation {input.validation:q}"
         " --init {params.init:q} --query first {params.head} {params.settings}"
         " --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/uniref50"
@@ -88,6 +90,7 @@ rule train_pfam_clan:
     threads: 1
     resources:
         device="cpu",
+        launcher="python",
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
@@ -96,7 +99,7 @@ rule train_pfam_clan:
         seed=config["seed"],
         recipe=1,
     shell:
-        "python -m npm_core train --families {input.families:q} --replace {input.reduced:q}"
+        "{resources.launcher} -m npm_core train --families {input.families:q} --replace {input.reduced:q}"
         " --validation {input.validation:q} --validation-reduced {input.validation_reduced:q}"
         " --validation-targets {input.targets:q}"
         " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
