@@ -64,7 +64,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
         task = NpmTask(
             model,
             Families([folder / "families.parquet"]),
-            train=TrainSettings(rows=40, head_learning_rate=LR[0], trunk_learning_rate=LR[1]),
+            train=TrainSettings(rows=40, head_learning_rate=1e-2, trunk_learning_rate=1e-3),
             objective=objective,
             loop=loop,
         )

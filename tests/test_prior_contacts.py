@@ -49,7 +49,7 @@ def scores(folder, weight: float) -> np.ndarray:
 
 
 def test_where_the_alignment_says_nothing_the_prediction_stays(tmp_path, model, alone):
-    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512), LENGTH)
+    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512))
     upper = np.triu_indices(LENGTH, 1)
     found = scores(tmp_path, 1.0)
     assert np.corrcoef(found[upper], predicted[upper])[0, 1] > 0.99

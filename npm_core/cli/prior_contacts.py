@@ -43,7 +43,7 @@ class Prior:
 
         model = _predictor(self.checkpoint)
         windows = predict_windows(model, family.residues[0], window=self.window)
-        return potts.scaled(potts_model(windows, family.length), self.weight)
+        return potts.scaled(potts_model(windows), self.weight)
 
 
 @cache
