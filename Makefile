@@ -42,7 +42,8 @@ lint: setup
 	snakemake --lint
 
 bench: setup
-	python benchmarks/bench_potts.py $(if $(NPM_REAL_DATA),fits,scaling)
+	python benchmarks/bench_potts.py scaling
+	$(if $(NPM_REAL_DATA),python benchmarks/bench_potts.py fits)
 	python benchmarks/bench_npm.py
 
 # Resolve pyproject.toml anew; torch is pinned to its version whichever build is installed.
