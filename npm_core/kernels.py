@@ -39,6 +39,19 @@ def tile_offset(first, second, blocks):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def narrow(x):  # type: ignore[no-untyped-def]
+    """The bfloat16 nearest to a float32 (ties to even), as uint16."""
+    bits = np.float32(x).view(np.uint32)
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> 16)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def widen(bits):  # type: ignore[no-untyped-def]
+    """The float32 of a bfloat16."""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-def]
     """From rows (position, state), columns (state, lane) to those of the other side of the pair.
 
@@ -464,7 +477,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
         parameters: Scaled parameters.
         prior: Couplings that the penalty shrinks to, laid out like the parameters but not scaled;
             empty for zero.
-        basis: (vectors, parameters).
+        basis: (vectors, parameters) bfloat16.
         slot: Which vector of `basis` is overwritten by the gradient.
         used: (vectors,) bool; whether a vector of `basis` holds anything.
         dots: (vectors,) float64; products of the gradient with each used vector are added.
@@ -498,7 +511,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
             target = basis[slot, at : at + WIDTH]
             for k in range(WIDTH):
                 scale = np.float32(1) / np.sqrt(factor * spread_i[k] + ridge)
-                target[k] = (value[k] + penalty * scale * here[k]) * scale
+                target[k] = narrow((value[k] + penalty * scale * here[k]) * scale)
             if first == second:
                 for a in range(STATES):
                     for i in range(lane, LANES):
@@ -514,7 +527,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
             left, right = target[begin : begin + WIDTH], other[begin : begin + WIDTH]
             product = np.float32(0)
             for k in range(WIDTH):
-                product += left[k] * right[k]
+                product += widen(left[k]) * widen(right[k])
             total += product
         dots[vector] += total
 
@@ -523,6 +536,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
 def combine(basis, coefficients, slot, step, parameters, start, end):  # type: ignore[no-untyped-def]
     """basis[slot] = sum_k coefficients_k basis_k; parameters += step basis[slot]; in [start, end).
 
+    The basis is bfloat16, and the parameters move along what of the sum was kept.
     Slots of coefficient 0 are not read: they may hold nothing yet.
     """
     width = 2048
@@ -535,12 +549,12 @@ def combine(basis, coefficients, slot, step, parameters, start, end):  # type: i
             if factor != 0:
                 source = basis[vector, at : at + count]
                 for k in range(count):
-                    sums[k] += factor * source[k]
+                    sums[k] += factor * widen(source[k])
         target = basis[slot, at : at + count]
         moved = parameters[at : at + count]
         for k in range(count):
-            target[k] = sums[k]
-            moved[k] += np.float32(step) * sums[k]
+            target[k] = narrow(sums[k])
+            moved[k] += np.float32(step) * widen(target[k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -290,7 +290,7 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     model = 4 * (length * STATES) ** 2
     work = threads * 8 * WIDTH * (length * STATES + _chunk(depth, 8))
     index = depth * (4 * length + 8 * -(-length // PANEL))
-    fitting = (2 * MEMORY + 2) * vector + columns
+    fitting = vector + (2 * MEMORY + 1) * vector // 2 + columns
     return max(fitting, vector + model) + work + index
 
 
@@ -334,7 +334,9 @@ class _Problem:
     """F in scaled, centred coordinates: a parameter vector, and `basis` for L-BFGS.
 
     Slots 0..MEMORY of `basis` take gradients, the others directions. What pads the last block of
-    positions is never written, and zero from the start. `independent` says that all couplings
+    positions is never written, and zero from the start. The basis is bfloat16 (as uint16): reading
+    it is most of the work where an alignment is shallow, and 8 bits of a search direction are
+    enough, as the parameters move along what was kept of it. `independent` says that all couplings
     are still zero: the first evaluation then has nothing to sum.
     """
 
@@ -369,7 +371,7 @@ class _Problem:
         size = _parameters(self.blocks)
         self.couplings_end = size - self.blocks * WIDTH
         self.parameters = _aligned((size,), np.float32)
-        self.basis = _aligned((2 * MEMORY + 1, size), np.float32)
+        self.basis = _aligned((2 * MEMORY + 1, size), np.uint16)
         self.used = np.zeros(len(self.basis), dtype=np.bool_)
         self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.float32)
         self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
@@ -474,7 +476,7 @@ class _Problem:
         if not self.penalty.gap_field:
             states = field_gradient.reshape(self.blocks, STATES, LANES)
             states[:, GAP] = -states[:, :GAP].sum(1)
-        tail = (field_gradient * self.real * self.field_scale).ravel()
+        tail = _narrow((field_gradient * self.real * self.field_scale).ravel().astype(np.float32))
         self.basis[slot, self.couplings_end :] = tail
         self.used[slot] = True
 
@@ -503,7 +505,7 @@ class _Problem:
         dots = np.zeros(len(self.basis))
         for vector in np.flatnonzero(self.used):
             other = self.basis[vector, self.couplings_end :]
-            dots[vector] = other.astype(np.float64) @ tail.astype(np.float64)
+            dots[vector] = _widen(other).astype(np.float64) @ _widen(tail).astype(np.float64)
         for part in self.pool.map(tile_row, range(self.blocks)):
             dots += part
         return dots
@@ -680,6 +682,17 @@ def _block_states(residues: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     """(N, LANES) states of the positions of one block, padded with 0."""
     part = residues[:, block * LANES : (block + 1) * LANES]
     return np.ascontiguousarray(np.pad(part, ((0, 0), (0, LANES - part.shape[1]))))
+
+
+def _narrow(values: Floats) -> NDArray[np.uint16]:
+    """`kernels.narrow` of an array."""
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _widen(values: NDArray[np.uint16]) -> Floats:
+    """`kernels.widen` of an array."""
+    return (values.astype(np.uint32) << 16).view(np.float32)
 
 
 def _less_gap(values: NDArray) -> NDArray:

@@ -73,7 +73,7 @@ def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, lengt
             plm.objective(start, residues, row_weights, penalty, prior=prior), rel=1e-6
         )
         problem.gradient(0)
-        gradient = problem.basis[0].astype(np.float64)
+        gradient = plm._widen(problem.basis[0]).astype(np.float64)
         origin = problem.parameters.copy()
         for _ in range(3):
             noise = rng.normal(size=len(origin)) * (gradient != 0)
@@ -235,6 +235,17 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
     assert potts.check(dense.potts, "dense") is dense.potts
+
+
+def test_directions_are_kept_as_the_nearest_bfloat16(rng):
+    import torch
+
+    values = rng.normal(size=200).astype(np.float32) * 10.0 ** rng.integers(-20, 20, 200)
+    values = values.astype(np.float32)
+    expected = torch.from_numpy(values).bfloat16()
+    kept = np.array([kernels.narrow(value) for value in values], dtype=np.uint16)
+    assert np.array_equal(kept.view(np.int16), expected.view(torch.int16).numpy())
+    assert np.array_equal([kernels.widen(bits) for bits in kept], expected.float().numpy())
 
 
 def test_a_product_split_for_tensor_cores_is_the_product(rng):
