@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: setup demo real test lint bench lock clean
+.PHONY: setup demo real test browser lint bench lock clean
 
 setup: .venv/.installed .venv/.tools
 
@@ -33,6 +33,16 @@ real: setup
 
 test: setup
 	python -m pytest -q -n 2 --dist loadfile
+
+# What the tests of the reports in a browser need; `make test` skips them without.
+browser: .venv/.browser
+
+.venv/.browser: requirements-browser.lock | .venv/.installed
+	.venv/bin/python -m pip install --quiet --requirement requirements-browser.lock
+	command -v chromium > /dev/null || { apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || { echo "ERROR: no chromium on the PATH; install it and run make browser again"; exit 2; }
+	@touch $@
 
 lint: setup
 	ruff format --check .

@@ -19,6 +19,7 @@ wildcard_constraints:
     round=r"\d+",
     depth=r"\d+|full",
     group=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+",
+    experiment="uniref50|pfam_clan",
     evaluation=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+/(\d+|full)",
 
 
@@ -42,6 +43,13 @@ def flags(section, prefix=""):
         elif value is not False and value is not None:
             words += [flag, str(value)]
     return shlex.join(words)
+
+
+def write_arguments(path, log, section):
+    """Write a section's flags to a file, one word a line, for a verb to read as @FILE."""
+    words = shlex.split(flags(section))
+    Path(path).write_text("".join(f"{word}\n" for word in words))
+    Path(log).write_text(f"{len(words)} words to {path}\n")
 
 
 def is_local():
@@ -203,7 +211,12 @@ def evaluation_targets(wildcards):
 
 def evaluation_families(wildcards):
     """Alignments of those proteins, to which the independent Potts model is fitted."""
-    experiment, *place = wildcards.evaluation.split("/")
+    return families_of(wildcards.evaluation)
+
+
+def families_of(evaluation):
+    """Alignments of the proteins of one evaluation."""
+    experiment, *place = evaluation.split("/")
     if experiment == "uniref50":
         return f"results/families/uniref50/targets/{place[0]}.parquet"
     return f"results/reductions/{'/'.join(place)}/target_msas.parquet"
@@ -228,9 +241,14 @@ def evaluation_columns(wildcards):
 
 def nearest_scores(wildcards):
     """The nearest neighbour's scores: those of a round serve all its depths of reduction."""
-    experiment, *place = wildcards.evaluation.split("/")
+    return nearest_of(wildcards.evaluation)
+
+
+def nearest_of(evaluation):
+    """The nearest neighbour's scores of one evaluation."""
+    experiment, *place = evaluation.split("/")
     group = (
-        wildcards.evaluation
+        evaluation
         if experiment == "uniref50"
         else f"{experiment}/{place[0]}/{place[1]}"
     )
@@ -319,9 +337,50 @@ def settings_json(wildcards):
     return json.dumps(config, sort_keys=True)
 
 
+def report_inputs(wildcards):
+    """What a report is made from, by the flag of the verb `report`; experiments differ in part."""
+    name = wildcards.experiment
+    evaluated = evaluations(name)
+    contacts = expand(
+        "results/contacts/{e}/{f}", e=evaluated, f=["potts.parquet", "npm.parquet"]
+    )
+    nearest = list(dict.fromkeys(map(nearest_of, evaluated)))
+    clans = config["pfam_clan"]["clans"]
+    parts = {
+        "uniref50": {
+            "targets": report_targets(wildcards),
+            "families": training_families(wildcards),
+            "ledgers": uniref50_ledgers(wildcards),
+            "metrics": ["results/models/uniref50/metrics.csv"],
+        },
+        "pfam_clan": {
+            "targets": clan_targets(wildcards),
+            "families": expand("results/families/pfam_clan/{clan}.parquet", clan=clans),
+            "ledgers": clan_ledgers(wildcards),
+            "metrics": expand("results/models/{e}/metrics.csv", e=evaluated),
+        },
+    }
+    return {
+        "precision": expand("results/precision/{e}.parquet", e=evaluated),
+        "scores": [*contacts, *nearest],
+        "alignments": list(map(families_of, evaluated)),
+        "timed": [
+            *expand("results/contacts/{e}/potts.report.tsv", e=evaluated),
+            "results/models/pretrained/metrics.csv",
+        ],
+        "settings": "results/settings.yaml",
+        **parts[name],
+    }
+
+
+def experiments():
+    """The experiments for which there is data."""
+    known = ["uniref50", "pfam_clan"]
+    if is_local():
+        return [name for name in known if config["local"][name] is not None]
+    return known
+
+
 def reports(wildcards):
     """The reports for which there is data."""
-    wanted = ["uniref50", "pfam_clan"]
-    if is_local():
-        wanted = [name for name in wanted if config["local"][name] is not None]
-    return [f"reports/{name}.html" for name in wanted]
+    return [f"reports/{name}.html" for name in experiments()]

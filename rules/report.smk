@@ -1,72 +1,73 @@
-"""The two reports."""
+"""The two reports, and their figures for a paper."""
 
 
-rule report_uniref50:
-    """One self-contained page: does NPM beat the independent Potts model by MSA depth (4.2)?"""
+rule list_report_inputs:
+    """List a report's inputs by flag: at the paper's size they are too long for a command line."""
     input:
-        precision=collect("results/precision/{e}.parquet", e=evaluations("uniref50")),
-        potts=collect("results/contacts/{e}/potts.parquet", e=evaluations("uniref50")),
-        npm=collect("results/contacts/{e}/npm.parquet", e=evaluations("uniref50")),
-        nearest=collect(
-            "results/contacts/{e}/nearest.parquet", e=evaluations("uniref50")
-        ),
-        targets=report_targets,
-        families=training_families,
-        ledgers=uniref50_ledgers,
-        metrics="results/models/uniref50/metrics.csv",
-        settings="results/settings.yaml",
+        unpack(report_inputs),
+    output:
+        "results/report/{experiment}.args",
+    log:
+        "logs/list_report_inputs/{experiment}.log",
+    localrule: True
+    run:
+        write_arguments(output[0], log[0], dict(input.items()))
+
+
+rule write_report:
+    """One self-contained page: does NPM beat the independent Potts model, and where (4.1, 4.2)?"""
+    input:
+        unpack(report_inputs),
+        arguments="results/report/{experiment}.args",
     output:
         report(
-            "reports/uniref50.html",
-            category="UniRef50",
-            caption="../docs/captions/uniref50.rst",
+            "reports/{experiment}.html",
+            category="Reports",
+            labels={"experiment": "{experiment}"},
+            caption="../docs/captions/report.rst",
         ),
     log:
-        "logs/report_uniref50.log",
+        "logs/write_report/{experiment}.log",
     conda:
         "../envs/core.yaml"
     params:
         seed=config["seed"],
         code=verb_digest("report"),
     shell:
-        "python -m npm_core report --experiment uniref50 --precision {input.precision:q}"
-        " --targets {input.targets:q} --scores {input.potts:q} {input.npm:q} {input.nearest:q}"
-        " --families {input.families:q} --ledgers {input.ledgers:q} --metrics {input.metrics:q}"
-        " --settings {input.settings:q} --seed {params.seed} --output {output:q} > {log} 2>&1"
+        "python -m npm_core report --experiment {wildcards.experiment} @{input.arguments}"
+        " --seed {params.seed} --output {output:q} > {log} 2>&1"
 
 
-rule report_pfam_clan:
-    """One self-contained page: NPM, Potts and nearest neighbour by depth of reduction (4.1)."""
+rule draw_figures:
+    """The report's figures as SVG and PDF files, and their numbers as Parquet tables."""
     input:
-        precision=collect("results/precision/{e}.parquet", e=evaluations("pfam_clan")),
-        potts=collect("results/contacts/{e}/potts.parquet", e=evaluations("pfam_clan")),
-        npm=collect("results/contacts/{e}/npm.parquet", e=evaluations("pfam_clan")),
-        targets=clan_targets,
-        families=collect(
-            "results/families/pfam_clan/{clan}.parquet",
-            clan=config["pfam_clan"]["clans"],
-        ),
-        ledgers=clan_ledgers,
-        metrics=collect("results/models/{e}/metrics.csv", e=evaluations("pfam_clan")),
-        settings="results/settings.yaml",
+        unpack(report_inputs),
+        arguments="results/report/{experiment}.args",
     output:
         report(
-            "reports/pfam_clan.html",
-            category="Pfam clans",
-            caption="../docs/captions/pfam_clan.rst",
+            directory("reports/figures/{experiment}"),
+            patterns=["{figure}.svg"],
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"figure": "{figure}"},
+            caption="../docs/captions/figures.rst",
         ),
     log:
-        "logs/report_pfam_clan.log",
+        "logs/draw_figures/{experiment}.log",
     conda:
         "../envs/core.yaml"
     params:
         seed=config["seed"],
-        code=verb_digest("report"),
+        code=verb_digest("figures"),
     shell:
-        "python -m npm_core report --experiment pfam_clan --precision {input.precision:q}"
-        " --targets {input.targets:q} --scores {input.potts:q} {input.npm:q}"
-        " --families {input.families:q} --ledgers {input.ledgers:q} --metrics {input.metrics:q}"
-        " --settings {input.settings:q} --seed {params.seed} --output {output:q} > {log} 2>&1"
+        "python -m npm_core figures --experiment {wildcards.experiment} @{input.arguments}"
+        " --seed {params.seed} --output {output:q} > {log} 2>&1"
+
+
+rule figures:
+    """Every figure of the reports for which there is data."""
+    input:
+        collect("reports/figures/{e}", e=experiments()),
 
 
 rule record_settings:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from npm_core.files import write_text
@@ -21,6 +23,7 @@ HOSTILE = "<script>alert(1)</script>"
 SETTINGS = {
     "seed": 1,
     "families": {"identity_threshold": 0.8},
+    "potts": {"objective": "ccmpred", "stop_rel": 1e-4, "centre": "none"},
     "precision": {"contact_distance": 8.0},
 }
 MEFFS = (3.0, 9.0, 14.0, 30.0, 200.0, 900.0)
@@ -116,7 +119,30 @@ def write_uniref50(
     ]
     meffs = [MEFFS[int(rng.integers(len(MEFFS)))] * (0.8 + 0.2 * rng.random()) for _ in folds]
     made = write_scored(folder, folds, meffs, {}, rng, models)
-    return made | write_common(folder, folds, rng)
+    return made | write_common(folder, folds, rng) | write_audits(folder, rng)
+
+
+SWEEP = {20: 0.2, 80: 0.4}
+"""Share of alignments at most ten deep at each coverage."""
+
+
+def write_audits(folder: Path, rng: np.random.Generator) -> dict[str, list[Path]]:
+    """Depths by coverage, and what of the test set is in training alignments."""
+    sweep, leakage = folder / "sweep.parquet", folder / "train_msas.audit.tsv"
+    rows = [
+        {"id": f"q{k}", "coverage": coverage, "depth": int(rng.integers(1, 11))}
+        if k < 100 * share
+        else {"id": f"q{k}", "coverage": coverage, "depth": int(10 ** rng.uniform(1.1, 4))}
+        for coverage, share in SWEEP.items()
+        for k in range(100)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), sweep)
+    lines = ["status\treason\tcount"]
+    for name, inside, outside in (("test sequences", 30, 70), ("test targets", 1, 3)):
+        lines += [f"row of a training alignment\t{name}\t{inside}"]
+        lines += [f"in no training alignment\t{name}\t{outside}"]
+    write_text(leakage, "\n".join(lines) + "\n")
+    return {"coverage-sweep": [sweep], "leakage": [leakage]}
 
 
 def write_pfam(
@@ -140,12 +166,20 @@ def write_pfam(
                 for flag, paths in one.items():
                     made[flag] += paths
     common = write_common(folder, everything, rng)
-    metrics = []
+    metrics, alignments = [], []
     for path in made["precision"]:
         copy = path.parent / "metrics.csv"
         write_text(copy, common["metrics"][0].read_text())
         metrics.append(copy)
-    return made | common | {"metrics": metrics}
+        alignments.append(path.parent / "alignments.parquet")
+        write_ids(alignments[-1], set(pq.read_table(path)["id"].to_pylist()))
+    return made | common | {"metrics": metrics, "alignments": alignments}
+
+
+def write_ids(path: Path, ids: set[str]) -> None:
+    """As much of a families table as the report reads: ids and depths."""
+    table = pa.table({"id": sorted(ids), "depth": [12] * len(ids)})
+    pq.write_table(table, path)
 
 
 def write_common(
@@ -160,6 +194,9 @@ def write_common(
         "q1\tok\t\t12\t1.0\nq2\tok\t\t3\t1.0\nq3\tskipped\tlonger than 2000\t0\t0.0\n"
         f"{HOSTILE}\tfailed\ttimeout <b>after</b> 600 s\t0\t600.0\n",
     )
+    timed, alignments = folder / "potts.report.tsv", folder / "alignments.parquet"
+    write_text(timed, "id\tseconds_setup\tseconds_fit\na\t600\t1200\nb\t0\t1800\n")
+    write_ids(alignments, {fold.id for fold in folds})
     write_text(audit, "id\tstatus\treason\n1abc\tdiscarded\thits both sets\n")
     lines = ["step,epoch,pseudolikelihood,validation_pseudolikelihood"]
     for step in range(0, 401, 20):
@@ -173,6 +210,9 @@ def write_common(
         "targets": [targets],
         "ledgers": [ledger, audit],
         "metrics": [metrics],
+        "timed": [timed],
+        "alignments": [alignments],
+        "families": [alignments],
         "settings": [settings],
     }
 

@@ -12,13 +12,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_inputs import HOSTILE, flags, write_pfam, write_uniref50
+from report_inputs import HOSTILE, flags, fold, guess, write_pfam, write_uniref50
 
-from npm_core.cli import main
+from npm_core.cli import main, verbs
 from npm_core.errors import DataError
 from npm_core.precision import RANGES, top_precision
 from npm_core.report import cards, summary
-from npm_core.report.inputs import read_depth_sets, read_drops, score_conditions
+from npm_core.report.inputs import (
+    alignment_conditions,
+    read_drops,
+    read_hours,
+    read_leakage,
+    read_sweep,
+    score_conditions,
+)
 from npm_core.tables import read_scores, read_targets
 
 
@@ -108,6 +115,34 @@ def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcom
         "3 proteins", "chance", "chance", "P@L", 3, 0.05, low, high, "95 % interval"
     )
     assert verdict.outcome == outcome
+
+
+def verdict(where: str, low: float | None, high: float | None, baseline: str = "Potts"):
+    return summary.Verdict(where, baseline, baseline, "P@L", 3, 0.05, low, high, "95 % interval")
+
+
+def test_the_headline_says_first_where_models_are_told_apart():
+    open_, better = verdict("1 test protein", None, None), verdict("18 proteins", 0.01, 0.1)
+    assert summary.headline([open_, better]) == (
+        "On 18 proteins, NPM is more precise than Potts; "
+        "on 1 test protein, it cannot be told from it."
+    )
+    assert summary.headline([better, verdict("3 more", 0.1, 0.2)]) == (
+        "On 18 proteins and on 3 more, NPM is more precise than Potts."
+    )
+
+
+def test_the_controls_are_sorted_by_what_they_say():
+    found = [
+        verdict("", 0.1, 0.2, "chance"),
+        verdict("", 0.1, 0.2, "the neighbour"),
+        verdict("", -0.1, 0.2, "a shuffled query"),
+    ]
+    assert summary.controls_clause(found) == (
+        "; of the controls, it is more precise than chance and the neighbour and "
+        "cannot be told from a shuffled query"
+    )
+    assert summary.controls_clause([]) == ""
 
 
 def test_depths_are_ordered_as_numbers_and_full_is_last():
@@ -379,15 +414,125 @@ def test_variants_have_a_figure_of_their_own_and_leave_the_others_alone(tmp_path
     assert set(npm) == {2 * 3}
 
 
-def test_depth_sets_make_one_curve_each(tmp_path):
-    path = tmp_path / "depths.tsv"
-    path.write_text("set\tdepth\nall\t1\nall\t10\ncovered\t1\n")
-    found = read_depth_sets(path)
-    assert found[["set", "depth", "share"]].to_numpy().tolist() == [
-        ["all", 1.0, 0.5],
-        ["all", 10.0, 1.0],
-        ["covered", 1.0, 1.0],
+def figures_of(page: str) -> dict[str, dict]:
+    """The figures of a page by id."""
+    return {figure["id"]: figure for figure in data_of(page, "data")["figures"]}
+
+
+def test_figure_7_counts_the_shallow_alignments_of_each_coverage(uniref50):
+    _, page = uniref50
+    seven = figures_of(page)["figure-7"]
+    at_ten = {
+        name: max(share for one, depth, share in seven["rows"] if one == name and depth <= 10)
+        for name in ("coverage 20 %", "coverage 80 %")
+    }
+    assert at_ten == {"coverage 20 %": 0.2, "coverage 80 %": 0.4}
+    assert "20 %: 20% at most 10 deep" in html.unescape(page)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "absent"),
+    [
+        ("uniref50", {"figure-7": "results/depths/train.parquet", "leakage": "train_msas"}),
+        ("pfam_clan", {"figure-8": "pfam_clan.html", "figure-9": "config/paper.yaml"}),
+    ],
+)
+def test_a_figure_without_its_table_says_why_and_which_command_makes_it(
+    tmp_path, experiment, absent
+):
+    if experiment == "uniref50":
+        made = write_uniref50(tmp_path, targets=3)
+        del made["coverage-sweep"], made["leakage"]
+    else:
+        made = write_pfam(tmp_path, clans=1, rounds=1, families=2)
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", experiment, *flags(made), "--output", str(output)]) == 0
+    page = output.read_text()
+    for name, command in absent.items():
+        assert name not in figures_of(page)
+        section = page.split(f'id="{name}"')[1].split("</section>")[0]
+        assert "Not in this report." in section
+        assert command in section
+
+
+def test_the_paper_order_of_the_figures(uniref50, pfam_clan):
+    for (_, page), expected in ((uniref50, "5 6 7 10"), (pfam_clan, "3 4 6 8 9")):
+        links = re.search(r"<nav.*?</nav>", page, re.S)
+        assert links is not None
+        assert re.findall(r">Fig. (\d+)<", links[0]) == expected.split()
+
+
+def test_every_figure_says_what_made_it_and_has_its_numbers_as_parquet(uniref50, pfam_clan):
+    known = {*verbs(), "coverage-sweep", "count-leakage"}
+    for _, page in (uniref50, pfam_clan):
+        for figure in figures_of(page).values():
+            table = pq.read_table(pa.BufferReader(base64.b64decode(figure["parquet"])))
+            assert table.column_names == figure["columns"]
+            assert table.num_rows == len(figure["rows"])
+            assert table.schema.metadata[b"verb"].decode() in known
+        assert page.count('class="made"') == len(figures_of(page))
+
+
+def test_test_sequences_in_training_alignments_are_counted_and_shared(tmp_path):
+    path = tmp_path / "audit.tsv"
+    path.write_text("status\treason\tcount\ninside\ttargets\t1\noutside\ttargets\t3\n")
+    assert read_leakage(path)[["set", "status", "count", "share"]].to_numpy().tolist() == [
+        ["targets", "inside", 1, 0.25],
+        ["targets", "outside", 3, 0.75],
     ]
-    path.write_text("set\tdepth\nall\tmany\n")
-    with pytest.raises(DataError, match=r"depths\.tsv:2: depth 'many'"):
-        read_depth_sets(path)
+    path.write_text("status\treason\tcount\ninside\ttargets\tmany\n")
+    with pytest.raises(DataError, match=r"audit\.tsv:2: count 'many'"):
+        read_leakage(path)
+
+
+def test_a_coverage_sweep_with_a_depth_below_one_is_refused(tmp_path):
+    path = tmp_path / "sweep.parquet"
+    pq.write_table(pa.table({"id": ["a"], "coverage": [20], "depth": [0]}), path)
+    with pytest.raises(DataError, match="depth 0 of a"):
+        read_sweep(path)
+    pq.write_table(pa.table({"id": ["a"]}), path)
+    with pytest.raises(DataError, match=r"sweep\.parquet: not a table"):
+        read_sweep(path)
+
+
+def test_hours_are_summed_over_families_and_read_off_the_end_of_trainings(tmp_path):
+    fits = [tmp_path / "contacts" / "uniref50" / shard / "potts.tsv" for shard in ("0000", "0001")]
+    for path in fits:
+        path.parent.mkdir(parents=True)
+        path.write_text("id\tseconds_setup\tseconds_fit\na\t900\t900\nb\t0\t1800\n")
+    metrics = tmp_path / "models" / "uniref50" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text("step,seconds\n0,0\n1,3600\n2,7200\n")
+    found = {str(row["step"]): (row["count"], row["hours"]) for row in read_hours([*fits, metrics])}
+    assert found.pop("training uniref50") == (1, 2.0)
+    assert list(found.values()) == [(4, 2.0)]
+
+
+def test_alignments_are_given_one_for_each_precision_table(pfam_clan):
+    made, _ = pfam_clan
+    found = alignment_conditions(made["precision"], made["alignments"])
+    assert set(found.values()) == {"10", "100", "full"}
+    with pytest.raises(DataError, match="1 tables of alignments for 12 precision tables"):
+        alignment_conditions(made["precision"], made["alignments"][:1])
+
+
+def test_a_card_links_its_scores_its_structure_and_its_alignment(uniref50):
+    _, page = uniref50
+    links = cards.unpack(data_of(page, "cards")["UniRef50_001"])["links"][""]
+    assert set(links) == {"alignment", "structure", "potts", "npm", "nearest", "npm_shuffled"}
+    assert links["structure"] == "t.parquet"
+
+
+def test_300_cards_fit_in_five_megabytes(uniref50):
+    """A protein of 300 residues by four models, 300 times, beside everything else."""
+    _, page = uniref50
+    rng = np.random.default_rng(0)
+    target = fold("long", "test", 300, rng)
+    scores = [
+        (("",), guess(target, model, 1.0, 12, 9.0, rng)) for model in ("potts", "npm", "a", "b")
+    ]
+    maps = cards.rank_scores(scores, {"long": target})["long"]
+    links = {"": dict.fromkeys(maps[""], "results/contacts/uniref50/0000/potts.parquet")}
+    card = cards.pack(cards.card(target, maps, {}, links, contact_distance=8.0))
+    rest = len(page) - sum(map(len, data_of(page, "cards").values()))
+    assert rest + 300 * len(card) < 5_000_000

@@ -135,8 +135,7 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
         "tabulate_precision",
         "predict_npm",  # predict.py measures validation targets by precision.py
         "fit_potts_with_prior",  # predicts its prior
-        "report_uniref50",
-        "report_pfam_clan",
+        "write_report",
     }
 
 

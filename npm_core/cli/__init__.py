@@ -29,10 +29,17 @@ def _docstring(path: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; exit status 0, or 2 with one `ERROR:` message a user can act on."""
+    """Run one verb; exit status 0, or 2 with one `ERROR:` message a user can act on.
+
+    An argument @FILE stands for the lines of that file, for lists too long for a command line.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     known = verbs()
-    top = argparse.ArgumentParser(prog="python -m npm_core", description=__doc__.splitlines()[0])
+    top = argparse.ArgumentParser(
+        prog="python -m npm_core",
+        description=__doc__.splitlines()[0],
+        fromfile_prefix_chars="@",
+    )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in argv if not word.startswith("-")), None)

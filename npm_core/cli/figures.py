@@ -1,4 +1,8 @@
-"""Write one experiment's figures as SVG and PDF files, for a paper; arguments as of `report`."""
+"""Write one experiment's figures as SVG and PDF files, for a paper, and their numbers as tables.
+
+Arguments are those of `report`. Beside FIGURE.svg and FIGURE.pdf stands FIGURE.parquet, the tidy
+table that the figure draws.
+"""
 
 import argparse
 import sys
@@ -6,11 +10,13 @@ from pathlib import Path
 
 from npm_core.cli.report import add_inputs
 
+FORMATS = ("svg", "pdf", "parquet")
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `figures`."""
     add_inputs(parser)
-    parser.add_argument("--formats", nargs="+", choices=("svg", "pdf"), default=["svg", "pdf"])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
 
 

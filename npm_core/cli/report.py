@@ -2,7 +2,8 @@
 
 Ledgers and audits are tab-separated with the columns status and reason; metrics are CSV with a
 column step. With reduced depths (pfam_clan) each precision table names the scores it was made
-from, and metrics given in the order of the precision tables take their clan, round and depth.
+from; metrics and alignments given in the order of the precision tables take their clan, round and
+depth. @FILE stands for the lines of a file, one argument a line.
 """
 
 import argparse
@@ -23,16 +24,24 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         ("--precision", "tabulate-precision's tables"),
         ("--targets", "structures of the targets"),
         ("--scores", "contact scores, for the maps"),
-        ("--families", "alignments, for their depths"),
+        ("--alignments", "families the independent Potts models were fitted to, for links"),
+        ("--families", "families trained on, for their depths"),
         ("--ledgers", "what each step dropped, and why"),
         ("--metrics", "trajectories of the trainings"),
+        ("--timed", "further tables with a column of seconds: reports of fits, other trainings"),
     ):
         needed = flag in ("--precision", "--targets")
         parser.add_argument(
             flag, required=needed, default=[], nargs="+", type=Path, metavar="FILE", help=what
         )
     parser.add_argument(
-        "--depths", type=Path, metavar="FILE.tsv", help="set and depth of each MSA, for Figure 7"
+        "--coverage-sweep",
+        type=Path,
+        metavar="FILE.parquet",
+        help="coverage-sweep's table, for Figure 7",
+    )
+    parser.add_argument(
+        "--leakage", type=Path, metavar="FILE.tsv", help="count-leakage's audit: test in training"
     )
     parser.add_argument("--settings", required=True, type=Path, metavar="FILE.yaml")
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap; default: 1")

@@ -20,6 +20,10 @@ from npm_core.report.summary import depth_order, pairs, read_precision
 from npm_core.tables import read_metadata
 
 PAGES = {"uniref50": uniref50, "pfam_clan": pfam_clan}
+MADE = {name: f"reports/{name}.html" for name in PAGES}
+TOOLS = ("hhblits", "hhfilter", "hhsearch", "hhalign", "mmseqs")
+"""Programs whose versions the tables' metadata may record."""
+
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "torch", "altair", "vl-convert-python")
 
 
@@ -34,13 +38,17 @@ class Files:
     families: Sequence[Path]
     ledgers: Sequence[Path]
     metrics: Sequence[Path]
+    alignments: Sequence[Path]
+    timed: Sequence[Path]
     settings: Path
-    depths: Path | None
+    coverage_sweep: Path | None
+    leakage: Path | None
     output: Path
 
     def __iter__(self) -> Iterator[Path]:
-        yield from (*self.precision, *self.targets, *self.scores, *self.families)
-        yield from (*self.ledgers, *self.metrics, *([self.depths] if self.depths else []))
+        yield from (*self.precision, *self.targets, *self.scores, *self.alignments)
+        yield from (*self.families, *self.ledgers, *self.metrics, *self.timed)
+        yield from (path for path in (self.coverage_sweep, self.leakage) if path)
         yield self.settings
 
 
@@ -64,12 +72,15 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         precision=table,
         variants=variants,
         runs=inputs.read_runs(files.metrics, inputs.table_stamps(files.precision)),
-        depths=_depths(files),
+        depths=inputs.read_depths(files.families, "families trained on"),
+        sweep=inputs.read_sweep(files.coverage_sweep) if files.coverage_sweep else None,
+        leakage=inputs.read_leakage(files.leakage) if files.leakage else None,
         cards=inputs.build_cards(
             table,
             _with_card(table, experiment.RANGE, experiment.CUTOFF, max_cards),
             targets=files.targets,
             scores=inputs.score_conditions(files.precision, files.scores),
+            alignments=inputs.alignment_conditions(files.precision, files.alignments),
             folder=files.output.parent,
             contact_distance=float(contents.setting(settings, "precision", "contact_distance")),
         ),
@@ -80,17 +91,11 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         experiment.page(read),
         drops=[*inputs.read_drops(files.ledgers), *inputs.left_out(files.precision)],
         settings=settings_text,
-        provenance=_provenance(seed, command),
+        provenance=_provenance(files, settings, seed, command),
         inputs=[_described(path) for path in files],
+        hours=inputs.read_hours([*files.ledgers, *files.timed, *files.metrics]),
+        command=f"snakemake {MADE[files.experiment]}",
     )
-
-
-def _depths(files: Files) -> pd.DataFrame:
-    curves = [inputs.read_depths(files.families, "families trained on")]
-    if files.depths:
-        curves.append(inputs.read_depth_sets(files.depths))
-    curves = [curve for curve in curves if len(curve)]
-    return pd.concat(curves) if curves else inputs.depth_curve([], "")
 
 
 def _settings(path: Path) -> tuple[str, dict]:
@@ -113,15 +118,21 @@ def _with_card(table: pd.DataFrame, range_name: str, cutoff: str, limit: int) ->
     return cards.choose(both.set_index("id")["difference"], limit)
 
 
-def _provenance(seed: int, command: Sequence[str]) -> list[tuple[str, str]]:
+def _provenance(
+    files: Files, settings: dict, seed: int, command: Sequence[str]
+) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    recorded = [read_metadata(path) for path in files if path.suffix == ".parquet"]
+    tools = {str(facts[tool]) for facts in recorded for tool in TOOLS if tool in facts}
     return [
         ("version", f"neural-potts-model {version('neural-potts-model')}"),
         ("commit", git_commit()),
         ("command", shlex.join(command)),
-        ("seed of the bootstrap", str(seed)),
+        ("settings", f"{files.settings}, sha256 {file_digest(files.settings)[:16]}"),
+        ("seeds", f"run {settings.get('seed', 'not in the settings')}, bootstrap {seed}"),
         ("Python", sys.version.split()[0]),
         ("packages", packages),
+        ("tools", ", ".join(sorted(tools)) or "none recorded in the tables"),
     ]
 
 

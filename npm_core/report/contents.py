@@ -1,12 +1,19 @@
 """Parts that both reports share: scatter, examples, trainings, table of targets, method card."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from npm_core.errors import DataError
-from npm_core.report.figures import Figure, known_models, paired_scatter, trajectories
+from npm_core.report.figures import (
+    Figure,
+    control_differences,
+    known_models,
+    labelled,
+    paired_scatter,
+    trajectories,
+)
 from npm_core.report.inputs import Inputs
 from npm_core.report.page import Column, Example, Maps, Page, Tile
 from npm_core.report.summary import Verdict, pairs, signed
@@ -24,9 +31,21 @@ BASELINES = {
     "potts": "the independent Potts model",
     "npm_shuffled": "NPM on a shuffled query",
     "nearest": "the nearest neighbour's Potts model",
+    "npm_sister": "NPM on a sister family's query",
+    "npm_without": "NPM trained without the evaluation bucket",
     "chance": "chance",
 }
 """What NPM is compared with, in words."""
+
+SHORT = {
+    "potts": "Potts",
+    "nearest": "nearest",
+    "npm_shuffled": "shuffled",
+    "npm_sister": "sister",
+    "npm_without": "without bucket",
+    "chance": "chance",
+}
+"""Models as the table of targets calls them."""
 
 POINTS = 400
 """Of one training curve that are drawn at most."""
@@ -95,8 +114,67 @@ def verdict_tile(verdict: Verdict) -> Tile:
     return Tile(
         f"NPM − {verdict.short}".replace("NPM, ", ""),
         signed(verdict.difference),
-        f"{verdict.metric}; {verdict.where}; {verdict.bounds}",
+        verdict.bounds,
+        f"{verdict.metric}; {verdict.where}",
         verdict.outcome,
+    )
+
+
+WORTH = {
+    "npm_shuffled": "Above the shuffled query: NPM reads the order of the residues.",
+    "nearest": "Above the nearest neighbour: it does more than recall one family.",
+    "npm_sister": "Above the sister family's query: it reads this sequence, not just its clan.",
+    "npm_without": "Above NPM without the evaluation bucket: the reduced alignments taught it.",
+    "chance": "Above chance: it predicts contacts at all.",
+}
+"""What it means for NPM to be above each control."""
+
+
+def controls(
+    main: pd.DataFrame,
+    compare: Callable[[str], pd.DataFrame],
+    *,
+    expected: Sequence[str],
+    levels: Mapping[str, Sequence[str]],
+    metric: str,
+    spread: str,
+    x_title: str,
+) -> Figure | None:
+    """NPM minus the independent Potts model and minus each control; None without any of them.
+
+    Args:
+        main: Rows of one range and cutoff.
+        compare: The paired differences from one model, a row for each combination of `levels`.
+        expected: Controls that this experiment has; those without scores are named.
+        levels: Two columns and their values in order: the panels, then the abscissa.
+        metric: In words.
+        spread: What the whiskers are.
+        x_title: What the abscissa is.
+    """
+    present = [name for name in ("potts", *expected) if len(pairs(main, name))]
+    if not present:
+        return None
+    found = labelled(pd.concat([compare(name) for name in present], ignore_index=True))
+    columns = ["model", "label", "n", "rounds", "difference", "sd", "low", "high"]
+    columns += ["win_rate", "win_low", "win_high", "ties", "unpaired"]
+    columns = [*levels, *(name for name in columns if name in found.columns)]
+    found = completed(found, levels, columns)
+    (panel, panels), (x, order) = levels.items()
+    missing = [known_models([name])[name][0] for name in expected if name not in present]
+    worth = " ".join(text for name, text in WORTH.items() if name in present)
+    without = f" Not computed in this run: {'; '.join(missing)}." if missing else ""
+    return Figure(
+        id="controls",
+        short="Controls",
+        title="Controls · What NPM's precision is worth",
+        caption=f"Mean paired difference in {metric}, NPM minus each other model; {spread}; n "
+        f"targets. {worth}{without}",
+        alt=f"Points with intervals: NPM minus independent Potts and minus each control by {x}.",
+        chart=control_differences(
+            found, panel=panel, panels=panels, x=x, order=order, x_title=x_title
+        ),
+        table=found,
+        verb="tabulate-precision",
     )
 
 
@@ -128,6 +206,7 @@ def scatter(
         f"{(both['difference'] > 0).sum()} of {len(both)}.",
         chart=paired_scatter(both, splits=splits),
         table=both[[column for column in columns if column != "condition" or several]],
+        verb="tabulate-precision",
         opens=True,
     )
 
@@ -166,12 +245,13 @@ def training(
         id="training",
         short="Training" if row is None else "Figure 4",
         title=title,
-        caption=f"{caption} {runs['run'].nunique()} training run(s).",
+        caption=f"{caption} Trainings: n = {runs['run'].nunique()}.",
         alt=f"Lines against the training step: {', '.join(quantities)}.",
         chart=trajectories(
             table, quantities=quantities, rows=list(dict.fromkeys(table["row"])), lines=lines
         ),
         table=table if row else table.drop(columns=["runs", "sd"]),
+        verb="train",
     )
 
 
@@ -234,10 +314,10 @@ def target_table(
     columns.append(Column("condition", condition or "condition", False))
     columns += [Column("length", "L", True), Column("depth", "depth", True)]
     columns.append(Column("meff", "Meff", True))
-    columns += [Column(model, style[0], True) for model, style in styles.items()]
     if {"npm", "potts"} <= set(styles):
         wide["difference"] = wide["npm"] - wide["potts"]
         columns.append(Column("difference", "NPM − Potts", True))
+    columns += [Column(model, SHORT.get(model, style[0]), True) for model, style in styles.items()]
     if condition is None:
         columns = [column for column in columns if column.key != "condition"]
     return wide.sort_values(["split", "id", "condition"], kind="stable"), columns
@@ -268,6 +348,15 @@ def methods(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("bins", "of the Meff of the independent Potts model's MSA, right-closed"),
         ("chance", "exact expectation: contacts / pairs that can be scored"),
         ("shuffled query", "NPM on the target's residues in random order, scores mapped back"),
+        (
+            "nearest neighbour",
+            "the independent Potts model of the nearest training family, its scores carried over "
+            "the alignment",
+        ),
+        ("win", "a strictly higher precision than the other model's on the same target"),
+        ("centring of couplings", str(setting(settings, "potts", "centre"))),
+        ("independent Potts objective", str(setting(settings, "potts", "objective"))),
+        ("stops at relative gap", str(setting(settings, "potts", "stop_rel"))),
     ]
 
 

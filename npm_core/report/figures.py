@@ -1,11 +1,14 @@
 """The figures: one tidy table in, one Vega-Lite chart that reads its data as "table"."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from npm_core.precision import RANGES
 from npm_core.report.summary import BINS
@@ -24,11 +27,16 @@ MODELS = {
     "prior": ("Potts with NPM as prior", ORANGE, "triangle-down"),
     "nearest": ("Nearest neighbour Potts", GREEN, "square"),
     "npm_shuffled": ("NPM, shuffled query", PURPLE, "diamond"),
+    "npm_sister": ("NPM, sister family's query", SKY, "triangle-left"),
+    "npm_without": ("NPM without the evaluation bucket", "currentColor", "triangle-right"),
     "chance": ("Chance", GREY, "cross"),
 }
-SPARE = ((SKY, "triangle-right"), (GREY, "triangle-left"))
+"""Name, colour and shape. `npm_sister` read another family's query, `npm_without` was trained
+without the families it is evaluated on."""
+
+SPARE = ((GREY, "wedge"), (GREY, "stroke"))
 COMPARED = ("potts", "npm")
-CONTROLS = ("npm_shuffled", "nearest", "chance")
+CONTROLS = ("npm_shuffled", "nearest", "npm_sister", "npm_without", "chance")
 
 THEME: dict[str, Any] = {
     "aria": False,
@@ -36,15 +44,23 @@ THEME: dict[str, Any] = {
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
-    "axis": {"grid": True, "gridOpacity": 0.25, "labelFontSize": 11, "titleFontSize": 12},
+    "axis": {
+        "grid": True,
+        "gridOpacity": 0.25,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
     "axisX": {"grid": False, "labelAngle": 0},
-    "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
+    "header": {"labelFontSize": 13, "titleFontSize": 13, "labelFontWeight": "bold"},
+    "headerRow": {"labelOrient": "right", "labelAngle": 90},
     "legend": {
         "orient": "top",
         "title": None,
-        "labelFontSize": 12,
-        "labelLimit": 260,
+        "labelFontSize": 12.5,
+        "labelLimit": 280,
         "symbolOpacity": 1,
+        "columnPadding": 16,
     },
 }
 
@@ -61,6 +77,7 @@ class Figure:
         alt: What a reader who does not see the chart should know.
         chart: Vega-Lite; reads the dataset "table".
         table: What the chart draws and the data table shows.
+        verb: Of `python -m npm_core`, that made the numbers this table sums up.
         opens: Whether a click on a mark opens the card of the target in its `id`.
     """
 
@@ -71,6 +88,7 @@ class Figure:
     alt: str
     chart: Chart
     table: pd.DataFrame
+    verb: str
     opens: bool = field(default=False)
 
     def spec(self) -> dict[str, Any]:
@@ -78,6 +96,22 @@ class Figure:
         spec = self.chart.to_dict(validate=False)
         spec["config"] = THEME
         return spec
+
+    def parquet(self) -> bytes:
+        """The table as a Parquet file that says what it is."""
+        facts = {"title": self.title, "caption": self.caption, "verb": self.verb}
+        table = pa.Table.from_pandas(self.table, preserve_index=False)
+        written = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata(facts), written, compression="zstd")
+        return written.getvalue()
+
+
+def shades(count: int) -> list[str]:
+    """Colours from blue to vermillion for an ordered quantity, readable on black and white."""
+    ends = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in (SKY, VERMILLION)]
+    steps = [k / max(1, count - 1) for k in range(count)]
+    mixed = [[round(a + (b - a) * t) for a, b in zip(*ends, strict=True)] for t in steps]
+    return ["#" + "".join(f"{value:02X}" for value in color) for color in mixed]
 
 
 def known_models(present: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -111,6 +145,7 @@ def binned_bars(
     column: str,
     rows: Sequence[str],
     columns: Sequence[str],
+    y_title: str,
     width: int,
     height: int,
 ) -> Chart:
@@ -123,19 +158,21 @@ def binned_bars(
         table: `row`, `column`, bin, model, label, n, mean, low, high.
         row, column: Columns that make the panels.
         rows, columns: Their values in order.
+        y_title: Of the ordinate.
         width, height: Of a panel, pixels.
     """
     models = [model for model in table["model"].unique() if model]
     color, shape, names = _scales(models)
     main = [name for model, (name, _, _) in known_models(models).items() if model in COMPARED]
     x = alt.X("bin:N", sort=list(BINS)).scale(domain=list(BINS)).title("Meff of the MSA")
+    x = x.axis(labelFontSize=12 if width > 400 else 10)
     offset = alt.XOffset("label:N").scale(domain=names)
     base = alt.Chart().encode(x=x, xOffset=offset)
     tip = ["label:N", "bin:N", "n:Q", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in STATISTICS)]
     bars = (
         base.transform_filter(alt.FieldOneOfPredicate("label", main))
-        .mark_bar(opacity=0.45)
-        .encode(y=alt.Y("mean:Q").title("mean precision"), color=color, tooltip=tip)
+        .mark_bar(opacity=0.5)
+        .encode(y=alt.Y("mean:Q").title(y_title).axis(tickCount=5), color=color, tooltip=tip)
     )
     whiskers = (
         base.transform_filter("datum.n > 0")
@@ -147,15 +184,8 @@ def binned_bars(
         .mark_point(filled=True, opacity=1, size=45)
         .encode(y="mean:Q", color=color, shape=shape, tooltip=tip)
     )
-    counts = (
-        alt.Chart()
-        .transform_aggregate(n="max(n)", groupby=["bin", row, column])
-        .transform_calculate(text="datum.n > 0 ? 'n = ' + datum.n : 'no targets'")
-        .mark_text(baseline="bottom", fontSize=10, dy=-2)
-        .encode(x=x, y=alt.value(0), text="text:N")
-    )
     return (
-        alt.layer(bars, whiskers, points, counts, data=DATA)
+        alt.layer(bars, whiskers, points, _counts(x, ["bin", row, column]), data=DATA)
         .properties(width=width, height=height)
         .facet(
             row=alt.Row(f"{row}:N", sort=list(rows)).title(None),
@@ -165,6 +195,17 @@ def binned_bars(
 
 
 STATISTICS = ("mean", "low", "high")
+
+
+def _counts(x: alt.X, groups: Sequence[str]) -> alt.Chart:
+    """The number of targets above each place of the abscissa, or that there are none."""
+    return (
+        alt.Chart()
+        .transform_aggregate(n="max(n)", groupby=list(groups))
+        .transform_calculate(text="datum.n > 0 ? 'n = ' + datum.n : 'no targets'")
+        .mark_text(baseline="bottom", fontSize=11, dy=-7)
+        .encode(x=x, y=alt.value(0), text="text:N")
+    )
 
 
 def paired_scatter(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
@@ -186,14 +227,20 @@ def paired_scatter(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
             y=alt.Y("npm:Q", scale=unit, axis=ticks).title("NPM"),
             color=alt.Color("meff:Q")
             .scale(type="log", scheme="viridis")
-            .legend(title="Meff", orient="right", gradientLength=160, format=",.0f"),
+            .legend(
+                title="Meff of the MSA",
+                orient="top",
+                direction="horizontal",
+                gradientLength=220,
+                format=",.0f",
+            ),
             tooltip=["id:N", "depth:Q", alt.Tooltip("meff:Q", format=".1f"), "length:Q"]
             + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("potts", "npm", "difference")],
         )
     )
     return (
         alt.layer(diagonal, points, data=DATA)
-        .properties(width=320, height=320)
+        .properties(width=420, height=380)
         .facet(alt.Facet("split:N", sort=list(splits)).title(None), columns=2)
     )
 
@@ -202,21 +249,33 @@ def win_rates(table: pd.DataFrame, *, splits: Sequence[str]) -> Chart:
     """Share of targets on which NPM is strictly more precise, with its interval, by Meff bin.
 
     Args:
-        table: split, bin ("all" or one of BINS), n, wins, win_rate, win_low, win_high.
+        table: split, bin ("all" or one of BINS), n, win_rate, win_low, win_high, ties, paper (the
+            paper's win rate, where it has one).
         splits: One panel each, in order.
     """
     order = ["all", *BINS]
     base = alt.Chart().encode(
         x=alt.X("bin:N", sort=order).scale(domain=order).title("Meff of the MSA"),
         color=alt.value(VERMILLION),
-        tooltip=["bin:N", "n:Q", "wins:Q", "ties:Q", "losses:Q"]
-        + [alt.Tooltip(f"{name}:Q", format=".1%") for name in ("win_rate", "win_low", "win_high")],
+        tooltip=["bin:N", "n:Q"]
+        + [
+            alt.Tooltip(f"{name}:Q", format=".1%")
+            for name in ("win_rate", "win_low", "win_high", "ties", "paper")
+        ],
     )
     y = alt.Y("win_rate:Q").scale(domain=[0, 1]).axis(format="%").title("NPM more precise on")
+    paper = base.transform_filter("isValid(datum.paper)")
+    reference = paper.mark_tick(thickness=2, size=44).encode(
+        y="paper:Q", color=alt.value("currentColor")
+    )
+    named = paper.mark_text(text="paper", align="left", dx=26, fontSize=11).encode(
+        y="paper:Q", color=alt.value("currentColor")
+    )
     half = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(0.5))
     whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("win_low:Q"), y2="win_high:Q")
     points = base.mark_point(filled=True, opacity=1, size=70, shape="triangle-up").encode(y=y)
-    return _with_counts([half, whiskers, points], order, 420, 180, "split", splits)
+    layers = [half, whiskers, points, reference, named]
+    return _panels(layers, order, "split", splits, x="bin")
 
 
 def control_differences(
@@ -251,52 +310,72 @@ def control_differences(
     y = alt.Y("difference:Q").title("NPM minus the other")
     whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
     points = base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape)
-    return _with_counts([zero, whiskers, points], order, 420, 200, panel, panels, x=x)
+    return _panels([zero, whiskers, points], order, panel, panels, x=x)
 
 
-def _with_counts(
+def _panels(
     layers: Sequence[alt.Chart],
     order: Sequence[str],
-    width: int,
-    height: int,
     panel: str,
     panels: Sequence[str],
     *,
-    x: str = "bin",
+    x: str,
 ) -> Chart:
-    counts = (
-        alt.Chart()
-        .transform_aggregate(n="max(n)", groupby=[x, panel])
-        .transform_calculate(text="datum.n > 0 ? 'n = ' + datum.n : 'no targets'")
-        .mark_text(baseline="bottom", fontSize=10, dy=-2)
-        .encode(x=alt.X(f"{x}:N", sort=list(order)), y=alt.value(0), text="text:N")
-    )
-    chart = alt.layer(*layers, counts, data=DATA).properties(width=width, height=height)
+    """The layers with their numbers of targets, two panels beside one another."""
+    counts = _counts(alt.X(f"{x}:N", sort=list(order)), [x, panel])
+    wide = {"width": 480 if len(panels) > 1 else 720, "height": 220}
+    chart = alt.layer(*layers, counts, data=DATA).properties(**wide)
     return chart.facet(alt.Facet(f"{panel}:N", sort=list(panels)).title(None), columns=2)
 
 
-def cumulative_depth(table: pd.DataFrame) -> Chart:
+def leakage_bars(table: pd.DataFrame, *, sets: Sequence[str]) -> Chart:
+    """Share of test sequences that are rows of training alignments.
+
+    Args:
+        table: set, status, count, share; status is one of two.
+        sets: One bar each, in order.
+    """
+    return (
+        alt.Chart(DATA)
+        .mark_bar()
+        .encode(
+            y=alt.Y("set:N", sort=list(sets)).title(None).axis(labelLimit=420),
+            x=alt.X("share:Q").axis(format="%").title("share of the set"),
+            color=alt.Color("status:N", sort="descending").scale(range=[VERMILLION, SKY]),
+            order=alt.Order("status:N", sort="descending"),
+            tooltip=["set:N", "status:N", "count:Q", alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(width=560, height=40 * len(sets))
+    )
+
+
+def cumulative_depth(
+    table: pd.DataFrame, *, sets: Sequence[str], colors: Sequence[str] | None = None
+) -> Chart:
     """Share of alignments at most so deep, one curve a set of alignments.
 
     Args:
         table: set, depth, share.
+        sets: In order.
+        colors: As many as sets; Okabe and Ito's if None.
     """
+    colors = colors or [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]
     return (
         alt.Chart(DATA)
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("depth:Q").scale(type="log").title("MSA depth (sequences)"),
             y=alt.Y("share:Q").scale(domain=[0, 1]).axis(format="%").title("MSAs at most so deep"),
-            color=alt.Color("set:N").scale(range=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]),
-            strokeDash=alt.StrokeDash("set:N"),
+            color=alt.Color("set:N", sort=list(sets)).scale(domain=list(sets), range=list(colors)),
+            strokeDash=alt.StrokeDash("set:N", sort=list(sets)).scale(domain=list(sets)),
             tooltip=["set:N", "depth:Q", alt.Tooltip("share:Q", format=".1%")],
         )
-        .properties(width=560, height=240)
+        .properties(width=860, height=280)
     )
 
 
 def precision_by_depth(
-    table: pd.DataFrame, *, clans: Sequence[str], depths: Sequence[str]
+    table: pd.DataFrame, *, clans: Sequence[str], depths: Sequence[str], y_title: str
 ) -> Chart:
     """Precision against the depth of the reduced alignments, mean and SD over the rounds.
 
@@ -304,6 +383,7 @@ def precision_by_depth(
         table: clan, range, reduced_depth, model, label, n, rounds, mean, sd, low, high.
         clans: One row of panels each.
         depths: Reduced depths, shallow to deep.
+        y_title: Of the ordinate.
     """
     color, shape, _ = _scales(list(table["model"].unique()))
     base = alt.Chart().encode(
@@ -314,14 +394,14 @@ def precision_by_depth(
         tooltip=["label:N", "reduced_depth:N", "n:Q", "rounds:Q"]
         + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
     )
-    y = alt.Y("mean:Q").title("mean precision")
+    y = alt.Y("mean:Q").title(y_title)
     layers = alt.layer(
         base.mark_line(strokeWidth=2).encode(y=y),
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape),
         data=DATA,
     )
-    return layers.properties(width=230, height=190).facet(
+    return layers.properties(width=300, height=230 if len(clans) == 1 else 180).facet(
         row=alt.Row("clan:N", sort=list(clans)).title(None),
         column=alt.Column("range:N", sort=list(RANGES)).title(None),
     )
@@ -362,7 +442,7 @@ def variant_bars(
     )
     return (
         alt.layer(bars, whiskers, data=DATA)
-        .properties(width=320, height=190)
+        .properties(width=420, height=200)
         .facet(
             row=alt.Row("clan:N", sort=list(clans)).title(None),
             column=alt.Column("reduced_depth:N", sort=list(depths)).title("reduced to depth"),
@@ -398,8 +478,9 @@ def trajectories(
     averaged = table["low"].notna().any()
     bands = [band.encode(y=alt.Y("low:Q"), y2="high:Q")] if averaged else []
     layers = alt.layer(*bands, curve, data=DATA)
+    width = min(440, (1000 - 45 * len(quantities)) // len(quantities))
     return (
-        layers.properties(width=210, height=150)
+        layers.properties(width=width, height=180)
         .facet(
             row=alt.Row("row:N", sort=list(rows)).title(None),
             column=alt.Column("quantity:N", sort=list(quantities)).title(None),
@@ -452,7 +533,7 @@ def contact_map(models: Sequence[str]) -> dict[str, Any]:
         .legend(None),
         tooltip=["model:N", "i:Q", "j:Q", "outcome:N"],
     )
-    size = alt.ExprRef("max(14, 2.2 * cell * cell)")
+    size = alt.ExprRef("max(34, 2.6 * cell * cell)")
     hits = predictions.transform_filter("datum.hit").mark_circle(opacity=1, size=size)
     misses = predictions.transform_filter("!datum.hit").mark_point(
         shape="cross", angle=45, filled=True, opacity=1, size=size

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from npm_core.errors import DataError
@@ -18,7 +19,7 @@ from npm_core.files import open_text
 from npm_core.progress import track
 from npm_core.report import cards
 from npm_core.report.summary import cumulative, stamps
-from npm_core.tables import Scores, read_metadata, read_scores, read_targets
+from npm_core.tables import Scores, Target, read_metadata, read_scores, read_targets
 
 REASONS_SHOWN = 12
 """Of one step and status; the rarer ones are counted together."""
@@ -32,7 +33,9 @@ class Inputs:
         precision: As `summary.read_precision` gives it, with a column `condition`.
         variants: Rows of NPM's other architectures; may be empty.
         runs: Training metrics: the stamps, run, step, quantity, value.
-        depths: Cumulative depths of alignments: set, depth, share; may be empty.
+        depths: Cumulative depths of this run's alignments: set, depth, share; may be empty.
+        sweep: Depth by HHfilter's coverage: id, coverage, depth; None where it was not run.
+        leakage: Test sequences in training alignments: status, set, count; None as before.
         cards: Packed cards by target id.
         settings: The run's settings; empty where none were given.
         seed: Of the bootstrap.
@@ -42,6 +45,8 @@ class Inputs:
     variants: pd.DataFrame
     runs: pd.DataFrame
     depths: pd.DataFrame
+    sweep: pd.DataFrame | None
+    leakage: pd.DataFrame | None
     cards: Mapping[str, str]
     settings: Mapping[str, Any]
     seed: int
@@ -84,7 +89,13 @@ def read_drops(paths: Sequence[Path | str]) -> list[dict[str, object]]:
 def _step(path: PurePath) -> str:
     """A ledger's step from its path: "results/msas/train/0003.ledger.tsv" is "msas/train"."""
     parts = [*path.parts[:-1], path.name.split(".")[0]]
-    return "/".join([part for part in parts if not re.fullmatch(r"\d{4}|results|/", part)][-3:])
+    return "/".join([part for part in parts if not re.fullmatch(r"\d+|full|results|/", part)][-3:])
+
+
+def _model(path: PurePath) -> str:
+    """What was trained, from the metrics' path: the folder in results/models."""
+    place = path.parts.index("models") + 1 if "models" in path.parts else len(path.parts) - 2
+    return path.parts[max(0, place)]
 
 
 def read_runs(
@@ -162,23 +173,77 @@ def read_depths(paths: Sequence[Path | str], name: str) -> pd.DataFrame:
     return depth_curve(depths, name)
 
 
-def read_depth_sets(path: Path | str) -> pd.DataFrame:
-    """Cumulative depths of a table with the columns set and depth, one row an alignment.
+def read_sweep(path: Path | str) -> pd.DataFrame:
+    """Depth of each alignment of a sample at each HHfilter coverage (paper, Figure 7).
+
+    Returns:
+        id, coverage (per cent of the query), depth.
 
     Raises:
-        DataError: A column is missing or a depth is no positive number.
+        DataError: Not such a table, or a depth is below 1: the query itself counts.
+    """
+    columns = ["id", "coverage", "depth"]
+    try:
+        table = pq.read_table(path, columns=columns).to_pandas()
+    except (FileNotFoundError, OSError, KeyError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a table of {columns} ({error})") from error
+    if not (table["depth"] > 0).all():
+        row = table[~(table["depth"] > 0)].iloc[0].to_dict()
+        raise DataError(f"{path}: depth {row['depth']} of {row['id']}; the query itself counts")
+    return table
+
+
+def read_leakage(path: Path | str) -> pd.DataFrame:
+    """Test sequences that are rows of training alignments and those that are not, by set.
+
+    Returns:
+        set, status, count, share (of the set).
+
+    Raises:
+        DataError: A column is missing or a count is no number.
     """
     with open_text(path) as stream:
-        table = pd.read_csv(stream, sep="\t", dtype={"set": str})
-    missing = [name for name in ("set", "depth") if name not in table.columns]
+        table = pd.read_csv(stream, sep="\t", dtype=str, keep_default_na=False)
+    missing = [name for name in ("status", "reason", "count") if name not in table.columns]
     if missing:
         raise DataError(f"{path}: columns {missing} are missing")
-    depths = pd.to_numeric(table["depth"], errors="coerce")
-    if not (depths > 0).all():
-        row = int((~(depths > 0)).to_numpy().argmax())
-        raise DataError(f"{path}:{row + 2}: depth {table['depth'].iloc[row]!r}")
-    groups = depths.groupby(table["set"], sort=False)
-    return pd.concat([depth_curve(group.tolist(), str(name)) for name, group in groups])
+    counts = pd.to_numeric(table["count"], errors="coerce")
+    if counts.isna().any():
+        row = int(counts.isna().to_numpy().argmax())
+        raise DataError(f"{path}:{row + 2}: count {table['count'].iloc[row]!r}")
+    table = table.rename(columns={"reason": "set"}).assign(count=counts.astype(int))
+    totals = table.groupby("set")["count"].transform("sum")
+    share = table["count"] / totals.where(totals > 0)
+    return table.assign(share=share)[["set", "status", "count", "share"]]
+
+
+def read_hours(paths: Sequence[Path | str]) -> list[dict[str, object]]:
+    """Wall-clock hours by step, of those tables that record seconds.
+
+    Ledgers and reports of fits have a row and its seconds for each family (columns that start
+    with "seconds" are summed); training metrics count from the start of the training, so that
+    their last row is the whole.
+
+    Returns:
+        step, count (families, or trainings), hours.
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for path in paths:
+        training = PurePath(path).suffix == ".csv"
+        with open_text(path) as stream:
+            table = pd.read_csv(stream, sep="," if training else "\t")
+        columns = [name for name in table.columns if name.startswith("seconds")]
+        if not columns:
+            continue
+        if training:
+            step, count = f"training {_model(PurePath(path))}", 1
+            seconds = float(table[columns].max().sum())
+        else:
+            step, count = _step(PurePath(path)), len(table)
+            seconds = float(table[columns].sum().sum())
+        before = found.get(step, (0, 0.0))
+        found[step] = (before[0] + count, before[1] + seconds / 3600)
+    return [{"step": step, "count": n, "hours": hours} for step, (n, hours) in found.items()]
 
 
 def depth_curve(depths: Sequence[float], name: str) -> pd.DataFrame:
@@ -213,6 +278,28 @@ def score_conditions(
     return {str(path): found[str(path)] for path in scores}
 
 
+def alignment_conditions(
+    precision: Sequence[Path | str], alignments: Sequence[Path | str]
+) -> dict[str, str]:
+    """Reduced depth of each alignments file, given in the order of the precision tables.
+
+    Raises:
+        DataError: There are not as many as precision tables without variants of NPM.
+    """
+    if not alignments:
+        return {}
+    main = [stamped for stamped in table_stamps(precision) if not stamped.get("variant")]
+    if len(main) != len(alignments):
+        raise DataError(
+            f"{len(alignments)} tables of alignments for {len(main)} precision tables; "
+            "give one for each, in the same order, or none"
+        )
+    return {
+        str(path): stamped.get("reduced_depth", "")
+        for path, stamped in zip(alignments, main, strict=True)
+    }
+
+
 def _listed(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
@@ -223,6 +310,7 @@ def build_cards(
     *,
     targets: Sequence[Path | str],
     scores: Mapping[str, Sequence[str]],
+    alignments: Mapping[str, str],
     contact_distance: float,
     folder: Path,
 ) -> dict[str, str]:
@@ -233,25 +321,43 @@ def build_cards(
         ids: Targets that get a card.
         targets: Target tables.
         scores: Conditions by path of each scores table.
+        alignments: Condition by path of each table of families that Potts models were fitted to.
         contact_distance: angstrom.
         folder: Of the page, from which it links to the scores.
     """
     wanted = set(ids)
-    known = {target.id: target for target in read_targets(*targets) if target.id in wanted}
+    known: dict[str, Target] = {}
     links: dict[str, dict[str, dict[str, str]]] = {}
+
+    def link(path: Path | str) -> str:
+        return quote(os.path.relpath(path, folder))
+
+    structures: dict[str, str] = {}
+    for path in targets:
+        for target in read_targets(path):
+            if target.id in wanted:
+                known[target.id] = target
+                structures[target.id] = link(path)
+    for path, condition in alignments.items():
+        for name in pq.read_table(path, columns=["id"])["id"].to_pylist():
+            if name in wanted:
+                of_target = links.setdefault(name, {}).setdefault(condition, {})
+                of_target["alignment"] = link(path)
 
     def read() -> Iterator[tuple[Sequence[str], Scores]]:
         for path, conditions in scores.items():
-            link = quote(os.path.relpath(path, folder))
             for score in read_scores(path):
                 for condition in conditions:
                     of_target = links.setdefault(score.id, {}).setdefault(condition, {})
-                    of_target[score.model] = link
+                    of_target[score.model] = link(path)
                 yield conditions, score
 
     total = sum(pq.read_metadata(path).num_rows for path in scores)
     maps = cards.rank_scores(track(read(), total=total, what="contact maps read"), known)
     rows = dict(list(precision[precision["id"].isin(known)].groupby("id")))
+    for name, path in structures.items():
+        for of_condition in links.get(name, {}).values():
+            of_condition["structure"] = path
     return {
         name: cards.pack(
             cards.card(

@@ -18,10 +18,11 @@ from npm_core.report.figures import Figure, contact_map, known_models
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the first screen: what it is, its value, and what to know about it."""
+    """One number of the first screen: what it is, its value, interval, and where it was seen."""
 
     what: str
     value: str
+    interval: str
     detail: str
     outcome: str = "open"
 
@@ -47,6 +48,17 @@ class Maps:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """A figure that this run has no table for: why, and the command that makes it."""
+
+    id: str
+    short: str
+    title: str
+    reason: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Column:
     """One column of the table of targets."""
 
@@ -64,7 +76,7 @@ class Page:
         headline: The verdict in one sentence.
         explanation: Its numbers in one more.
         tiles: The numbers of the first screen.
-        sections: Figures and maps in the paper's order.
+        sections: Figures, maps and what is absent, in the paper's order.
         targets: One row a target and condition; columns `target_columns`.
         target_columns: Of the table of targets; the first is the id.
         targets_caption: What its numbers are.
@@ -76,13 +88,15 @@ class Page:
         settings: The run's settings, YAML.
         provenance: Name and value: versions, commit, command, seed.
         inputs: path, digest and provenance of each input.
+        hours: step, count, hours that the steps recorded.
+        command: That makes this page.
     """
 
     title: str
     headline: str
     explanation: str
     tiles: Sequence[Tile]
-    sections: Sequence[Figure | Maps]
+    sections: Sequence[Figure | Maps | Absent]
     targets: pd.DataFrame
     target_columns: Sequence[Column]
     targets_caption: str
@@ -94,6 +108,8 @@ class Page:
     settings: str = ""
     provenance: Sequence[tuple[str, str]] = field(default=())
     inputs: Sequence[Mapping[str, str]] = field(default=())
+    hours: Sequence[Mapping[str, object]] = field(default=())
+    command: str = ""
 
     @property
     def figures(self) -> list[Figure]:
@@ -136,6 +152,7 @@ def _data(page: Page) -> dict[str, Any]:
                 "columns": list(figure.table.columns),
                 "rows": table_rows(figure.table),
                 "opens": figure.opens,
+                "parquet": base64.b64encode(figure.parquet()).decode("ascii"),
             }
             for figure in page.figures
         ],

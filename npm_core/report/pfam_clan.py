@@ -12,16 +12,16 @@ from npm_core.report.figures import (
     CONTROLS,
     MODELS,
     Figure,
-    control_differences,
     labelled,
     precision_by_depth,
     variant_bars,
 )
 from npm_core.report.inputs import Inputs
-from npm_core.report.page import Page
+from npm_core.report.page import Absent, Page
 from npm_core.report.summary import (
     Verdict,
     depth_order,
+    listed,
     pairs,
     round_differences,
     rounds,
@@ -54,26 +54,16 @@ def page(inputs: Inputs) -> Page:
     depths = depth_order(table["reduced_depth"].tolist())
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
     verdicts = _verdicts(main, clans, depths[0], "potts")
-    shown = [
-        *verdicts,
+    others = [
         *_verdicts(main, clans, depths[0], "npm_shuffled"),
         *(_verdicts(main, clans, depths[-1], "potts") if len(depths) > 1 else []),
     ]
+    shown = [one for clan in clans for one in (*verdicts, *others) if one.group == clan]
     shallowest = contents.among(main, reduced_depth=depths[0])
     targets, columns = contents.target_table(main, split_label="clan", condition="reduced to")
     sections = [
-        _figure_3(table, clans, depths),
-        contents.training(
-            inputs.runs,
-            row="clan",
-            line="reduced_depth",
-            title="Figure 4 · Trajectories of training",
-            caption="Mean over the rounds' trainings, shaded one standard deviation; colour is "
-            "the depth of the reduced MSAs. Evaluation loss and precision are those of the "
-            "evaluation families, the loss on their whole MSAs.",
-        )
-        if {"clan", "reduced_depth"} <= set(inputs.runs.columns)
-        else None,
+        _figure_3(table, clans[0], depths),
+        _figure_4(inputs),
         contents.maps(
             shallowest,
             inputs.cards,
@@ -82,6 +72,7 @@ def page(inputs: Inputs) -> Page:
             where=f", MSAs reduced to depth {depths[0]}",
         ),
         _figure_8(inputs, clans),
+        _figure_9(table, clans, depths),
         contents.scatter(
             shallowest,
             metric=METRIC,
@@ -133,6 +124,7 @@ def _verdicts(main: pd.DataFrame, clans: Sequence[str], depth: str, baseline: st
             low=row["low"],
             high=row["high"],
             spread=f"95 % t-interval over {row['rounds']} rounds",
+            group=clan,
         )
         for clan in clans
         if (row := by_clan.get(clan))
@@ -157,8 +149,7 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
         clauses.append(f"is less precise in {outcomes['worse']}")
     if outcomes["open"]:
         clauses.append(f"cannot be told from it in {outcomes['open']}")
-    listed = ", ".join(clauses[:-1]) + " and " * (len(clauses) > 1) + clauses[-1]
-    return f"With MSAs {_at(depth)}, NPM {listed}."
+    return f"With MSAs {_at(depth)}, NPM {listed(clauses)}."
 
 
 def _explanation(verdicts: Sequence[Verdict]) -> str:
@@ -174,33 +165,96 @@ def _explanation(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _figure_3(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure:
+def _by_depth(
+    table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]
+) -> tuple[pd.DataFrame, str]:
+    """Mean and deviation of P@L by clan, range and depth, and how many targets each clan has."""
     rows = contents.among(table, cutoff=CUTOFF)
+    rows = rows[rows["clan"].isin(list(clans))]
     found = labelled(rounds(rows, ["clan", "range", "reduced_depth"]))
     levels = {"clan": clans, "range": tuple(RANGES), "reduced_depth": depths}
     columns = ["model", "label", "n", "rounds", "mean", "sd", "low", "high"]
-    found = contents.completed(found, levels, [*levels, *columns])
     counts = rows.drop_duplicates(["clan", "id"]).groupby("clan").size()
     targets = ", ".join(f"{clan} {counts[clan]}" for clan in clans)
+    return contents.completed(found, levels, [*levels, *columns]), targets
+
+
+def _figure_3(table: pd.DataFrame, clan: str, depths: Sequence[str]) -> Figure:
+    found, targets = _by_depth(table, [clan], depths)
     return Figure(
         id="figure-3",
-        short="Figures 3, 9",
-        title="Figures 3 and 9 · Precision by depth of the reduced MSAs",
+        short="Figure 3",
+        title=f"Figure 3 · Precision by depth of the reduced MSAs, {clan}",
         caption=f"Mean P@{CUTOFF} at short, medium and long range against the depth to which the "
-        f"evaluation families' MSAs were reduced, one row a clan (targets: {targets}). {SPREAD}. "
+        f"evaluation families' MSAs were reduced; targets: {targets}. {SPREAD}. "
         "NPM is trained on the reduced MSAs and reads the target's sequence alone; the "
         "independent Potts model is fitted to the reduced MSA.",
-        alt="Lines of mean P@L against MSA depth for each model, clan and range; the data table "
-        "below holds every value.",
-        chart=precision_by_depth(found, clans=clans, depths=depths),
+        alt=f"Lines of mean P@L against MSA depth for each model and range in {clan}; the data "
+        "table below holds every value.",
+        chart=precision_by_depth(found, clans=[clan], depths=depths, y_title=f"mean P@{CUTOFF}"),
         table=found,
+        verb="tabulate-precision",
     )
 
 
-def _figure_8(inputs: Inputs, clans: Sequence[str]) -> Figure | None:
+def _figure_9(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure | Absent:
+    title = "Figure 9 · Precision by depth, every clan"
+    if len(clans) == 1:
+        return Absent(
+            id="figure-9",
+            short="Figure 9",
+            title=title,
+            reason=f"This run has one clan, {clans[0]}, which Figure 3 shows. Name more under "
+            "pfam_clan.clans in the settings.",
+            command="snakemake --configfile config/paper.yaml reports/pfam_clan.html",
+        )
+    found, targets = _by_depth(table, clans, depths)
+    return Figure(
+        id="figure-9",
+        short="Figure 9",
+        title=title,
+        caption=f"As Figure 3, one row a clan; targets: {targets}. {SPREAD}.",
+        alt="Lines of mean P@L against MSA depth for each model, clan and range; the data table "
+        "below holds every value.",
+        chart=precision_by_depth(found, clans=clans, depths=depths, y_title=f"mean P@{CUTOFF}"),
+        table=found,
+        verb="tabulate-precision",
+    )
+
+
+def _figure_4(inputs: Inputs) -> Figure | Absent:
+    title = "Figure 4 · Trajectories of training"
+    found = None
+    if {"clan", "reduced_depth"} <= set(inputs.runs.columns):
+        found = contents.training(
+            inputs.runs,
+            row="clan",
+            line="reduced_depth",
+            title=title,
+            caption="Mean over the rounds' trainings by step, shaded one standard deviation; "
+            "colour is the depth of the reduced MSAs. Evaluation loss and precision are those of "
+            "the evaluation families, the loss on their whole MSAs.",
+        )
+    return found or Absent(
+        id="training",
+        short="Figure 4",
+        title=title,
+        reason="This report was not given the metrics of every round's training.",
+        command="snakemake reports/pfam_clan.html",
+    )
+
+
+def _figure_8(inputs: Inputs, clans: Sequence[str]) -> Figure | Absent:
     """Variants of NPM beside NPM itself, at the depths the variants have."""
+    title = "Figure 8 · Variants of the architecture"
     if inputs.variants.empty:
-        return None
+        return Absent(
+            id="figure-8",
+            short="Figure 8",
+            title=title,
+            reason="This run trained no other architecture of NPM.",
+            command="snakemake reports/pfam_clan.html",
+        )
     depths = depth_order(inputs.variants["reduced_depth"].tolist())
     both = pd.concat([inputs.variants, inputs.precision])
     rows = both[
@@ -220,40 +274,24 @@ def _figure_8(inputs: Inputs, clans: Sequence[str]) -> Figure | None:
     return Figure(
         id="figure-8",
         short="Figure 8",
-        title="Figure 8 · Variants of the architecture",
+        title=title,
         caption=f"Mean P@{CUTOFF} of variants of NPM by range, at the depths of reduction they "
         f"were trained at. {SPREAD}.",
         alt=f"Bars of mean precision of {', '.join(variants)} by range and depth.",
         chart=variant_bars(found, variants=variants, clans=clans, depths=depths),
         table=found,
+        verb="tabulate-precision",
     )
 
 
 def _controls(main: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) -> Figure | None:
-    present = [name for name in ("potts", *CONTROLS) if len(pairs(main, name))]
-    if not present:
-        return None
-    by = ["clan", "reduced_depth"]
-    found = labelled(pd.concat([round_differences(main, by, baseline=name) for name in present]))
     levels = {"clan": clans, "reduced_depth": depths}
-    columns = ["model", "label", "n", "rounds", "difference", "sd", "low", "high"]
-    found = contents.completed(found, levels, [*levels, *columns])
-    return Figure(
-        id="controls",
-        short="Controls",
-        title="Controls · What NPM's precision is worth",
-        caption=f"Mean paired difference in {METRIC}, NPM minus each other model; whiskers "
-        "are Student's 95 % interval over the rounds. Above "
-        "the shuffled query: NPM reads the order of the residues. Above the nearest neighbour: "
-        "it does more than recall one family. Above chance: it predicts contacts at all.",
-        alt="Points: NPM minus independent Potts and minus each control by depth, clan by clan.",
-        chart=control_differences(
-            found,
-            panel="clan",
-            panels=clans,
-            x="reduced_depth",
-            order=depths,
-            x_title="depth of the reduced MSAs",
-        ),
-        table=found,
+    return contents.controls(
+        main,
+        lambda baseline: round_differences(main, list(levels), baseline=baseline),
+        expected=CONTROLS,
+        levels=levels,
+        metric=METRIC,
+        spread="whiskers are Student's 95 % intervals over the rounds",
+        x_title="depth of the reduced MSAs",
     )

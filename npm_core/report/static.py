@@ -1,4 +1,4 @@
-"""The figures of a page as files for a paper: SVG and PDF."""
+"""The figures of a page as files for a paper: SVG and PDF, and their numbers as Parquet."""
 
 import json
 from collections.abc import Iterator
@@ -20,13 +20,18 @@ WRITERS = {
 
 def write_figures(page: Page, folder: Path, formats: list[str]) -> int:
     """Write every figure and contact map of a page, and return the number of files."""
-    count = 0
-    for name, spec in specifications(page):
-        for kind in formats:
-            with atomic_path(folder / f"{name}.{kind}") as temporary:
-                temporary.write_bytes(WRITERS[kind](spec))
-            count += 1
-    return count
+    files = {
+        f"{name}.{kind}": WRITERS[kind](spec)
+        for name, spec in specifications(page)
+        for kind in formats
+        if kind in WRITERS
+    }
+    if "parquet" in formats:
+        files |= {f"{figure.id}.parquet": figure.parquet() for figure in page.figures}
+    for name, content in files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(content)
+    return len(files)
 
 
 def specifications(page: Page) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -199,6 +199,7 @@ class Verdict:
         low: Lower bound of its interval; None where there is none.
         high: Upper bound.
         spread: What the interval is, e.g. "95 % interval".
+        group: Clan or split, by which verdicts stand together.
     """
 
     where: str
@@ -210,6 +211,7 @@ class Verdict:
     low: float | None
     high: float | None
     spread: str
+    group: str = ""
 
     @property
     def outcome(self) -> str:
@@ -226,12 +228,51 @@ class Verdict:
 
     @property
     def finding(self) -> str:
-        verb = {
-            "better": "is more precise than",
-            "worse": "is less precise than",
-            "open": "cannot be told from",
-        }[self.outcome]
-        return f"On {self.where}, NPM {verb} {self.baseline}."
+        """The sentence."""
+        return f"On {self.where}, NPM {VERBS[self.outcome]} {self.baseline}."
+
+
+VERBS = {
+    "better": "is more precise than",
+    "worse": "is less precise than",
+    "open": "cannot be told from",
+}
+
+
+def headline(verdicts: Sequence[Verdict]) -> str:
+    """One sentence on verdicts against the same baseline, those that tell the models apart first.
+
+    Verdicts with the same outcome share a clause, e.g. "On A, NPM is more precise than the
+    independent Potts model; on B it cannot be told from it."
+    """
+    by_outcome = {
+        outcome: [verdict for verdict in verdicts if verdict.outcome == outcome]
+        for outcome in ("better", "worse", "open")
+    }
+    clauses: list[str] = []
+    for outcome, found in by_outcome.items():
+        if found:
+            where = " and on ".join(verdict.where for verdict in found)
+            what = found[0].baseline if not clauses else "it"
+            who = "it" if clauses else "NPM"
+            clauses.append(f"on {where}, {who} {VERBS[outcome]} {what}")
+    text = "; ".join(clauses)
+    return text[0].upper() + text[1:] + "."
+
+
+def controls_clause(verdicts: Sequence[Verdict]) -> str:
+    """Which controls NPM is told from, e.g. "; of the controls, it is more precise than chance"."""
+    clauses = []
+    for outcome, verb in VERBS.items():
+        names = [verdict.baseline for verdict in verdicts if verdict.outcome == outcome]
+        if names:
+            clauses.append(f"{verb} {listed(names)}")
+    return f"; of the controls, it {listed(clauses)}" if clauses else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def signed(value: float) -> str:

@@ -7,23 +7,36 @@ import pandas as pd
 from npm_core.precision import AUC, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
-    CONTROLS,
     MODELS,
     Figure,
     binned_bars,
-    control_differences,
     cumulative_depth,
     labelled,
+    leakage_bars,
+    shades,
     win_rates,
 )
 from npm_core.report.inputs import Inputs, depth_curve
-from npm_core.report.page import Page, Tile
-from npm_core.report.summary import BINS, Verdict, differences, means, pairs, signed
+from npm_core.report.page import Absent, Page, Tile
+from npm_core.report.summary import (
+    BINS,
+    Verdict,
+    controls_clause,
+    differences,
+    headline,
+    means,
+    pairs,
+    signed,
+)
 
 TITLE = "UniRef50: Neural Potts Model against independent Potts models"
 RANGE, CUTOFF = "long", "L/5"
 METRIC = contents.metric_name(RANGE, CUTOFF)
 SPLITS = ("train", "test")
+PAPER_WINS = {"train": 0.223, "test": 0.227}
+"""Share of proteins on which the paper's NPM has the higher long-range P@L/5 (4.2)."""
+
+ALL = "all"
 MEANS = ("model", "label", "n", "mean", "low", "high")
 INTERVALS = (
     "Whiskers are 95 % percentile bootstrap intervals over targets (10,000 draws). In a bin where "
@@ -51,8 +64,10 @@ def page(inputs: Inputs) -> Page:
         _wins(main, splits, inputs.seed),
         contents.maps(main, inputs.cards, metric=METRIC, top=f"top {CUTOFF} {RANGE}-range pairs"),
         _figure_7(inputs),
+        _depths(inputs),
         _figure_10(table, splits, inputs.seed),
         _controls(main, splits, inputs.seed),
+        _leakage(inputs),
         contents.training(
             inputs.runs,
             row=None,
@@ -61,11 +76,10 @@ def page(inputs: Inputs) -> Page:
             caption="Trajectory of the training that made this report's NPM.",
         ),
     ]
-    headline, explanation = _headline(verdicts)
     return Page(
         title=TITLE,
-        headline=headline,
-        explanation=explanation,
+        headline=_headline(verdicts),
+        explanation=_explanation(verdicts),
         tiles=_tiles(verdicts, main, inputs.seed),
         sections=[section for section in sections if section is not None],
         targets=targets,
@@ -120,31 +134,42 @@ def _verdict(found: pd.DataFrame, split: str, model: str) -> Verdict:
     )
 
 
-def _headline(verdicts: dict[str, list[Verdict]]) -> tuple[str, str]:
+def _headline(verdicts: dict[str, list[Verdict]]) -> str:
     if not verdicts:
-        return (
-            "No target has both an NPM and an independent Potts prediction.",
-            "There is nothing to compare; see what was dropped below.",
-        )
-    chosen = next(iter(verdicts.values()))
-    values = "; ".join(
-        f"{signed(verdict.difference)} against {verdict.baseline} ({verdict.bounds})"
-        for verdict in chosen
+        return "No target has both an NPM and an independent Potts prediction."
+    return headline([found[0] for found in verdicts.values()])
+
+
+def _explanation(verdicts: dict[str, list[Verdict]]) -> str:
+    if not verdicts:
+        return "There is nothing to compare; see what was dropped below."
+    parts = [
+        f"{contents.sentence_case(split)}, n = {found[0].n}: {signed(found[0].difference)} "
+        f"({found[0].bounds}){controls_clause(found[1:])}."
+        for split, found in verdicts.items()
+    ]
+    return (
+        f"Mean paired difference in {METRIC}, NPM minus {contents.BASELINES['potts']}, of the "
+        f"shallowest MSAs. {' '.join(parts)}"
     )
-    return chosen[0].finding, f"Paired differences in {METRIC}: {values}."
 
 
 def _tiles(verdicts: dict[str, list[Verdict]], main: pd.DataFrame, seed: int) -> list[Tile]:
-    tiles = [contents.verdict_tile(verdict) for found in verdicts.values() for verdict in found[:2]]
-    for row in differences(main, ["split"], baseline="potts", seed=seed).to_dict("records"):
-        bounds = (
-            "one target, no interval"
-            if row["win_low"] is None
-            else f"95 % interval {row['win_low']:.1%} to {row['win_high']:.1%}"
-        )
-        where = f"{row['n']} {row['split']} targets of every depth"
-        what = "NPM more precise than independent Potts"
-        tiles.append(Tile(what, f"{row['win_rate']:.1%}", f"{METRIC}; {where}; {bounds}"))
+    """A row of tiles for each split: against Potts, against the shuffled query, win rate."""
+    tiles = []
+    whole = differences(main, ["split"], baseline="potts", seed=seed)
+    for split, found in verdicts.items():
+        tiles += [contents.verdict_tile(verdict) for verdict in found[:2]]
+        for row in contents.among(whole, split=split).to_dict("records"):
+            bounds = (
+                "one target, no interval"
+                if row["win_low"] is None
+                else f"95 % interval {row['win_low']:.1%} to {row['win_high']:.1%}"
+            )
+            paper = f"; the paper: {PAPER_WINS[split]:.1%}" if split in PAPER_WINS else ""
+            where = f"{METRIC}; {row['n']} {split} targets of every depth{paper}"
+            what = "NPM wins over independent Potts"
+            tiles.append(Tile(what, f"{row['win_rate']:.1%}", bounds, where))
     return tiles
 
 
@@ -169,10 +194,12 @@ def _figure_5(table: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
             column="range",
             rows=splits,
             columns=("medium", "long"),
-            width=430,
-            height=200,
+            y_title=f"mean P@{CUTOFF}",
+            width=475,
+            height=210,
         ),
         table=found,
+        verb="tabulate-precision",
     )
 
 
@@ -197,21 +224,24 @@ def _figure_10(table: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure:
             column="range",
             rows=list(dict.fromkeys(found["panel"])),
             columns=tuple(RANGES),
-            width=315,
+            y_title="mean",
+            width=318,
             height=120,
         ),
         table=found,
+        verb="tabulate-precision",
     )
 
 
 def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None:
     if pairs(main, "potts").empty:
         return None
-    whole = differences(main.assign(bin="all"), ["split", "bin"], baseline="potts", seed=seed)
-    binned = differences(main, ["split", "bin"], baseline="potts", seed=seed)
-    found = pd.concat([whole, binned], ignore_index=True)
-    levels = {"split": splits, "bin": ("all", *BINS)}
-    columns = ["n", "win_rate", "win_low", "win_high", "ties", "difference", "low", "high"]
+    found = _with_all(main, splits, "potts", seed)
+    found["paper"] = None
+    for split, rate in PAPER_WINS.items():
+        found.loc[(found["split"] == split) & (found["bin"] == ALL), "paper"] = rate
+    levels = {"split": splits, "bin": (ALL, *BINS)}
+    columns = ["n", "win_rate", "win_low", "win_high", "ties", "difference", "low", "high", "paper"]
     found = contents.completed(found, levels, [*levels, *columns])
     return Figure(
         id="wins",
@@ -219,58 +249,127 @@ def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None
         title="Where NPM wins · Share of targets on which it is more precise",
         caption=f"Share of targets with a strictly higher {METRIC} by NPM than by the independent "
         "Potts model, by Meff bin, with 95 % percentile bootstrap intervals over targets; ties "
-        "count as no win and are in the data table. The paper reports 22.3 % of its training and "
-        "22.7 % of its test proteins.",
+        "count as no win and are in the data table. The line marked paper is the paper's own: "
+        "22.3 % of its training and 22.7 % of its test proteins.",
         alt="Points with intervals: share of targets on which NPM is more precise, by Meff bin.",
         chart=win_rates(found, splits=splits),
         table=found,
+        verb="tabulate-precision",
     )
+
+
+def _with_all(main: pd.DataFrame, splits: Sequence[str], baseline: str, seed: int) -> pd.DataFrame:
+    """NPM against `baseline` in each split: all targets, then by bin."""
+    whole = differences(main.assign(bin=ALL), ["split", "bin"], baseline=baseline, seed=seed)
+    binned = differences(main, ["split", "bin"], baseline=baseline, seed=seed)
+    return pd.concat([whole, binned], ignore_index=True)
 
 
 def _controls(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None:
-    present = [name for name in ("potts", *CONTROLS) if len(pairs(main, name))]
-    if not present:
-        return None
-    found = pd.concat(
-        [differences(main, ["split", "bin"], baseline=name, seed=seed) for name in present]
-    )
-    found = labelled(found)
-    levels = {"split": splits, "bin": BINS}
-    columns = ["model", "label", "n", "difference", "low", "high", "win_rate", "unpaired"]
-    found = contents.completed(found, levels, [*levels, *columns])
-    return Figure(
-        id="controls",
-        short="Controls",
-        title="Controls · What NPM's precision is worth",
-        caption=f"Mean paired difference in {METRIC}, NPM minus each other model, with 95 % "
-        "percentile bootstrap intervals over targets. Above the shuffled query: NPM reads the "
-        "order of the residues. Above the nearest neighbour: it does more than recall one "
-        "family. Above chance: it predicts contacts at all.",
-        alt="Points with intervals: NPM minus independent Potts and minus each control by bin.",
-        chart=control_differences(
-            found, panel="split", panels=splits, x="bin", order=BINS, x_title="Meff of the MSA"
-        ),
-        table=found,
+    return contents.controls(
+        main,
+        lambda baseline: _with_all(main, splits, baseline, seed),
+        expected=("npm_shuffled", "nearest", "chance"),
+        levels={"split": splits, "bin": (ALL, *BINS)},
+        metric=METRIC,
+        spread="whiskers are 95 % percentile bootstrap intervals over targets",
+        x_title="Meff of the MSA",
     )
 
 
-def _figure_7(inputs: Inputs) -> Figure | None:
-    once = inputs.precision.drop_duplicates("id").dropna(subset=["depth"])
-    sets = [inputs.depths, depth_curve(once["depth"].tolist(), "targets of this report")]
-    curves = pd.concat([c for c in sets if len(c)]) if any(map(len, sets)) else inputs.depths
-    if curves.empty:
-        return None
-    few = curves[curves["depth"] <= 10].groupby("set")["share"].max()
+def _figure_7(inputs: Inputs) -> Figure | Absent:
+    title = "Figure 7 · Depth of the MSAs by the coverage demanded"
+    if inputs.sweep is None:
+        return Absent(
+            id="figure-7",
+            short="Figure 7",
+            title=title,
+            reason="This report was given no alignments filtered at each coverage.",
+            command="snakemake results/depths/train.parquet",
+        )
+    sweep = inputs.sweep
+    coverages = sorted(sweep["coverage"].unique())
+    names = [f"coverage {coverage} %" for coverage in coverages]
+    curves = pd.concat(
+        depth_curve(contents.among(sweep, coverage=coverage)["depth"].tolist(), name)
+        for coverage, name in zip(coverages, names, strict=True)
+    )
     shares = "; ".join(
-        f"{name}: {few.get(name, 0.0):.0%} at most 10 deep" for name in curves["set"].unique()
+        f"at {coverage} %: {_share(sweep, coverage, 10)} at most 10 deep, "
+        f"{_share(sweep, coverage, 100)} at most 100"
+        for coverage in dict.fromkeys([coverages[0], coverages[-1]])
     )
+    count = sweep["id"].nunique()
     return Figure(
         id="figure-7",
         short="Figure 7",
-        title="Figure 7 · Depth of the MSAs",
-        caption=f"Cumulative share of MSAs by depth (rows after HHfilter, the query counted). "
-        f"{shares}. The paper finds 19 % of UniRef50 at depth 10 or less.",
-        alt=f"Cumulative curves of MSA depth. {shares}.",
-        chart=cumulative_depth(curves),
+        title=title,
+        caption=f"Cumulative share of a random sample of n = {count} MSAs of training sequences "
+        "by depth (rows HHfilter keeps, the query counted), one curve for each share of the query "
+        f"that a row must cover (-cov). {contents.sentence_case(shares)}. The paper, of 1,000 "
+        "MSAs of UniRef50: 19 % and 30 % without such a demand, 38 % and 55 % at 80 %.",
+        alt=f"Cumulative curves of MSA depth by coverage. {shares}.",
+        chart=cumulative_depth(curves, sets=names, colors=shades(len(names))),
         table=curves.reset_index(drop=True),
+        verb="coverage-sweep",
+    )
+
+
+def _share(sweep: pd.DataFrame, coverage: int, depth: int) -> str:
+    """Share of the alignments that have at most `depth` rows at this coverage."""
+    return f"{(contents.among(sweep, coverage=coverage)['depth'] <= depth).mean():.0%}"
+
+
+def _depths(inputs: Inputs) -> Figure | None:
+    once = inputs.precision.drop_duplicates("id").dropna(subset=["depth"])
+    curves = [inputs.depths, depth_curve(once["depth"].tolist(), "targets of this report")]
+    curves = [curve for curve in curves if len(curve)]
+    if not curves:
+        return None
+    table = pd.concat(curves, ignore_index=True)
+    few = table[table["depth"] <= 10].groupby("set")["share"].max()
+    sets = list(table["set"].unique())
+    shares = "; ".join(f"{name}: {few.get(name, 0.0):.0%} at most 10 deep" for name in sets)
+    return Figure(
+        id="depths",
+        short="Depths",
+        title="Depth of this run's MSAs · Trained on, and evaluated on",
+        caption="Cumulative share of MSAs by depth (rows after HHfilter, the query counted), "
+        f"n = {len(once)} targets. {contents.sentence_case(shares)}.",
+        alt=f"Cumulative curves of MSA depth. {shares}.",
+        chart=cumulative_depth(table, sets=sets),
+        table=table,
+        verb="build-families",
+    )
+
+
+def _leakage(inputs: Inputs) -> Figure | Absent:
+    title = "Test in training · Test sequences in the MSAs of training sequences"
+    if inputs.leakage is None:
+        return Absent(
+            id="leakage",
+            short="Leakage",
+            title=title,
+            reason="This report was not told which test sequences are rows of MSAs that NPM was "
+            "trained on; the paper says that there may be some (C.4).",
+            command="snakemake results/leakage/train_msas.audit.tsv",
+        )
+    found = inputs.leakage
+    totals = found.groupby("set", sort=False)["count"].sum()
+    shares = "; ".join(
+        f"{row['set']}: {row['count']} of {totals[row['set']]} ({row['status']})"
+        for row in found.drop_duplicates("set").to_dict("records")
+    )
+    return Figure(
+        id="leakage",
+        short="Leakage",
+        title=title,
+        caption=f"{contents.sentence_case(shares)}. A test sequence is never an input of the "
+        "training, but the database the training sequences were searched against holds it, so "
+        "that it can be a row of their MSAs (the paper, C.4, says so of its own split). Gains on "
+        "test targets hold for sequences NPM never read, not for families it never saw.",
+        alt=f"Bars: {shares}.",
+        chart=leakage_bars(found, sets=list(totals.index)),
+        table=found,
+        verb="count-leakage",
     )

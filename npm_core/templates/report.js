@@ -37,7 +37,7 @@
 
   function shown(value, digits) {
     if (value === null || value === undefined || value === "") return "–";
-    return typeof value === "number" ? value.toFixed(digits) : String(value);
+    return typeof value === "number" ? value.toFixed(digits).replace("-", "−") : String(value);
   }
 
   // Counts have no decimals, depths of alignments one, shares and losses three.
@@ -67,8 +67,10 @@
     return lines.map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
   }
 
-  function save(name, type, text) {
-    const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })) });
+  const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+  function save(name, type, content) {
+    const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })) });
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -80,7 +82,7 @@
     rows.map((row) => Object.fromEntries(columns.map((name, k) => [name, row[k]])));
 
   async function figure(container) {
-    const { id, spec, columns, rows, opens } = data.figures.find((made) => made.id === container.dataset.figure);
+    const { id, spec, columns, rows, opens, parquet } = data.figures.find((made) => made.id === container.dataset.figure);
     const values = records(columns, rows);
     const view = await draw(container.querySelector(".chart"),
       { ...spec, datasets: { ...spec.datasets, table: values } });
@@ -96,6 +98,8 @@
     });
     container.querySelector("[data-save=csv]").addEventListener("click", () =>
       save(`${id}.csv`, "text/csv", csv(columns, values)));
+    container.querySelector("[data-save=parquet]").addEventListener("click", () =>
+      save(`${id}.parquet`, "application/vnd.apache.parquet", bytes(parquet)));
     container.querySelector("[data-save=svg]").addEventListener("click", async () =>
       save(`${id}.svg`, "image/svg+xml", await view.toSVG()));
   }
@@ -103,8 +107,7 @@
   // ---- contact maps
 
   async function unpack(id) {
-    const bytes = Uint8Array.from(atob(packed.get(id)), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const stream = new Blob([bytes(packed.get(id))]).stream().pipeThrough(new DecompressionStream("deflate"));
     const card = JSON.parse(await new Response(stream).text());
     const summed = (steps) => { let pair = 0; return steps.map((step) => (pair += step)); };
     card.contacts = summed(card.contacts);
@@ -183,6 +186,7 @@
 
   // ---- cards
 
+  const FILES = { alignment: "table with its alignment", structure: "table with its structure" };
   const dialog = byId("card");
   let current = null;
 
@@ -234,8 +238,9 @@
     const place = byId("card-precision");
     if (lines.length) place.replaceChildren(table(["model", "L", "L/2", "L/5", "AUC"], lines));
     else place.replaceChildren(element("p", {}, `No pair of the ${choice.range} range can be scored.`));
-    const links = Object.entries(card.links[choice.condition] || {}).map(([model, href]) =>
-      element("li", {}, element("a", { href }, `scores of ${name(model)}`)));
+    const file = (kind) => FILES[kind] || `scores of ${name(kind)}`;
+    const links = Object.entries(card.links[choice.condition] || {}).map(([kind, href]) =>
+      element("li", {}, element("a", { href }, file(kind))));
     byId("card-links").replaceChildren(...links);
     key(byId("card-key"), choice.lower, choice.upper);
     const map = byId("card-map");
