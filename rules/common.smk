@@ -352,6 +352,7 @@ def report_inputs(wildcards):
             "families": training_families(wildcards),
             "ledgers": uniref50_ledgers(wildcards),
             "metrics": ["results/models/uniref50/metrics.csv"],
+            **scale_tables(),
         },
         "pfam_clan": {
             "targets": clan_targets(wildcards),
@@ -371,6 +372,14 @@ def report_inputs(wildcards):
         "settings": "results/settings.yaml",
         **parts[name],
     }
+
+
+def scale_tables():
+    """Depth by coverage, and test sequences in training alignments: of searched alignments only."""
+    found = {"coverage_sweep": "results/depths/train.parquet"}
+    if not is_local():
+        found["leakage"] = "results/leakage/train_msas.audit.tsv"
+    return found
 
 
 def experiments():
