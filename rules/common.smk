@@ -342,7 +342,9 @@ def report_inputs(wildcards):
     name = wildcards.experiment
     evaluated = evaluations(name)
     contacts = expand(
-        "results/contacts/{e}/{f}", e=evaluated, f=["potts.parquet", "npm.parquet"]
+        "results/contacts/{e}/{model}.parquet",
+        e=evaluated,
+        model=["potts", "prior", "npm"],
     )
     nearest = list(dict.fromkeys(map(nearest_of, evaluated)))
     clans = config["pfam_clan"]["clans"]
@@ -366,7 +368,11 @@ def report_inputs(wildcards):
         "scores": [*contacts, *nearest],
         "alignments": list(map(families_of, evaluated)),
         "timed": [
-            *expand("results/contacts/{e}/potts.report.tsv", e=evaluated),
+            *expand(
+                "results/contacts/{e}/{model}.report.tsv",
+                e=evaluated,
+                model=["potts", "prior"],
+            ),
             "results/models/pretrained/metrics.csv",
         ],
         "settings": "results/settings.yaml",

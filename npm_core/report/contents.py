@@ -39,6 +39,7 @@ BASELINES = {
 
 SHORT = {
     "potts": "Potts",
+    "prior": "with prior",
     "nearest": "nearest",
     "npm_shuffled": "shuffled",
     "npm_sister": "sister",
