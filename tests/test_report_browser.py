@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from report_inputs import HOSTILE, flags, write_pfam, write_uniref50
 
 from npm_core.cli import main
+from npm_core.precision import meff_bin
 from npm_core.report.cards import map_datasets, unpack
 
 playwright = pytest.importorskip(
@@ -230,6 +232,67 @@ def test_the_downloaded_table_is_the_table_shown(uniref50):
     rows.first.wait_for()
     assert lines[0] == "split,range,bin,model,label,n,mean,low,high"
     assert len(lines) - 1 == rows.count()
+
+
+def rendered(reader: Reader, figure: str) -> list[dict[str, str]]:
+    """Rows of a figure's data table as the reader sees them."""
+    place = f"[data-figure={figure}]"
+    if not reader.page.locator(f"{place} details[open]").count():
+        reader.page.locator(f"{place} summary").click()
+    reader.page.locator(f"{place} tbody tr").first.wait_for()
+    return reader.page.locator(f"{place} table").evaluate(
+        "table => { const head = [...table.tHead.rows[0].cells].map(cell => cell.textContent);"
+        " return [...table.tBodies[0].rows].map(row => Object.fromEntries("
+        "[...row.cells].map((cell, k) => [head[k], cell.textContent]))); }"
+    )
+
+
+def test_figure_5_as_rendered_has_the_means_of_the_precision_table(uniref50, inputs):
+    table = pq.read_table(inputs["uniref50"]["precision"][0]).to_pandas()
+    table["bin"] = [meff_bin(meff) for meff in table["meff"]]
+    table = table[(table["cutoff"] == "L/5") & (table["range"] != "short")]
+    groups = table.groupby(["split", "range", "bin", "model"])["precision"]
+    expected = {key: (str(len(group)), f"{group.mean():.3f}") for key, group in groups}
+    seen = {
+        (row["split"], row["range"], row["bin"], row["model"]): (row["n"], row["mean"])
+        for row in rendered(uniref50, "figure-5")
+        if row["n"] != "0"
+    }
+    assert seen == expected
+
+
+def test_figure_3_as_rendered_has_the_means_over_the_rounds(readers, inputs):
+    paths = inputs["pfam_clan"]["precision"]
+    table = pd.concat([pq.read_table(path).to_pandas() for path in paths])
+    table = table[(table["cutoff"] == "L") & (table["clan"] == "NADP_Rossmann")]
+    by_round = table.groupby(["range", "reduced_depth", "model", "round"])["precision"].mean()
+    expected = {
+        key: f"{mean:.3f}"
+        for key, mean in by_round.groupby(["range", "reduced_depth", "model"]).mean().items()
+    }
+    seen = {
+        (row["range"], row["reduced_depth"], row["model"]): row["mean"]
+        for row in rendered(readers["pfam_clan"].tidy(), "figure-3")
+    }
+    assert seen == expected
+
+
+def test_the_downloaded_parquet_is_the_data_table(uniref50):
+    page = uniref50.page
+    with page.expect_download() as download:
+        page.locator("[data-figure=wins] [data-save=parquet]").click()
+    table = pq.read_table(download.value.path()).to_pandas()
+    assert [str(n) for n in table["n"]] == [row["n"] for row in rendered(uniref50, "wins")]
+
+
+def test_a_card_fits_a_narrow_screen(browser, inputs):
+    size = {"width": 390, "height": 800}
+    reader = Reader(browser, inputs["uniref50"]["page"][0], viewport=size)
+    reader.open_first_card()
+    reader.page.wait_for_selector("#card-map[data-drawn]")
+    wide = "one => one.scrollWidth - one.clientWidth"
+    assert reader.page.locator("#card").evaluate(wide) <= 0
+    reader.page.close()
 
 
 @pytest.mark.parametrize(

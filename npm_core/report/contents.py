@@ -16,7 +16,7 @@ from npm_core.report.figures import (
 )
 from npm_core.report.inputs import Inputs
 from npm_core.report.page import Column, Example, Maps, Page, Tile
-from npm_core.report.summary import Verdict, pairs, signed
+from npm_core.report.summary import Verdict, controls_clause, pairs, signed
 
 QUANTITIES = {
     "pseudolikelihood": "training loss (nats a residue)",
@@ -118,6 +118,27 @@ def verdict_tile(verdict: Verdict) -> Tile:
         verdict.bounds,
         f"{verdict.metric}; {verdict.where}",
         verdict.outcome,
+    )
+
+
+def explanation(verdicts: Mapping[str, Sequence[Verdict]], *, metric: str, where: str) -> str:
+    """The headline's numbers: the difference from the independent Potts model, then the controls.
+
+    Args:
+        verdicts: By split or clan: against the independent Potts model, then each control.
+        metric: In words.
+        where: Of which MSAs, in words.
+    """
+    if not verdicts:
+        return "There is nothing to compare; see what was dropped below."
+    parts = [
+        f"{sentence_case(name)}, n = {found[0].n}: {signed(found[0].difference)} "
+        f"({found[0].bounds}){controls_clause(found[1:])}."
+        for name, found in verdicts.items()
+    ]
+    return (
+        f"Mean paired difference in {metric}, NPM minus {BASELINES['potts']}, {where}. "
+        f"{' '.join(parts)}"
     )
 
 

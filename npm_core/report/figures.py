@@ -357,17 +357,23 @@ def cumulative_depth(
     Args:
         table: set, depth, share.
         sets: In order.
-        colors: As many as sets; Okabe and Ito's if None.
+        colors: As many as sets, in an order of their own; Okabe and Ito's with dashes if None.
     """
-    colors = colors or [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]
+    dashes: dict[str, Any] = {}
+    if colors is None:
+        colors = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]
+        dash = alt.StrokeDash("set:N", sort=list(sets)).scale(domain=list(sets))
+        dashes = {"strokeDash": dash}
     return (
         alt.Chart(DATA)
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("depth:Q").scale(type="log").title("MSA depth (sequences)"),
             y=alt.Y("share:Q").scale(domain=[0, 1]).axis(format="%").title("MSAs at most so deep"),
-            color=alt.Color("set:N", sort=list(sets)).scale(domain=list(sets), range=list(colors)),
-            strokeDash=alt.StrokeDash("set:N", sort=list(sets)).scale(domain=list(sets)),
+            color=alt.Color("set:N", sort=list(sets))
+            .scale(domain=list(sets), range=list(colors))
+            .legend(symbolType="stroke"),
+            **dashes,
             tooltip=["set:N", "depth:Q", alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(width=860, height=280)

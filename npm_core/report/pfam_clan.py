@@ -25,7 +25,6 @@ from npm_core.report.summary import (
     pairs,
     round_differences,
     rounds,
-    signed,
 )
 
 TITLE = "Pfam clans: Neural Potts Model on families reduced in depth"
@@ -54,6 +53,11 @@ def page(inputs: Inputs) -> Page:
     depths = depth_order(table["reduced_depth"].tolist())
     main = contents.among(table, range=RANGE, cutoff=CUTOFF)
     verdicts = _verdicts(main, clans, depths[0], "potts")
+    controls = [found for name in CONTROLS for found in _verdicts(main, clans, depths[0], name)]
+    by_clan = {
+        one.group: [one, *(found for found in controls if found.group == one.group)]
+        for one in verdicts
+    }
     others = [
         *_verdicts(main, clans, depths[0], "npm_shuffled"),
         *(_verdicts(main, clans, depths[-1], "potts") if len(depths) > 1 else []),
@@ -84,7 +88,12 @@ def page(inputs: Inputs) -> Page:
     return Page(
         title=TITLE,
         headline=_headline(verdicts, depths[0]),
-        explanation=_explanation(verdicts),
+        explanation=contents.explanation(
+            by_clan,
+            metric=METRIC,
+            where=f"MSAs {_at(depths[0])}; two models are told apart where Student's 95 % interval "
+            "of the mean over the rounds leaves zero out",
+        ),
         tiles=[contents.verdict_tile(verdict) for verdict in shown],
         sections=[section for section in sections if section is not None],
         targets=targets,
@@ -150,19 +159,6 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
     if outcomes["open"]:
         clauses.append(f"cannot be told from it in {outcomes['open']}")
     return f"With MSAs {_at(depth)}, NPM {listed(clauses)}."
-
-
-def _explanation(verdicts: Sequence[Verdict]) -> str:
-    if not verdicts:
-        return "There is nothing to compare; see what was dropped below."
-    values = "; ".join(
-        f"{signed(verdict.difference)} on {verdict.where} ({verdict.bounds})"
-        for verdict in verdicts
-    )
-    return (
-        f"Paired differences in {METRIC}: {values}. Two models are told apart where Student's "
-        "95 % interval of the mean difference over the rounds leaves zero out."
-    )
 
 
 def _by_depth(

@@ -21,12 +21,10 @@ from npm_core.report.page import Absent, Page, Tile
 from npm_core.report.summary import (
     BINS,
     Verdict,
-    controls_clause,
     differences,
     headline,
     means,
     pairs,
-    signed,
 )
 
 TITLE = "UniRef50: Neural Potts Model against independent Potts models"
@@ -79,7 +77,7 @@ def page(inputs: Inputs) -> Page:
     return Page(
         title=TITLE,
         headline=_headline(verdicts),
-        explanation=_explanation(verdicts),
+        explanation=contents.explanation(verdicts, metric=METRIC, where="of the shallowest MSAs"),
         tiles=_tiles(verdicts, main, inputs.seed),
         sections=[section for section in sections if section is not None],
         targets=targets,
@@ -101,7 +99,10 @@ def page(inputs: Inputs) -> Page:
 
 
 def _verdicts(main: pd.DataFrame, splits: Sequence[str], seed: int) -> dict[str, list[Verdict]]:
-    """NPM against Potts, then against each control, in each split's shallowest bin."""
+    """NPM against Potts, then against each control, in each split's shallowest bin.
+
+    A split with enough targets for an interval stands before one without, test before training.
+    """
     found: dict[str, list[Verdict]] = {}
     for split in reversed(splits):
         rows = contents.among(main, split=split)
@@ -115,7 +116,7 @@ def _verdicts(main: pd.DataFrame, splits: Sequence[str], seed: int) -> dict[str,
             for other in contents.BASELINES
             if len(pairs(rows, other))
         ]
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1][0].low is None))
 
 
 def _verdict(found: pd.DataFrame, split: str, model: str) -> Verdict:
@@ -138,20 +139,6 @@ def _headline(verdicts: dict[str, list[Verdict]]) -> str:
     if not verdicts:
         return "No target has both an NPM and an independent Potts prediction."
     return headline([found[0] for found in verdicts.values()])
-
-
-def _explanation(verdicts: dict[str, list[Verdict]]) -> str:
-    if not verdicts:
-        return "There is nothing to compare; see what was dropped below."
-    parts = [
-        f"{contents.sentence_case(split)}, n = {found[0].n}: {signed(found[0].difference)} "
-        f"({found[0].bounds}){controls_clause(found[1:])}."
-        for split, found in verdicts.items()
-    ]
-    return (
-        f"Mean paired difference in {METRIC}, NPM minus {contents.BASELINES['potts']}, of the "
-        f"shallowest MSAs. {' '.join(parts)}"
-    )
 
 
 def _tiles(verdicts: dict[str, list[Verdict]], main: pd.DataFrame, seed: int) -> list[Tile]:
