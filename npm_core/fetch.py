@@ -28,13 +28,13 @@ from npm_core.provenance import file_digest
 
 _CHUNK_BYTES = 2**20
 _GZIP_SUFFIXES = (".gz", ".tgz")
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 300.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class _Transient(Exception):
+class Transient(Exception):
     """Worth another attempt, after `wait` seconds where the server named them."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
@@ -93,7 +93,7 @@ def download(
         _check_url(url)
     if not urls:
         raise SettingsError(f"{output}: no URL to fetch it from")
-    expected = None if lock is None else _recorded(Path(lock), urls)
+    expected = None if lock is None else recorded(Path(lock), urls)
     if expected is not None and output.is_file() and file_digest(output) == expected:
         return expected
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def download(
                     timeout=timeout,
                     first_wait=first_wait,
                 )
-            except (DataError, _Transient) as error:
+            except (DataError, Transient) as error:
                 failures.append(f"{url}: {error}")
                 continue
             return digest
@@ -152,18 +152,11 @@ def _fetch(
         if problem:
             _discard(part)
             # All announced bytes came at once: another attempt would bring the same.
-            raise DataError(problem) if in_one_piece else _Transient(problem)
+            raise DataError(problem) if in_one_piece else Transient(problem)
         return file_digest(part)
 
     part = _beside(output, ".part")
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_Transient),
-        stop=tenacity.stop_after_attempt(attempts),
-        wait=_Waits(first_wait),
-        before_sleep=_say_why(url),
-        reraise=True,
-    )
-    digest = retrying(attempt)
+    digest = retrying(url, attempts, first_wait)(attempt)
     if expected is not None and digest != expected:
         _discard(part)
         raise DataError(
@@ -171,11 +164,22 @@ def _fetch(
             "purpose, delete its entry there"
         )
     if lock is not None:
-        _record(lock[0], lock[1], digest, part.stat().st_size)
+        record(lock[0], lock[1], digest, part.stat().st_size)
     with atomic_path(output) as whole:
         part.replace(whole)
     _discard(part)
     return digest
+
+
+def retrying(url: str, attempts: int, first_wait: float) -> tenacity.Retrying:
+    """Calls what it is given until that raises no `Transient`, at most `attempts` times."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Transient),
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=_Waits(first_wait),
+        before_sleep=_say_why(url),
+        reraise=True,
+    )
 
 
 class _Waits(tenacity.wait.wait_base):
@@ -186,7 +190,7 @@ class _Waits(tenacity.wait.wait_base):
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None
-        if isinstance(error, _Transient) and error.wait is not None:
+        if isinstance(error, Transient) and error.wait is not None:
             return min(error.wait, _LONGEST_WAIT)
         return self._doubling(retry_state)
 
@@ -216,7 +220,7 @@ def _request(url: str, part: Path, timeout: float) -> bool:
 
     Raises:
         DataError: The server answers that there is nothing to get.
-        _Transient: Anything that may be different next time.
+        Transient: Anything that may be different next time.
     """
     state = _read_state(part, url)
     have = part.stat().st_size if state is not None else 0
@@ -239,17 +243,17 @@ def _request(url: str, part: Path, timeout: float) -> bool:
                     stream.write(chunk)
     except (requests.RequestException, HTTPError, ConnectionError, TimeoutError) as error:
         got = part.stat().st_size if part.exists() else 0
-        raise _Transient(f"broke off after {got} bytes ({type(error).__name__})") from error
+        raise Transient(f"broke off after {got} bytes ({type(error).__name__})") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DataError(f"{part}: the disk is full; run again to go on from here") from error
         raise DataError(f"{part}: {error.strerror}") from error
     got = part.stat().st_size
     if size is not None and got < size:
-        raise _Transient(f"broke off after {got} bytes of {size}")
+        raise Transient(f"broke off after {got} bytes of {size}")
     if size is not None and got > size:
         _discard(part)
-        raise _Transient(f"{got} bytes came, {size} were announced")
+        raise Transient(f"{got} bytes came, {size} were announced")
     return size is not None and not append
 
 
@@ -257,9 +261,9 @@ def _check_status(response: requests.Response, part: Path) -> None:
     status = response.status_code
     if status == 416:
         _discard(part)
-        raise _Transient("the server has no such range (416); starting again from the beginning")
-    if status in _RETRIED:
-        raise _Transient(f"HTTP status {status} {response.reason}", _retry_after(response))
+        raise Transient("the server has no such range (416); starting again from the beginning")
+    if status in RETRIED:
+        raise Transient(f"HTTP status {status} {response.reason}", retry_after(response))
     if status not in (200, 206):
         raise DataError(f"HTTP status {status} {response.reason}")
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -267,7 +271,8 @@ def _check_status(response: requests.Response, part: Path) -> None:
         raise DataError(f"the server sends it in encoding {encoding!r}, which was not asked for")
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def retry_after(response: requests.Response) -> float | None:
+    """Seconds after which the server wants to be asked again, where it says so."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None
 
@@ -289,7 +294,7 @@ def _check_range(
         problem = f"the file has changed: {match[3]} bytes, before {state.size}"
     if problem or match is None or state is None:
         _discard(part)
-        raise _Transient(f"{problem}; starting again from the beginning")
+        raise Transient(f"{problem}; starting again from the beginning")
     return state.size if match[3] == "*" else int(match[3])
 
 
@@ -386,7 +391,8 @@ def _read_lock(path: Path) -> dict[str, Any]:
     raise DataError(f"{path}: not a lock file; expected JSON, URL -> sha256 and bytes")
 
 
-def _recorded(path: Path, urls: Sequence[str]) -> str | None:
+def recorded(path: Path, urls: Sequence[str]) -> str | None:
+    """The sha256 that a lock file has for any of `urls`, which are the same file."""
     entries = _read_lock(path)
     digests = {entries[url]["sha256"] for url in urls if url in entries}
     if len(digests) > 1:
@@ -394,7 +400,8 @@ def _recorded(path: Path, urls: Sequence[str]) -> str | None:
     return digests.pop() if digests else None
 
 
-def _record(path: Path, url: str, digest: str, size: int) -> None:
+def record(path: Path, url: str, digest: str, size: int) -> None:
+    """Write a sha256 into a lock file; one that is there already must be the same."""
     with _locked(path) as entries:
         known = entries.get(url)
         if known is not None and known["sha256"] != digest:

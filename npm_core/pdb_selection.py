@@ -192,6 +192,7 @@ def select(
     criteria: Criteria,
     *,
     obsolete: dict[str, str] | None = None,
+    hits: set[str] | None = None,
 ) -> Iterator[Fate]:
     """The fate of every entry of either index file, candidates included.
 
@@ -202,11 +203,15 @@ def select(
         seqres: pdb_seqres.txt, gzipped or not.
         criteria: What to keep.
         obsolete: From `read_obsolete`; such entries are dropped.
+        hits: From `pdb_search.read_hits`; entries that are not among them are dropped.
 
     Raises:
         DataError: pdb_seqres.txt is unreadable or has another layout.
     """
     refusals = {entry.id: criteria.refusal(entry) for entry in entries.values()}
+    for name in refusals:
+        if hits is not None and name not in hits and not refusals[name]:
+            refusals[name] = "not found by the search"
     for name, successor in (obsolete or {}).items():
         if name in refusals:
             refusals[name] = "obsolete" + (f", replaced by {successor}" if successor else "")

@@ -96,6 +96,16 @@ def structure_mirror(wildcards):
     return ["results/universe/truth/families.tsv"] if generates else []
 
 
+def optional_indexes():
+    """What the selection of structures reads besides the archive's two index files."""
+    sources = config["sources"]
+    files = {
+        "obsolete": "results/sources/pdb_obsolete" if sources["pdb_obsolete"] else None,
+        "hits": "results/sources/pdb_hits" if sources["pdb_search"] else None,
+    }
+    return {name: path for name, path in files.items() if path is not None}
+
+
 def uniref50_fasta(wildcards):
     """UniRef50 as it is published, or taken out of its archive."""
     packed = config["sources"]["uniref50_member"] is not None

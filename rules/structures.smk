@@ -1,9 +1,30 @@
 """Proteins of known structure to evaluate on, each assigned to training or test (paper, C.4)."""
 
 
+rule search_pdb:
+    """Ask the RCSB Search API for protein chains, and freeze the list it answers with."""
+    output:
+        "results/sources/pdb_hits",
+    log:
+        "logs/search_pdb.log",
+    retries: 2
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=flags(
+            {"url": config["sources"]["pdb_search"]} | config["structures"]["select"]
+        ),
+        lock=flags({"lock": config["sources_lock"]}),
+        code=verb_digest("search-pdb"),
+    shell:
+        "python -m npm_core search-pdb {params.settings} {params.lock} --output {output:q}"
+        " > {log} 2>&1"
+
+
 rule select_structures:
     """Choose PDB chains by resolution, length and deposition date (paper, C.4)."""
     input:
+        **optional_indexes(),
         entries="results/sources/pdb_entries",
         seqres="results/sources/pdb_seqres",
     output:
@@ -14,7 +35,7 @@ rule select_structures:
     conda:
         "../envs/core.yaml"
     params:
-        settings=flags(config["structures"]["select"]),
+        settings=flags(config["structures"]["select"] | optional_indexes()),
         code=verb_digest("select-structures"),
     shell:
         "python -m npm_core select-structures --entries {input.entries:q}"

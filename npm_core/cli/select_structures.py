@@ -9,6 +9,10 @@ dropped), reason, candidates.
 import argparse
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from npm_core.pdb_selection import Criteria
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +21,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--obsolete", type=Path, help="the archive's obsolete.dat; its entries are dropped"
     )
+    parser.add_argument("--hits", type=Path, help="list of search-pdb; other entries are dropped")
+    add_criteria(parser)
+    parser.add_argument("--output", type=Path, required=True, help="FASTA of the candidates")
+    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+
+
+def add_criteria(parser: argparse.ArgumentParser) -> None:
+    """What an entry and a chain must meet."""
     parser.add_argument(
         "--max-resolution", type=float, default=2.5, help="angstrom; resolutions below this"
     )
@@ -37,23 +49,29 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help='experimental methods, e.g. "X-RAY DIFFRACTION"; any when not given',
     )
-    parser.add_argument("--output", type=Path, required=True, help="FASTA of the candidates")
-    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+
+
+def criteria(args: argparse.Namespace) -> "Criteria":
+    """What `add_criteria` asked for."""
+    from npm_core.pdb_selection import Criteria
+
+    return Criteria(
+        max_resolution=args.max_resolution,
+        min_length=args.min_length,
+        deposited_before=args.deposited_before,
+        methods=tuple(method.upper() for method in args.methods),
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
     from npm_core.files import atomic_path
-    from npm_core.pdb_selection import Criteria, read_entries, read_obsolete, select
+    from npm_core.pdb_search import read_hits
+    from npm_core.pdb_selection import read_entries, read_obsolete, select
     from npm_core.progress import note
 
-    criteria = Criteria(
-        max_resolution=args.max_resolution,
-        min_length=args.min_length,
-        deposited_before=args.deposited_before,
-        methods=tuple(method.upper() for method in args.methods),
-    )
+    hits = read_hits(args.hits) if args.hits else None
     obsolete = read_obsolete(args.obsolete) if args.obsolete else None
     reasons: Counter[str] = Counter()
     count = 0
@@ -64,7 +82,9 @@ def run(args: argparse.Namespace) -> None:
         audit_part.open("w", encoding="utf-8") as audit,
     ):
         audit.write("entry\tdeposited\tresolution\tmethod\tstatus\treason\tcandidates\n")
-        for fate in select(read_entries(args.entries), args.seqres, criteria, obsolete=obsolete):
+        for fate in select(
+            read_entries(args.entries), args.seqres, criteria(args), obsolete=obsolete, hits=hits
+        ):
             entry = fate.index
             facts = (
                 [str(entry.deposited), f"{entry.resolution or ''}", entry.method]

@@ -1,0 +1,28 @@
+"""Ask the RCSB Search API for the protein chains to evaluate on, and freeze its answer.
+
+The output is a sorted list of polymer entities (1ABC_1); its sha256 is recorded in the lock file
+and enforced from then on. `select-structures --hits` keeps the entries of the list.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `search-pdb`."""
+    from npm_core.cli.select_structures import add_criteria
+
+    parser.add_argument("--url", required=True, help="of the service")
+    add_criteria(parser)
+    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    parser.add_argument("--output", type=Path, required=True, help="list of polymer entities")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Ask, check, write."""
+    from npm_core.cli.select_structures import criteria
+    from npm_core.pdb_search import search
+    from npm_core.progress import note
+
+    count = search(args.url, criteria(args), args.output, lock=args.lock)
+    note(f"{args.output}: {count} polymer entities")

@@ -1,0 +1,102 @@
+"""The alignment stage on a real Slurm, where one can be had: root, slurm-wlm and munge."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from filelock import FileLock
+
+from tests.test_workflow import BIN, ROOT, TINY, output, snakemake
+
+CLUSTER = Path(__file__).parent / "slurm_cluster.sh"
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
+
+pytestmark = pytest.mark.slow
+
+# The first attempt's memory is too small for this hhblits, the second's is not.
+HUNGRY = """#!/bin/sh
+echo "$SLURM_MEM_PER_NODE" >> "{log}"
+[ "$1" = -h ] || [ "$SLURM_MEM_PER_NODE" -gt 1500 ] || exit 137
+exec {hhblits} "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster of this machine, ended with the tests; or a skip that says what is missing."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        pytest.skip(
+            f"no Slurm here (root: {os.geteuid() == 0}, missing: {missing}); as root on Debian: "
+            "bash tests/slurm_cluster.sh install"
+        )
+    folder = tmp_path_factory.mktemp("slurm")
+    with FileLock("/tmp/npm_slurm_test.lock", timeout=600):
+        started = subprocess.run([CLUSTER, "start", folder], capture_output=True, text=True)
+        if started.returncode == 2 and "belongs to a cluster" in started.stderr:
+            pytest.skip(started.stderr)
+        assert started.returncode == 0, started.stderr
+        try:
+            yield
+        finally:
+            subprocess.run([CLUSTER, "stop", folder], check=True)
+
+
+def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_memory(
+    cluster, tmp_path
+):
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(TINY))
+    prepared = snakemake(
+        tmp_path,
+        "results/database/built/database_a3m.ffindex",
+        *(f"results/queries/{name}" for name in ("train", "test")),
+    )
+    assert prepared.returncode == 0, output(prepared)[-3000:]
+    hungry, seen = tmp_path / "bin" / "hhblits", tmp_path / "memory"
+    hungry.parent.mkdir()
+    hungry.write_text(HUNGRY.format(log=seen, hhblits=shutil.which("hhblits")))
+    hungry.chmod(0o755)
+    targets = [f"results/families/uniref50/{name}" for name in ("train/0000", "train/0001")]
+    done = subprocess.run(
+        [
+            *(
+                BIN / "snakemake",
+                *(f"{target}.parquet" for target in targets),
+                "--snakefile",
+                ROOT / "workflow" / "Snakefile",
+            ),
+            *("--directory", tmp_path, "--configfile", tmp_path / "settings.yaml"),
+            *("--profile", ROOT / "workflow" / "profiles" / "slurm"),
+            # What this cluster is: no accounting, two cores, 8 GB.
+            *("--slurm-no-account", "--slurm-status-command", "squeue"),
+            *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
+            *("--seconds-between-status-checks", "2"),
+            *("--set-threads", "search_shard=1", "build_families=1"),
+            *("--set-resources", "search_shard:mem_mb=attempt*1000"),
+            *("--group-components", "msas=2"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+        env={
+            "PATH": f"{hungry.parent}:{BIN}:/usr/local/bin:/usr/bin:/bin:/usr/sbin",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    assert done.returncode == 0, output(done)[-5000:]
+    rows = sum(pq.read_table(tmp_path / f"{target}.parquet").num_rows for target in targets)
+    assert rows == TINY["queries"]["limit"]["train"]
+    jobs = re.findall(r"Job \d+ has been submitted with SLURM jobid (\d+)", output(done))
+    submitted = set(re.findall(r"SLURM jobid:? (\d+)", output(done))) or set(jobs)
+    memory = {int(line) for line in seen.read_text().split()}
+    assert len(memory) == 2
+    assert min(memory) <= 1500 < max(memory)
+    # Two shards of two rules each: one job of the group, and again after it failed.
+    assert len(submitted) == 2
