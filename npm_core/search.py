@@ -41,7 +41,8 @@ class Limits:
 
     Attributes:
         timeout: Seconds of wall time.
-        memory_gib: GiB a process may allocate; the mapped database does not count.
+        memory_gib: GiB a process may allocate for each started thousand of the query's residues;
+            the mapped database does not count.
         max_length: Longer queries are skipped.
     """
 
@@ -70,6 +71,11 @@ Engine = Callable[[Sequence[Query], Programs], list[Found]]
 """Searches with some queries; what it returns may be in another order."""
 
 
+def _memory_gib(queries: Sequence[Query], limits: Limits) -> float:
+    """What a process may allocate: the class of its longest query."""
+    return limits.memory_gib * max(-(-len(query.sequence) // 1000) for query in queries)
+
+
 def skip_reason(query: Query, *, max_length: int) -> str:
     """Why a query cannot be searched with, or nothing."""
     if (alphabet.encode(query.sequence) == alphabet.GAP).all():
@@ -92,7 +98,7 @@ def search_one(
         finished = programs.run(
             settings.argv(hhsuite.program("hhblits"), source, a3m),
             timeout=limits.timeout,
-            memory_limit_gib=limits.memory_gib,
+            memory_limit_gib=_memory_gib([query], limits),
         )
         row = Row(query.id, "failed", finished.failure, seconds=finished.seconds)
         if finished.failure:
@@ -125,7 +131,7 @@ def search_batch(
         settings=settings,
         threads=threads,
         timeout=limits.timeout * len(wanted),
-        memory_limit_gib=limits.memory_gib,
+        memory_limit_gib=_memory_gib(wanted, limits),
     )
     if finished.failure and len(wanted) > 1:
         middle = len(wanted) // 2

@@ -17,9 +17,8 @@ install() {
 }
 
 start() {
-  local folder=$1 host cpus
+  local folder=$1 host
   host=$(hostname -s)
-  cpus=$(nproc)
   if [ -e $CONF ] && ! grep -qF "$MARK" $CONF; then
     echo "ERROR: $CONF exists: this machine belongs to a cluster already" >&2
     exit 2
@@ -44,6 +43,7 @@ SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
+SlurmdParameters=config_overrides
 MinJobAge=3600
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 StateSaveLocation=$folder/state
@@ -52,7 +52,7 @@ SlurmctldPidFile=$folder/slurmctld.pid
 SlurmdPidFile=$folder/slurmd.pid
 SlurmctldLogFile=$folder/slurmctld.log
 SlurmdLogFile=$folder/slurmd.log
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=8000 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 EOF
   if ! munge --no-input > /dev/null 2>&1; then

@@ -186,6 +186,25 @@ def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch,
         search(["CDE"])
 
 
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [(1000, "out of memory (limit 1 GiB)"), (1001, "out of memory (limit 2 GiB)"), (2001, "")],
+)
+def test_a_longer_query_may_take_more_memory(fake, tmp_path, length, reason):
+    (tmp_path / "in.fasta").write_text(f">q\n{'GREE'.ljust(length, 'A')}\n")
+    [row] = search_shard(
+        tmp_path / "in.fasta",
+        tmp_path / "out",
+        tmp_path / "out.tsv",
+        settings=HhblitsSettings(str(tmp_path / "db")),
+        limits=Limits(memory_gib=1),
+        threads=1,
+        max_failed_share=1,
+        scratch=tmp_path / "scratch",
+    )
+    assert row.reason.partition(",")[0] == reason
+
+
 def test_a_length_hhblits_cannot_read_is_refused():
     with pytest.raises(SettingsError, match="20000"):
         Limits(max_length=30_000)

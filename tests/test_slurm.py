@@ -20,8 +20,10 @@ pytestmark = pytest.mark.slow
 
 # The first attempt's memory is too small for this hhblits, the second's is not.
 HUNGRY = """#!/bin/sh
-echo "$SLURM_MEM_PER_NODE" >> "{log}"
-[ "$1" = -h ] || [ "$SLURM_MEM_PER_NODE" -gt 1500 ] || exit 137
+[ "$1" = -h ] && exec {hhblits} "$@"
+memory=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*MinMemoryNode=\\([0-9]*\\)M.*/\\1/p')
+echo "$memory" >> "{log}"
+[ "$memory" -gt 3000 ] || exit 137
 exec {hhblits} "$@"
 """
 
@@ -77,7 +79,8 @@ def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_m
             *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
             *("--seconds-between-status-checks", "2"),
             *("--set-threads", "search_shard=1", "build_families=1"),
-            *("--set-resources", "search_shard:mem_mb=attempt*1000"),
+            # Two shards at once: 2,000 MB, then 4,000.
+            *("--set-resources", "search_shard:mem_mb=attempt*1000", "build_families:mem_mb=500"),
             *("--group-components", "msas=2"),
         ],
         capture_output=True,
@@ -97,6 +100,6 @@ def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_m
     submitted = set(re.findall(r"SLURM jobid:? (\d+)", output(done))) or set(jobs)
     memory = {int(line) for line in seen.read_text().split()}
     assert len(memory) == 2
-    assert min(memory) <= 1500 < max(memory)
+    assert min(memory) <= 3000 < max(memory)
     # Two shards of two rules each: one job of the group, and again after it failed.
     assert len(submitted) == 2
