@@ -36,7 +36,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--memory-limit-gib",
         type=float,
         default=8.0,
-        help="GiB one process may allocate for each started 1,000 residues of its query; the database, which it maps, does not count",
+        help="GiB a process may allocate for each started 1,000 residues of its query, beside "
+        "the database, which it maps",
     )
     parser.add_argument("--max-length", type=int, default=20_000, help="longer queries are skipped")
     parser.add_argument(
