@@ -223,6 +223,14 @@ def test_cards_are_spread_from_the_worst_to_the_best():
     assert len(cards.choose(differences, 10)) == 5
 
 
+def test_cards_that_do_not_fit_are_thinned_from_the_worst_to_the_best():
+    differences = pd.Series({name: k / 10 for k, name in enumerate("abcdefgh")})
+    packed = dict.fromkeys("hgfedcba", "x" * 100)
+    assert list(cards.within(packed, differences, characters=800)) == list("hgfedcba")
+    assert list(cards.within(packed, differences, characters=399)) == ["a", "e", "h"]
+    assert cards.within(packed, differences, characters=99) == {}
+
+
 def test_a_page_asks_for_nothing_outside_itself(uniref50):
     _, page = uniref50
     without_scripts = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
@@ -524,7 +532,10 @@ def test_a_card_links_its_scores_its_structure_and_its_alignment(uniref50):
 
 
 def test_300_cards_fit_in_five_megabytes(uniref50):
-    """A protein of 300 residues by four models, 300 times, beside everything else."""
+    """A protein of 300 residues by four models, 300 times, beside everything else.
+
+    A clan's targets, with their six depths, are thinned to fit (`cards.within`).
+    """
     _, page = uniref50
     rng = np.random.default_rng(0)
     target = fold("long", "test", 300, rng)

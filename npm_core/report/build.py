@@ -21,6 +21,9 @@ from npm_core.tables import read_metadata
 
 PAGES = {"uniref50": uniref50, "pfam_clan": pfam_clan}
 MADE = {name: f"reports/{name}.html" for name in PAGES}
+CARD_CHARACTERS = 3_400_000
+"""Of all cards of a page, so that a page of 300 targets stays below 5 MB."""
+
 TOOLS = ("hhblits", "hhfilter", "hhsearch", "hhalign", "mmseqs")
 """Programs whose versions the tables' metadata may record."""
 
@@ -68,6 +71,16 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         everything[everything["variant"] == ""],
         everything[everything["variant"] != ""],
     )
+    differences = _differences(table, experiment.RANGE, experiment.CUTOFF)
+    packed = inputs.build_cards(
+        table,
+        cards.choose(differences, max_cards),
+        targets=files.targets,
+        scores=inputs.score_conditions(files.precision, files.scores),
+        alignments=inputs.alignment_conditions(files.precision, files.alignments),
+        folder=files.output.parent,
+        contact_distance=float(contents.setting(settings, "precision", "contact_distance")),
+    )
     read = inputs.Inputs(
         precision=table,
         variants=variants,
@@ -75,15 +88,7 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         depths=inputs.read_depths(files.families, "families trained on"),
         sweep=inputs.read_sweep(files.coverage_sweep) if files.coverage_sweep else None,
         leakage=inputs.read_leakage(files.leakage) if files.leakage else None,
-        cards=inputs.build_cards(
-            table,
-            _with_card(table, experiment.RANGE, experiment.CUTOFF, max_cards),
-            targets=files.targets,
-            scores=inputs.score_conditions(files.precision, files.scores),
-            alignments=inputs.alignment_conditions(files.precision, files.alignments),
-            folder=files.output.parent,
-            contact_distance=float(contents.setting(settings, "precision", "contact_distance")),
-        ),
+        cards=cards.within(packed, differences, characters=CARD_CHARACTERS),
         settings=settings,
         seed=seed,
     )
@@ -110,12 +115,12 @@ def _settings(path: Path) -> tuple[str, dict]:
     return text, settings
 
 
-def _with_card(table: pd.DataFrame, range_name: str, cutoff: str, limit: int) -> list[str]:
-    """Targets that get a card: evenly from the worst to the best at the shallowest depth."""
+def _differences(table: pd.DataFrame, range_name: str, cutoff: str) -> pd.Series:
+    """NPM minus independent Potts at the shallowest depth, by id of those that have both."""
     rows = contents.among(table, range=range_name, cutoff=cutoff)
     shallow = depth_order(rows["condition"].tolist())[:1]
     both = pairs(rows[rows["condition"].isin(shallow)], "potts").drop_duplicates("id")
-    return cards.choose(both.set_index("id")["difference"], limit)
+    return both.set_index("id")["difference"]
 
 
 def _provenance(

@@ -214,3 +214,18 @@ def choose(differences: pd.Series, limit: int) -> list[str]:
         return list(ordered)
     picks = np.linspace(0, len(ordered) - 1, limit).round().astype(int)
     return list(ordered[np.unique(picks)])
+
+
+def within(packed: Mapping[str, str], differences: pd.Series, *, characters: int) -> dict[str, str]:
+    """So many of the cards that they fit, spread as `choose` spreads them.
+
+    Args:
+        packed: Cards by target id.
+        differences: NPM minus independent Potts, by target id.
+        characters: That all cards together may have.
+    """
+    kept = dict(packed)
+    while (size := sum(map(len, kept.values()))) > characters:
+        count = min(len(kept) - 1, len(kept) * characters // size)
+        kept = {name: kept[name] for name in choose(differences[list(kept)], count)}
+    return kept

@@ -266,7 +266,9 @@ def score_conditions(
     for path, values in zip(precision, table_stamps(precision), strict=True):
         if "reduced_depth" in values:
             for made_from in _listed(read_metadata(path).get("scores")):
-                found.setdefault(made_from, []).append(values["reduced_depth"])
+                conditions = found.setdefault(made_from, [])
+                if values["reduced_depth"] not in conditions:  # tables of variants share scores
+                    conditions.append(values["reduced_depth"])
         else:
             found.update({str(made_from): [""] for made_from in scores})
     missing = [str(path) for path in scores if str(path) not in found]

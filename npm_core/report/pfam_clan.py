@@ -248,7 +248,8 @@ def _figure_8(inputs: Inputs, clans: Sequence[str]) -> Figure | Absent:
             id="figure-8",
             short="Figure 8",
             title=title,
-            reason="This run trained no other architecture of NPM.",
+            reason="This run trained no other head of NPM than its own: name some under "
+            "pfam_clan.ablations, and depths under pfam_clan.ablation_depths, in the settings.",
             command="snakemake reports/pfam_clan.html",
         )
     depths = depth_order(inputs.variants["reduced_depth"].tolist())
