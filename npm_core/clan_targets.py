@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, open_text, write_text
+from npm_core.files import open_text, write_text
 from npm_core.pairwise import aligned_positions, domain
 from npm_core.pdb_archive import NotInArchive, fetch_entry
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain, read_structure
-from npm_core.tables import Target
+from npm_core.tables import Target, read_table, write_table
 
 Indices = NDArray[np.int32]
 
@@ -274,10 +273,8 @@ def write_columns(
     path: Path | str, columns: Mapping[str, Indices], metadata: dict[str, str]
 ) -> None:
     """Write the family column of each target's residues as Parquet."""
-    rows = [{"id": name, "columns": values} for name, values in columns.items()]
-    table = pa.Table.from_pylist(rows, schema=COLUMNS.with_metadata(metadata))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    rows = ({"id": name, "columns": values} for name, values in columns.items())
+    write_table(path, COLUMNS, rows, metadata)
 
 
 def read_columns(path: Path | str) -> dict[str, Indices]:
@@ -286,10 +283,5 @@ def read_columns(path: Path | str) -> dict[str, Indices]:
     Raises:
         DataError: The file is missing or no such table.
     """
-    try:
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a table of columns ({error})") from error
-    if not set(COLUMNS.names) <= set(table.column_names):
-        raise DataError(f"{path}: columns are {table.column_names}, expected {COLUMNS.names}")
-    return {row["id"]: np.array(row["columns"], dtype=np.int32) for row in table.to_pylist()}
+    rows = read_table(path, COLUMNS)
+    return {row["id"]: np.array(row["columns"], dtype=np.int32) for row in rows}

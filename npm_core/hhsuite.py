@@ -18,7 +18,7 @@ from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.files import open_text
 from npm_core.msa import fasta_records
 
-PACKAGES = {"mmseqs": ("mmseqs2", "mmseqs2")}
+PACKAGES = {"mmseqs": ("mmseqs2", "mmseqs2"), "blastdbcmd": ("ncbi-blast+", "blast")}
 """Names of a program's package in Debian and in bioconda; all others come with hhsuite."""
 
 DEBIAN_PROGRAMS = Path("/usr/libexec/hhsuite")

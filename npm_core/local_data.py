@@ -1,6 +1,7 @@
 """The user's own data: a table of alignments and structures into the chain's own files."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.msa import Msa, read_alignment, read_msa
+from npm_core.msa import Msa, fasta_records, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import aligned_positions, domain
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
@@ -24,6 +25,9 @@ COLUMNS = ("id", "clan", "alignment", "query", "structure", "chain", "columns", 
 
 MIN_IDENTITY = 0.9
 """A structure whose sequence agrees less than this with the row it belongs to is refused."""
+
+PROFILE_ROWS = 500
+"""Rows of an imported family's profile for nearest-neighbour search, where Pfam has its seed."""
 
 _ID = re.compile(r"[A-Za-z0-9_.|:-]{1,64}")
 
@@ -146,14 +150,52 @@ def import_anchored(family: LocalFamily, *, test_share: float, salt: str) -> Imp
     return _with_target(family, msa, 0, split, whole_chain=True)
 
 
-def import_unanchored(family: LocalFamily, *, max_rows: int) -> ImportedFamily:
-    """A clan's family with all its columns, and its target cut to the stretch they cover."""
+def import_unanchored(
+    family: LocalFamily, *, max_rows: int, searched: bytes | None = None
+) -> ImportedFamily:
+    """A clan's family with all its columns, and its target cut to the stretch they cover.
+
+    Args:
+        family: The table line.
+        max_rows: Rows kept.
+        searched: More rows (A3M) in the same columns, as `search-families` finds them.
+
+    Raises:
+        DataError: The searched rows have other columns.
+    """
     msa = read_alignment(family.alignment, max_rows=max_rows)
+    if searched is not None:
+        msa = _deepened(msa, searched_msa(family.id, searched), family, max_rows)
     query = family.query
     row = int(query) - 1 if query.isdigit() else msa.row(query) if query else 0
     if row >= msa.depth:
         raise DataError(f"{family.alignment}: no row {row + 1} among {msa.depth}")
     return _with_target(family, msa, row, family.clan, whole_chain=False)
+
+
+def searched_msa(name: str, a3m: bytes, max_rows: int | None = None) -> Msa:
+    """The rows that a search found for a family."""
+    where = f"rows found for {name}"
+    return msa_from_rows(fasta_records(io.StringIO(a3m.decode()), where), where, max_rows)
+
+
+def import_searched(name: str, a3m: bytes, *, clan: str, max_rows: int) -> ImportedFamily:
+    """A family that only a search knows: it has no structure, and trains."""
+    msa = searched_msa(name, a3m, max_rows)
+    return ImportedFamily(LocalFamily(name, Path(), clan=clan), msa, clan)
+
+
+def _deepened(msa: Msa, found: Msa, family: LocalFamily, max_rows: int) -> Msa:
+    if found.length != msa.length:
+        raise DataError(
+            f"{family.alignment}: {msa.length} columns, but the rows found for {family.id} have "
+            f"{found.length}. Both must be in the match columns of one profile"
+        )
+    return Msa(
+        (*msa.names, *found.names)[:max_rows],
+        np.concatenate([msa.residues, found.residues])[:max_rows],
+        msa.nonstandard + found.nonstandard,
+    )
 
 
 def _with_target(
@@ -259,11 +301,12 @@ def under_target(imported: ImportedFamily) -> Msa:
     )
 
 
-def a3m_text(msa: Msa) -> bytes:
-    """An alignment as A3M without inserts."""
+def a3m_text(msa: Msa, max_rows: int | None = None) -> bytes:
+    """An alignment, or `max_rows` rows of it at even steps from the first, as A3M."""
+    count = msa.depth if max_rows is None else min(max_rows, msa.depth)
     records = (
-        f">{name}\n{alphabet.decode(row)}\n"
-        for name, row in zip(msa.names, msa.residues, strict=True)
+        f">{msa.names[row]}\n{alphabet.decode(msa.residues[row])}\n"
+        for row in np.arange(count) * msa.depth // count
     )
     return "".join(records).encode()
 

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from npm_core import alphabet, ffindex
 from npm_core.errors import DataError, ToolError
-from npm_core.files import atomic_path
 from npm_core.hhsuite import Programs, program, require
 from npm_core.msa import States
 from npm_core.parallel import map_in_order
 from npm_core.progress import track
 from npm_core.reduction import generator, weighted
-from npm_core.tables import Family, Floats, Target
+from npm_core.tables import Family, Floats, Target, read_table, write_table
 
 Indices = NDArray[np.int32]
 
@@ -439,12 +437,8 @@ def write_neighbours(
     path: Path | str, neighbours: Sequence[Neighbour], metadata: dict[str, str]
 ) -> None:
     """Write the nearest family of each target as Parquet."""
-    rows = [
-        {name: getattr(neighbour, name) for name in NEIGHBOURS.names} for neighbour in neighbours
-    ]
-    table = pa.Table.from_pylist(rows, schema=NEIGHBOURS.with_metadata(metadata))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    rows = ({name: getattr(one, name) for name in NEIGHBOURS.names} for one in neighbours)
+    write_table(path, NEIGHBOURS, rows, metadata)
 
 
 def read_neighbours(path: Path | str) -> list[Neighbour]:
@@ -453,12 +447,6 @@ def read_neighbours(path: Path | str) -> list[Neighbour]:
     Raises:
         DataError: The file is missing or no such table.
     """
-    try:
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a table of neighbours ({error})") from error
-    if not set(NEIGHBOURS.names) <= set(table.column_names):
-        raise DataError(f"{path}: columns are {table.column_names}, expected {NEIGHBOURS.names}")
     return [
         Neighbour(
             **{
@@ -467,7 +455,7 @@ def read_neighbours(path: Path | str) -> list[Neighbour]:
                 "family_columns": np.array(row["family_columns"], dtype=np.int32),
             }
         )
-        for row in table.select(NEIGHBOURS.names).to_pylist()
+        for row in read_table(path, NEIGHBOURS)
     ]
 
 

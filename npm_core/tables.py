@@ -1,7 +1,7 @@
 """The workflow's tables (families, targets, contact scores): Parquet with provenance."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -279,6 +279,27 @@ def write_occurrences(
     """Write (id, alignments) and return the number of rows."""
     records = (dict(zip(OCCURRENCES.names, row, strict=True)) for row in rows)
     return _write(path, OCCURRENCES, records, metadata, 65_536)
+
+
+def write_table(
+    path: Path | str,
+    schema: pa.Schema,
+    rows: Iterable[Mapping[str, object]],
+    metadata: dict[str, str],
+) -> None:
+    """Write a table small enough to hold in memory, whole or not at all."""
+    table = pa.Table.from_pylist(list(map(dict, rows)), schema=schema.with_metadata(metadata))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path | str, schema: pa.Schema) -> list[dict]:
+    """Rows of a table with the columns of `schema`, as `write_table` wrote them.
+
+    Raises:
+        DataError: The file is missing, no Parquet, or lacks a column.
+    """
+    return _open(path, schema).read(columns=schema.names).to_pylist()
 
 
 def read_metadata(path: Path | str) -> dict[str, object]:

@@ -26,7 +26,7 @@ rule extract_clans:
     conda:
         "../envs/core.yaml"
     params:
-        clans=config["pfam_clan"]["clans"],
+        clans=extracted_clans,
         max_rows=config["pfam_clan"]["max_rows"],
         code=verb_digest("extract-clans"),
     shell:

@@ -1,6 +1,7 @@
 """Settings check, digests of the code behind each verb, and input functions. Nothing else."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from snakemake.utils import validate
 
 from npm_core.fetch import is_url
 from npm_core.provenance import source_digest
+from npm_core.selection import grid
 
 validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
 
@@ -18,6 +20,10 @@ wildcard_constraints:
     clan=r"(?!uniref50)[A-Za-z0-9_-]+",
     round=r"\d+",
     depth=r"\d+|full",
+    # NPM itself, and the other heads of Figure 8. At depth 0 the evaluation bucket is left out.
+    model="|".join(["npm", *map(re.escape, config["pfam_clan"]["ablations"])]),
+    ablation="|".join([*map(re.escape, config["pfam_clan"]["ablations"]), "-"]),
+    candidate=r"\d+",
     group=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+",
     experiment="uniref50|pfam_clan",
     evaluation=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+/(\d+|full)",
@@ -54,7 +60,7 @@ def write_arguments(path, log, section):
 
 def is_local():
     """The user's own alignments and structures take the place of database search."""
-    return config["source"] == "local"
+    return config["source"] in ("local", "packages")
 
 
 def address(place):
@@ -182,6 +188,39 @@ def clan_file(name):
     return f"results/{folder}/{{clan}}/{name}"
 
 
+def package_shards():
+    """Shards of the search for a clan's families; none where the source does not search."""
+    searched = config["source"] == "packages"
+    return [
+        f"{number:04d}"
+        for number in range(config["packages"]["shards"] if searched else 0)
+    ]
+
+
+def searched_families(wildcards):
+    """FFindex files of the families found for a clan."""
+    return [
+        f"results/packages/{wildcards.clan}/{shard}.ffindex"
+        for shard in package_shards()
+    ]
+
+
+def searched_prefixes(wildcards, input):
+    """Flag of `import-clan` for them."""
+    return flags(
+        {"searched": [path.removesuffix(".ffindex") for path in input.searched]}
+    )
+
+
+def extracted_clans(wildcards):
+    """Clans as `extract-clans` takes them: with the number of families where it is known."""
+    sizes = config["pfam_clan"]["sizes"]
+    return [
+        f"{clan}={sizes[clan]}" if clan in sizes else clan
+        for clan in config["pfam_clan"]["clans"]
+    ]
+
+
 def pretraining_sequences(wildcards):
     """What the language model is pretrained on: UniRef50 training sequences, or the user's."""
     if is_local():
@@ -216,7 +255,10 @@ def evaluation_targets(wildcards):
     experiment, *place = wildcards.evaluation.split("/")
     if experiment == "uniref50":
         return uniref50_targets(wildcards)
-    return f"results/reductions/{'/'.join(place)}/targets.parquet"
+    clan, number, depth = place
+    # Targets are those of the bucket; whether its alignments are reduced or gone is no matter.
+    depth = "full" if depth == "0" else depth
+    return f"results/reductions/{clan}/{number}/{depth}/targets.parquet"
 
 
 def evaluation_families(wildcards):
@@ -234,9 +276,136 @@ def families_of(evaluation):
 
 def evaluation_model(wildcards):
     """Weights of the Neural Potts Model that an evaluation is about."""
+    if wildcards.evaluation.startswith("uniref50/"):
+        return "results/models/uniref50/model.safetensors"
+    model = wildcards.get("model", "npm")
+    return f"results/models/{wildcards.evaluation}/{model}/model.safetensors"
+
+
+def model_flags(wildcards):
+    """What a model is called in the tables, and its shuffled control.
+
+    Other heads (Figure 8) are NPM too: the tables tell them apart by a column `variant`.
+    """
+    _, *place = wildcards.evaluation.split("/")
+    if place[-1] == "0":
+        return flags({"model": "npm_without"})
+    return flags({"model": "npm", "shuffle_seed": config["seed"]})
+
+
+def model_head(wildcards):
+    """The head of a clan's model: the experiment's own, or one of Figure 8."""
+    if wildcards.model == "npm":
+        return flags(config["npm"]["pfam_clan"]["head"], "head-")
+    return flags(config["pfam_clan"]["ablations"][wildcards.model], "head-")
+
+
+def bucket_families(wildcards):
+    """The evaluation bucket's families at one depth; those of depth 0 are all left out."""
+    depth = "full" if wildcards.depth == "0" else wildcards.depth
+    return (
+        f"results/reductions/{wildcards.clan}/{wildcards.round}/{depth}/reduced.parquet"
+    )
+
+
+def bucket_msas(wildcards):
+    """The evaluation targets' reduced alignments, whose loss is watched; there are none at 0."""
+    if wildcards.depth == "0":
+        return []
+    folder = f"results/reductions/{wildcards.clan}/{wildcards.round}/{wildcards.depth}"
+    return [f"{folder}/target_msas.parquet"]
+
+
+def watched_msas(wildcards):
+    """Flag of `train` for them."""
+    return (
+        flags({"validation_reduced": bucket_msas(wildcards)})
+        if wildcards.depth != "0"
+        else ""
+    )
+
+
+def bucket_use(wildcards):
+    """Flag of `train` for the evaluation bucket: reduced, or left out (the control)."""
+    return "--without" if wildcards.depth == "0" else "--replace"
+
+
+def chosen_settings(wildcards):
+    """The record of the settings chosen for a round, where there is a grid to choose from."""
+    if not config["pfam_clan"]["selection"]["grid"]:
+        return []
+    return f"results/selection/{wildcards.clan}/{wildcards.round}.json"
+
+
+def choice_flag(wildcards):
+    """Flag of `train` for that record."""
+    return flags({"choice": chosen_settings(wildcards) or None})
+
+
+def selection_grid(wildcards):
+    """The settings tried, as one line."""
+    return json.dumps(config["pfam_clan"]["selection"]["grid"])
+
+
+def validation_round(wildcards):
+    """The bucket that settings are chosen on: the next one, which trains in this round."""
+    return (int(wildcards.round) + 1) % config["pfam_clan"]["buckets"]
+
+
+def validation_file(depth, name):
+    """Input function: a file of the validation bucket reduced to `depth`."""
+    return lambda wildcards: (
+        f"results/reductions/{wildcards.clan}/{validation_round(wildcards)}/{depth}/{name}"
+    )
+
+
+def candidates():
+    """Every combination of the settings tried."""
+    return grid(config["pfam_clan"]["selection"]["grid"])
+
+
+def candidate_settings(wildcards):
+    """Flags of one candidate's training."""
+    tried = candidates()[int(wildcards.candidate)]
+    return flags({**config["npm"]["pfam_clan"]["training"], **tried})
+
+
+def candidate_metrics(wildcards):
+    """Trajectories of a round's candidates, in the order of the grid."""
+    folder = f"results/selection/{wildcards.clan}/{wildcards.round}"
+    return [f"{folder}/{number}/metrics.csv" for number in range(len(candidates()))]
+
+
+def sister_inputs(wildcards):
+    """Nearest families of a clan's targets, and the families, for the sister control."""
     experiment, *place = wildcards.evaluation.split("/")
-    path = "uniref50" if experiment == "uniref50" else "/".join([experiment, *place])
-    return f"results/models/{path}/model.safetensors"
+    if experiment == "uniref50" or wildcards.model != "npm" or place[-1] == "0":
+        return []
+    return [
+        f"results/neighbours/pfam_clan/{place[0]}/{place[1]}.parquet",
+        f"results/families/pfam_clan/{place[0]}.parquet",
+    ]
+
+
+def sister_flags(wildcards, input):
+    """Flags of `npm-contacts` for it."""
+    if not input.sisters:
+        return ""
+    neighbours, families = input.sisters
+    return flags(
+        {"neighbours": neighbours, "families": families, "sister_seed": config["seed"]}
+    )
+
+
+def without_scores(wildcards):
+    """Scores of NPM that never saw a clan's evaluation bucket, in the rounds that train one."""
+    experiment, *place = wildcards.evaluation.split("/")
+    if (
+        experiment == "uniref50"
+        or int(place[1]) not in config["pfam_clan"]["without_rounds"]
+    ):
+        return []
+    return f"results/contacts/pfam_clan/{place[0]}/{place[1]}/0/npm.parquet"
 
 
 def evaluation_columns(wildcards):
@@ -294,6 +463,18 @@ def evaluations(experiment):
     )
 
 
+def ablations():
+    """Every evaluation of another head (Figure 8), with its name."""
+    clans = config["pfam_clan"]
+    return expand(
+        "pfam_clan/{clan}/{round}/{depth}/{model}",
+        clan=clans["clans"],
+        round=range(clans["rounds"]),
+        depth=clans["ablation_depths"],
+        model=clans["ablations"],
+    )
+
+
 def report_targets(wildcards):
     """Target tables of the UniRef50 report."""
     if is_local():
@@ -336,7 +517,13 @@ def clan_ledgers(wildcards):
     """Where the clan chain counted what it dropped."""
     audit = "audit.tsv" if is_local() else "choose_clan_targets.audit.tsv"
     clans = config["pfam_clan"]["clans"]
+    searched = [
+        f"results/packages/{clan}/{shard}.ledger.tsv"
+        for clan in clans
+        for shard in package_shards()
+    ]
     return [
+        *searched,
         *(clan_file(audit).format(clan=clan) for clan in clans),
         *(f"results/families/pfam_clan/{clan}.ledger.tsv" for clan in clans),
     ]
@@ -358,6 +545,7 @@ def report_inputs(wildcards):
     )
     nearest = list(dict.fromkeys(map(nearest_of, evaluated)))
     clans = config["pfam_clan"]["clans"]
+    variants = {"uniref50": [], "pfam_clan": ablations()}
     parts = {
         "uniref50": {
             "targets": report_targets(wildcards),
@@ -370,11 +558,13 @@ def report_inputs(wildcards):
             "targets": clan_targets(wildcards),
             "families": expand("results/families/pfam_clan/{clan}.parquet", clan=clans),
             "ledgers": clan_ledgers(wildcards),
-            "metrics": expand("results/models/{e}/metrics.csv", e=evaluated),
+            "metrics": expand("results/models/{e}/npm/metrics.csv", e=evaluated),
         },
     }
     return {
-        "precision": expand("results/precision/{e}.parquet", e=evaluated),
+        "precision": expand(
+            "results/precision/{e}.parquet", e=[*evaluated, *variants[name]]
+        ),
         "scores": [*contacts, *nearest],
         "alignments": list(map(families_of, evaluated)),
         "timed": [

@@ -50,14 +50,15 @@ rule fit_potts_with_prior:
 
 
 rule predict_npm:
-    """Predict contact scores from each target's sequence alone, and from a shuffled one."""
+    """Predict contacts from each target's sequence alone, a shuffled one, and a sister's query."""
     input:
         targets=evaluation_targets,
         model=evaluation_model,
+        sisters=sister_inputs,
     output:
-        "results/contacts/{evaluation}/npm.parquet",
+        "results/contacts/{evaluation}/{model}.parquet",
     log:
-        "logs/predict_npm/{evaluation}.log",
+        "logs/predict_npm/{evaluation}/{model}.log",
     conda:
         "../envs/core.yaml"
     threads: 1
@@ -65,12 +66,13 @@ rule predict_npm:
         device="cpu",
     params:
         model=subpath(input.model, parent=True),
-        seed=config["seed"],
+        name=model_flags,
+        sisters=sister_flags,
         centre=config["potts"]["centre"],
         code=verb_digest("npm-contacts"),
     shell:
         "python -m npm_core npm-contacts --targets {input.targets:q} --checkpoint {params.model:q}"
-        " --shuffle-seed {params.seed} --centre {params.centre}"
+        " {params.name} {params.sisters} --centre {params.centre}"
         " --device {resources.device} --threads {threads} --output {output:q} > {log} 2>&1"
 
 

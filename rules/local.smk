@@ -1,4 +1,4 @@
-"""The user's own alignments and structures, in place of database search (`source: local`)."""
+"""The user's own alignments and structures, in place of database search."""
 
 
 rule import_uniref50:
@@ -28,6 +28,7 @@ rule import_clan:
     """Import the family alignments of one clan, and structures aligned to their columns."""
     input:
         table=own_table("pfam_clan"),
+        searched=searched_families,
     output:
         multiext("results/imported/{clan}/full", ".ffdata", ".ffindex"),
         multiext("results/imported/{clan}/seed", ".ffdata", ".ffindex"),
@@ -41,7 +42,8 @@ rule import_clan:
     params:
         output=subpath(output.targets, parent=True),
         max_rows=config["pfam_clan"]["max_rows"],
+        searched=searched_prefixes,
         code=verb_digest("import-clan"),
     shell:
         "python -m npm_core import-clan --table {input.table:q} --clan {wildcards.clan:q}"
-        " --max-rows {params.max_rows} --output {params.output:q} > {log} 2>&1"
+        " --max-rows {params.max_rows} {params.searched} --output {params.output:q} > {log} 2>&1"

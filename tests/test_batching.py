@@ -132,7 +132,7 @@ def test_replaced_families_stand_where_the_others_stood(shards):
     found = Families(paths, replace=[shards / "r.parquet"])
     assert found.ids[3].as_py() == "f3"
     assert (found[3].query, found.lengths[3], found.meff[3]) == ("WW", 2, 2.0)
-    with pytest.raises(DataError, match="replace nothing"):
+    with pytest.raises(DataError, match="1 families are not among those"):
         Families([shards / "1.parquet"], replace=[shards / "r.parquet"])
 
 
@@ -142,6 +142,15 @@ def test_a_digest_tells_families_apart(shards):
         Families(paths, replace=replace).digest() for replace in ([], [], [shards / "r.parquet"])
     )
     assert plain == again != replaced
+
+
+def test_families_that_are_left_out_are_not_there(shards):
+    paths = [shards / "0.parquet", shards / "1.parquet"]
+    found = Families(paths, without=[shards / "r.parquet"])
+    assert found.ids.to_pylist() == ["f0", "f1", "f2", "f4", "f5", "f6"]
+    assert [found[n].id for n in range(6)] == found.ids.to_pylist()
+    with pytest.raises(DataError, match="1 families are not among those trained on, first f3"):
+        Families([shards / "1.parquet"], without=[shards / "r.parquet"])
 
 
 def test_a_family_that_occurs_twice_is_refused(shards):

@@ -10,8 +10,15 @@ from npm_core import alphabet
 from npm_core.clan_targets import read_columns
 from npm_core.cli import main
 from npm_core.errors import DataError
-from npm_core.ffindex import read_entries
-from npm_core.local_data import import_anchored, import_unanchored, read_table, under_target
+from npm_core.ffindex import read_entries, write_entries
+from npm_core.local_data import (
+    a3m_text,
+    import_anchored,
+    import_unanchored,
+    read_table,
+    under_target,
+)
+from npm_core.msa import Msa
 from npm_core.pairwise import aligned_positions, domain
 from npm_core.tables import read_targets
 
@@ -153,6 +160,35 @@ def test_the_verbs_write_every_dataset(folder):
     assert read_columns(folder / "C" / "columns.parquet")["two"].tolist() == [1, 2, 3, 4]
     audit = (folder / "C" / "audit.tsv").read_text().splitlines()
     assert audit[1:] == ["two\tok\t", "three\tskipped\tno structure: trains only"]
+
+
+def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsys):
+    write_entries(
+        folder / "found", [("two", b">x/1-4\n-MkLC-\n"), ("new", b">a/1-3\nMcKL\n>b/1-2\nM-L\n")]
+    )
+    arguments = ["import-clan", "--table", str(folder / "table.tsv"), "--clan", "C"]
+    arguments += ["--searched", str(folder / "found"), "--output", str(folder / "C")]
+    assert main(arguments) == 0
+    entries = dict(read_entries(folder / "C" / "full"))
+    assert list(entries) == ["two", "three", "new"]
+    assert entries["two"].endswith(b">x/1-4\n-MLC-\n")
+    assert entries["two"].count(b">") == 3
+    assert entries["new"] == b">a/1-3\nMKL\n>b/1-2\nM-L\n"
+    assert [target.id for target in read_targets(folder / "C" / "targets.parquet")] == ["two"]
+    audit = (folder / "C" / "audit.tsv").read_text().splitlines()
+    assert audit[-1] == "new\tskipped\tno structure: trains only"
+    assert main([*arguments, "--max-rows", "2"]) == 0
+    assert b"x/1-4" not in dict(read_entries(folder / "C" / "full"))["two"]
+    write_entries(folder / "found", [("two", b">x/1-4\n-MLC\n")])
+    assert main(arguments) == 2
+    assert "5 columns, but the rows found for two have 4" in capsys.readouterr().err
+
+
+def test_a_profile_has_rows_at_even_steps_from_the_first():
+    msa = Msa(tuple("abcdefg"), np.arange(7, dtype=np.uint8)[:, None])
+    names = [line[1:] for line in a3m_text(msa, 3).decode().splitlines() if line[0] == ">"]
+    assert names == ["a", "c", "e"]
+    assert a3m_text(msa, 9) == a3m_text(msa) == a3m_text(msa, 7)
 
 
 def test_an_unknown_clan_lists_the_known(folder):

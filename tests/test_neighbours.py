@@ -6,12 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from npm_core.alphabet import decode, encode
+from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, ToolError
 from npm_core.ffindex import write_entries
 from npm_core.hhsuite import Programs
+from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.msa import read_alignment
 from npm_core.neighbours import (
     Neighbour,
@@ -26,6 +29,7 @@ from npm_core.neighbours import (
     under_reference,
     write_neighbours,
 )
+from npm_core.predict import contact_scores, predict_windows
 from npm_core.reduction import write_buckets
 from npm_core.structures import read_chain
 from npm_core.tables import (
@@ -61,9 +65,9 @@ missing dssp
 """
 
 
-def neighbour(positions, columns):
+def neighbour(positions, columns, target="t"):
     positions, columns = np.array(positions, np.int32), np.array(columns, np.int32)
-    return Neighbour("t", "f", 90.0, None, positions, columns)
+    return Neighbour(target, "f", 90.0, None, positions, columns)
 
 
 def mutated(rng, sequence, share):
@@ -313,6 +317,49 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
     )
     assert main(arguments) == 2
     assert "nearest family g" in capsys.readouterr().err
+
+
+def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, capsys):
+    # One row, so the reference is known: its second residue is a gap and no position of the query.
+    write_families(tmp_path / "families.parquet", [family("f", ["A-CDEFG"])], {})
+    targets = [Target(name, "Clan", "K" * 9, np.zeros((9, 3), np.float32), "x") for name in "tu"]
+    write_targets(tmp_path / "targets.parquet", targets, {})
+    nothing = np.zeros(0, np.int32)
+    found = [
+        neighbour([1, 2, 3, 4], [0, 1, 2, 3]),
+        Neighbour("u", None, None, None, nothing, nothing),
+    ]
+    write_neighbours(tmp_path / "neighbours.parquet", found, {})
+    torch.manual_seed(0)
+    trunk = build_trunk(TrunkSettings("rotary", layers=1, width=8, attention_heads=2))
+    model = NeuralPottsModel(trunk, HeadSettings(rank=2)).eval()
+    with torch.no_grad():
+        for weight in model.couplings.parameters():
+            weight.normal_()
+    save_model(tmp_path / "model", model, {})
+    arguments = [
+        *("npm-contacts", "--neighbours", str(tmp_path / "neighbours.parquet")),
+        *("--targets", str(tmp_path / "targets.parquet"), "--sister-seed", "1"),
+        *("--families", str(tmp_path / "families.parquet")),
+        *("--checkpoint", str(tmp_path / "model"), "--output", str(tmp_path / "scores.parquet")),
+    ]
+    assert main(arguments) == 0
+    own, other, scores = read_scores(tmp_path / "scores.parquet")
+    assert [(one.id, one.model) for one in (own, other)] == [("t", "npm"), ("u", "npm")]
+    assert (scores.id, scores.model, scores.depth) == ("t", "npm_sister", None)
+    query = contact_scores(predict_windows(model, encode("ACDEFG"), window=512))
+    # Columns 0, 2 and 3 are residues 0, 1 and 2 of the query; column 1 is a gap there.
+    placed = scores.matrix[np.ix_([1, 3, 4], [1, 3, 4])]
+    np.testing.assert_allclose(placed, query[:3, :3], atol=1e-6)
+    assert np.ptp(query[:3, :3]) > 0
+    assert (scores.matrix[0, 1:] == placed[~np.eye(3, dtype=bool)].min()).all()
+    assert read_metadata(tmp_path / "scores.parquet")["targets_without_sister"] == 1
+    write_families(tmp_path / "families.parquet", [family("g", ["ACD"])], {})
+    assert main(arguments) == 2
+    assert "nearest family f is not among the families" in capsys.readouterr().err
+    write_neighbours(tmp_path / "neighbours.parquet", [neighbour([1], [1], target="w")], {})
+    assert main(arguments) == 2
+    assert "neighbours of w, which is not among the targets" in capsys.readouterr().err
 
 
 def test_hhsearch_needs_profiles(tmp_path, relatives, capsys):

@@ -1,5 +1,6 @@
 """The real Snakefile with the real tools on a tiny universe, and on the user's own data."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pyhmmer.easel import Alphabet, TextMSA, TextSequence
+from pyhmmer.plan7 import Background, Builder
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -28,7 +31,15 @@ TINY = {
         "shards": {"train": 2, "test": 1, "targets": 1},
         "limit": {"train": 12, "test": 3, "targets": 6},
     },
-    "pfam_clan": {"clans": ["NADP_Rossmann"], "rounds": 1, "depths": [10]},
+    "pfam_clan": {
+        "clans": ["NADP_Rossmann"],
+        "rounds": 1,
+        "depths": [10],
+        "without_rounds": [0],
+        "ablations": {"tied": {"kind": "tied", "rank": 2}},
+        "ablation_depths": [10],
+        "selection": {"grid": {"head_learning_rate": [1.0e-3, 1.0e-2]}},
+    },
     "npm": {
         "trunk": {"layers": 1, "width": 16, "attention_heads": 2},
         "pretraining": {"steps": 2, "batch": 2},
@@ -81,9 +92,32 @@ def test_the_chain_ends_in_both_reports(finished):
 def test_every_model_and_control_is_in_the_tables(finished):
     table = pq.read_table(finished / "results/precision/pfam_clan/NADP_Rossmann/0/10.parquet")
     models = set(table.column("model").to_pylist())
-    assert {"potts", "prior", "npm", "npm_shuffled", "chance"} <= models
+    assert {"potts", "prior", "npm", "npm_shuffled", "npm_without", "nearest", "chance"} <= models
+    assert "npm_without_shuffled" not in models
     assert set(table.column("reduced_depth").to_pylist()) == {"10"}
     assert set(table.column("range").to_pylist()) == {"short", "medium", "long"}
+
+
+def test_other_heads_are_tabulated_as_variants(finished):
+    folder = finished / "results/precision/pfam_clan/NADP_Rossmann/0/10"
+    table = pq.read_table(folder / "tied.parquet")
+    assert set(table.column("variant").to_pylist()) == {"tied"}
+    assert {"npm", "potts"} <= set(table.column("model").to_pylist())
+
+
+def test_settings_are_chosen_without_the_evaluation_bucket_and_trained_with(finished):
+    record = json.loads((finished / "results/selection/NADP_Rossmann/0.json").read_text())
+    values = [candidate["value"] for candidate in record["candidates"]]
+    best = record["candidates"][values.index(min(values))]["settings"]
+    assert record["chosen"] == best
+
+    def rate(folder):
+        config = json.loads((finished / "results" / folder / "config.json").read_text())
+        return config["facts"]["TrainSettings"]["head_learning_rate"]
+
+    assert rate("models/pfam_clan/NADP_Rossmann/0/10/npm") == best["head_learning_rate"]
+    tried = [rate(f"selection/NADP_Rossmann/0/{number}") for number in (0, 1)]
+    assert tried == [1e-3, 1e-2]
 
 
 def test_every_query_has_one_row_in_the_ledger(finished):
@@ -136,6 +170,7 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
         "predict_npm",  # predict.py measures validation targets by precision.py
         "fit_potts_with_prior",  # predicts its prior
         "write_report",
+        "tabulate_ablation",
     }
 
 
@@ -151,8 +186,11 @@ def test_the_papers_settings_and_the_slurm_profile_plan(tmp_path):
     paper["queries"]["shards"] = {"train": 3, "test": 1, "targets": 2}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(paper))
     profile = str(ROOT / "workflow" / "profiles" / "slurm")
-    done = snakemake(tmp_path, "--dry-run", "--profile", profile, "all")
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--profile", profile, "all")
     assert done.returncode == 0, output(done)[-3000:]
+    # Pfam 28.0 has so many families in each clan (C.3); another release stops extract-clans.
+    sizes = "--clan HTH=217 P-loop_NTPase=198 NADP_Rossmann=181 AB_hydrolase=67"
+    assert sizes in output(done)
 
 
 def test_own_alignments_and_structures_run_from_alignments_on(finished, tmp_path):
@@ -182,3 +220,57 @@ def test_own_alignments_and_structures_run_from_alignments_on(finished, tmp_path
     assert done.returncode == 0, output(done)[-5000:]
     assert (tmp_path / "reports" / "uniref50.html").exists()
     assert not (tmp_path / "reports" / "pfam_clan.html").exists()
+
+
+def test_packaged_profiles_and_sequences_deepen_the_families_of_a_clan(finished, tmp_path):
+    clan = "NADP_Rossmann"
+    targets = pq.read_table(finished / f"results/clans/{clan}/targets.parquet").to_pylist()
+    packages = tmp_path / "results" / "packages"
+    packages.mkdir(parents=True)
+    # What a wheel and BLAST databases give on a real machine is here already.
+    shutil.copy(finished / "results/universe/uniprot.fasta.gz", packages / "sequences.fasta.gz")
+    alphabet = Alphabet.amino()
+    lines = ["id\tclan\talignment\tstructure\tchain"]
+    with (packages / "profiles.h3m").open("wb") as stream:
+        for target in targets:
+            seed = TextSequence(name="seed", sequence=target["sequence"])
+            msa = TextMSA(name=target["id"], sequences=[seed]).digitize(alphabet)
+            profile, _, _ = Builder(alphabet).build_msa(msa, Background(alphabet))
+            profile.accession = target["id"]
+            profile.cutoffs.gathering = (25.0, 25.0)
+            profile.write(stream, binary=True)
+            entry, chain = target["source"].split("_")
+            (structure,) = (finished / "results/universe/pdb/mmCIF").glob(f"*/{entry}.cif.gz")
+            alignment = tmp_path / f"{target['id']}.fasta"
+            alignment.write_text(f">seed\n{target['sequence']}\n")
+            lines.append(f"{target['id']}\t{clan}\t{alignment}\t{structure}\t{chain}")
+    (tmp_path / "table.tsv").write_text("\n".join(lines) + "\n")
+    settings = TINY | {
+        "source": "packages",
+        "local": {"uniref50": None, "pfam_clan": "table.tsv", "sequences": "none.fasta"},
+        "sources": {
+            "pfam_clans": [str(finished / "results/universe/pfam/Pfam-A.clans.tsv.gz")],
+        },
+        "packages": {"shards": 2},
+    }
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    done = snakemake(tmp_path, f"results/families/pfam_clan/{clan}.parquet")
+    assert done.returncode == 0, output(done)[-5000:]
+    depths = {
+        row["id"]: row["depth"]
+        for row in pq.read_table(
+            tmp_path / f"results/families/pfam_clan/{clan}.parquet"
+        ).to_pylist()
+    }
+    assert depths.keys() == {target["id"] for target in targets}
+    assert max(depths.values()) > 5
+    rows = [
+        line.split("\t")[:2]
+        for ledger in sorted((packages / clan).glob("*.ledger.tsv"))
+        for line in ledger.read_text().splitlines()[1:]
+    ]
+    # Families of the clan without a structure have no profile here.
+    assert len(rows) == TINY["universe"]["families_per_clan"]
+    assert sorted(name for name, status in rows if status == "ok") == sorted(depths)
+    imported = pq.read_table(tmp_path / f"results/imported/{clan}/targets.parquet")
+    assert set(imported.column("id").to_pylist()) == {target["id"] for target in targets}

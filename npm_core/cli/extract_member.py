@@ -1,4 +1,4 @@
-"""Copy one file out of a tar archive, nested tars included, without unpacking the rest."""
+"""Copy one file out of a tar (nested tars included) or zip archive, without unpacking the rest."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `extract-member`."""
-    parser.add_argument("--archive", required=True, metavar="FILE.tar[.gz]")
+    parser.add_argument("--archive", required=True, metavar="FILE")
     parser.add_argument("--member", required=True, help="file name, without folders")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE")
 

@@ -2,8 +2,9 @@
 
 The table (TSV) has the columns id, clan and alignment, and may have query, structure, chain and
 columns; docs/formats.md describes each. Written are OUTPUT/full and OUTPUT/seed (.ffdata and
-.ffindex, A3M; the same alignment serves as the profile of nearest-neighbour search), and
-OUTPUT/{targets,columns}.parquet and OUTPUT/audit.tsv.
+.ffindex, A3M; seed is the profile of nearest-neighbour search: 500 rows at even steps), and
+OUTPUT/{targets,columns}.parquet and OUTPUT/audit.tsv. Families that `search-families` found are
+added: their rows to those of the table's alignments, and those the table lacks without structure.
 """
 
 import argparse
@@ -15,6 +16,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, metavar="FILE.tsv")
     parser.add_argument("--clan", required=True, help="import the families of this clan")
     parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
+    parser.add_argument(
+        "--searched", nargs="+", default=[], metavar="PREFIX", help="of search-families' FFindex"
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
 
 
@@ -22,10 +26,17 @@ def run(args: argparse.Namespace) -> None:
     """Read each family of the clan, and write alignments, targets and the audit."""
     from npm_core.clan_targets import write_columns
     from npm_core.errors import DataError
-    from npm_core.ffindex import write_entries
+    from npm_core.ffindex import read_entries, write_entries
     from npm_core.files import write_text
-    from npm_core.local_data import a3m_text, audit_text, import_unanchored, read_table
-    from npm_core.progress import track
+    from npm_core.local_data import (
+        PROFILE_ROWS,
+        a3m_text,
+        audit_text,
+        import_searched,
+        import_unanchored,
+        read_table,
+    )
+    from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
     from npm_core.tables import write_targets
 
@@ -34,12 +45,19 @@ def run(args: argparse.Namespace) -> None:
     if not families:
         clans = sorted({family.clan for family in table})
         raise DataError(f"{args.table}: no family of clan {args.clan}; there are {clans}")
+    searched = dict(entry for prefix in args.searched for entry in read_entries(prefix))
     imported = [
-        import_unanchored(family, max_rows=args.max_rows)
+        import_unanchored(family, max_rows=args.max_rows, searched=searched.pop(family.id, None))
         for family in track(families, total=len(families), what="families imported")
     ]
-    for name in ("full", "seed"):
-        write_entries(args.output / name, ((one.family.id, a3m_text(one.msa)) for one in imported))
+    imported += [
+        import_searched(name, a3m, clan=args.clan, max_rows=args.max_rows)
+        for name, a3m in searched.items()
+    ]
+    note(f"{len(families)} families of the table, {len(searched)} that only the search has")
+    for name, rows in (("full", None), ("seed", PROFILE_ROWS)):
+        entries = ((one.family.id, a3m_text(one.msa, rows)) for one in imported)
+        write_entries(args.output / name, entries)
     facts = provenance(table=file_digest(args.table), clan=args.clan)
     targets = [one for one in imported if one.target is not None]
     write_targets(

@@ -3,9 +3,14 @@
 With --shuffle-seed each target is also read with its residues in random order (model
 npm_shuffled). The scores stay at their positions, so this is what a model knows of a map of this
 length without looking at the sequence.
+
+With --neighbours each target also gets the scores of the model reading the query of its nearest
+family (model npm_sister), carried over by the alignment of the two: what the target's own sequence
+adds to that of a relative. Targets without a neighbour have none and are counted.
 """
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 
@@ -16,6 +21,15 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="npm", help="Name in the table. Default: npm.")
     parser.add_argument(
         "--shuffle-seed", type=int, help="Add the shuffled control, drawn with this seed."
+    )
+    parser.add_argument(
+        "--neighbours", type=Path, help="Add the sister control: find-neighbours' table."
+    )
+    parser.add_argument(
+        "--families", type=Path, nargs="+", default=[], help="Families the neighbours lead to."
+    )
+    parser.add_argument(
+        "--sister-seed", type=int, default=0, help="Of the sisters' members. Default: 0."
     )
     parser.add_argument(
         "--centre",
@@ -31,10 +45,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import torch
 
+    from npm_core.neighbours import read_neighbours
     from npm_core.predict import load_predictor, target_scores
     from npm_core.progress import track
     from npm_core.provenance import file_digest, provenance
-    from npm_core.tables import read_targets, write_scores
+    from npm_core.sisters import sister_scores
+    from npm_core.tables import read_families, read_targets, write_scores
 
     torch.set_num_threads(args.threads)
     model = load_predictor(args.checkpoint, args.device)
@@ -47,10 +63,24 @@ def run(args: argparse.Namespace) -> None:
         shuffle_seed=args.shuffle_seed,
         centre=args.centre,
     )
+    neighbours = read_neighbours(args.neighbours) if args.neighbours else []
+    sisters = list(
+        sister_scores(
+            model,
+            neighbours,
+            read_families(*args.families),
+            {target.id: target.length for target in targets},
+            seed=args.sister_seed,
+            window=args.window,
+            centre=args.centre,
+        )
+    )
     facts = provenance(
         checkpoint=file_digest(args.checkpoint / "model.safetensors"),
         shuffle_seed=args.shuffle_seed,
         window=args.window,
         centre=args.centre,
+        sister_seed=args.sister_seed if args.neighbours else None,
+        targets_without_sister=len(neighbours) - len(sisters),
     )
-    write_scores(args.output, scores, facts)
+    write_scores(args.output, chain(scores, sisters), facts)

@@ -32,6 +32,18 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="Families that stand in for those of the same id (the reduced bucket).",
     )
     parser.add_argument(
+        "--without",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Families that are left out (the evaluation bucket, as a control).",
+    )
+    parser.add_argument(
+        "--choice",
+        type=Path,
+        help="JSON of `choose-settings`; the settings chosen there overrule the flags.",
+    )
+    parser.add_argument(
         "--validation", type=Path, nargs="+", default=[], help="Families whose loss is watched."
     )
     parser.add_argument(
@@ -91,19 +103,24 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import start_from
     from npm_core.loop import LoopSettings
     from npm_core.objective import ObjectiveSettings
+    from npm_core.selection import read_choice, with_choice
     from npm_core.settings import overridden
     from npm_core.training import NpmTask, TrainSettings, check_frozen
 
-    loop = overridden(LoopSettings(), args)
-    train = overridden(TrainSettings(), args)
-    objective = overridden(ObjectiveSettings(), args)
+    choice = read_choice(args.choice) if args.choice else {}
+    loop, train, objective = with_choice(
+        choice,
+        overridden(LoopSettings(), args),
+        overridden(TrainSettings(), args),
+        overridden(ObjectiveSettings(), args),
+    )
     check_frozen(train, args.init)
     torch.set_num_threads(args.threads)
     torch.manual_seed(loop.seed)
     model = start_from(args.init, lambda settings: overridden(settings, args))
     task = NpmTask(
         model,
-        Families(args.families, replace=args.replace),
+        Families(args.families, replace=args.replace, without=args.without),
         train=train,
         objective=objective,
         loop=loop,

@@ -1,0 +1,45 @@
+"""Choose the settings of a training by what each candidate reached on validation families.
+
+Candidates are all combinations of the grid, in the order in which the trainings' metrics are given.
+The record (JSON) holds the chosen settings, the measure, and every candidate with its value.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `choose-settings`."""
+    parser.add_argument("--grid", required=True, help="JSON: settings and the values tried of each")
+    parser.add_argument(
+        "--metrics", required=True, nargs="+", type=Path, help="trajectories, one a candidate"
+    )
+    parser.add_argument("--measure", default="validation_pseudolikelihood")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the last validation of each training, choose, write."""
+    import json
+
+    from npm_core.errors import SettingsError
+    from npm_core.files import write_text
+    from npm_core.progress import note
+    from npm_core.selection import choose, final_measure, grid
+
+    try:
+        candidates = grid(json.loads(args.grid))
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise SettingsError(f"--grid: expected JSON of lists by setting ({error})") from error
+    values = [final_measure(path, args.measure) for path in args.metrics]
+    number, chosen = choose(candidates, values, measure=args.measure)
+    record = {
+        "chosen": chosen,
+        "measure": args.measure,
+        "candidates": [
+            {"settings": settings, "value": value, "metrics": str(path)}
+            for settings, value, path in zip(candidates, values, args.metrics, strict=True)
+        ],
+    }
+    write_text(args.output, json.dumps(record, indent=2) + "\n")
+    note(f"{args.output}: candidate {number} of {len(candidates)}, {chosen}")

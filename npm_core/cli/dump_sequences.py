@@ -1,0 +1,38 @@
+"""Write the distinct sequences of BLAST databases as one gzipped FASTA file.
+
+Debian's package metastudent-data carries UniProt sequences in this form, ncbi-blast+ the program
+blastdbcmd that reads them.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `dump-sequences`."""
+    parser.add_argument("--database", required=True, nargs="+", metavar="PREFIX")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE.fasta.gz")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, leave doubles out, write."""
+    import gzip
+
+    from npm_core.errors import DataError
+    from npm_core.family_search import blast_sequences
+    from npm_core.files import atomic_path
+    from npm_core.progress import note
+
+    count = residues = 0
+    with (
+        atomic_path(args.output) as temporary,
+        # No time stamp: the same sequences make the same bytes.
+        gzip.GzipFile(temporary, "wb", compresslevel=1, mtime=0) as stream,
+    ):
+        for name, sequence in blast_sequences(args.database):
+            stream.write(f">{name}\n{sequence}\n".encode())
+            count += 1
+            residues += len(sequence)
+        if not count:
+            raise DataError(f"{', '.join(args.database)}: no sequences")
+    note(f"{args.output}: {count} distinct sequences, {residues} residues")

@@ -1,0 +1,41 @@
+"""Rebuild a clan's families from profile HMMs and sequences, where Pfam's servers are not needed.
+
+Each family of the clan is searched for by hmmsearch with its own gathering cut-offs; its domains
+are aligned by the profile's match columns. Written are PREFIX.ffdata and PREFIX.ffindex (one A3M a
+family, keys are accessions) and the ledger: query, status, reason, depth, seconds. A family without
+profile, cut-off or hit is `skipped`. A killed run goes on where it was.
+"""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `search-families`."""
+    parser.add_argument("--profiles", required=True, metavar="FILE.h3m", help="HMMER3 profiles")
+    parser.add_argument("--sequences", required=True, metavar="FILE.fasta[.gz]")
+    parser.add_argument("--clans", required=True, help="Pfam-A.clans.tsv[.gz]")
+    parser.add_argument("--clan", required=True, help="e.g. NADP_Rossmann")
+    parser.add_argument("--shard", type=int, default=0, help="part of the clan, from 0")
+    parser.add_argument("--shards", type=int, default=1, help="how many parts there are")
+    parser.add_argument("--workers", type=int, default=1, help="families at a time")
+    parser.add_argument("--scratch", required=True, metavar="DIR", help="where a journal is kept")
+    parser.add_argument("--output", required=True, metavar="PREFIX")
+    parser.add_argument("--ledger", required=True, metavar="TSV")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search the shard."""
+    from npm_core.family_search import search_families
+    from npm_core.pfam import read_clans
+
+    search_families(
+        list(read_clans(args.clans, {args.clan: None})),
+        args.profiles,
+        args.sequences,
+        args.output,
+        args.ledger,
+        shard=args.shard,
+        shards=args.shards,
+        workers=args.workers,
+        scratch=args.scratch,
+    )
