@@ -28,7 +28,7 @@ demo: setup
 	bash workflow/install_packages.sh
 	@touch $@
 
-# The same chain on real proteins; NPM_REAL_DATA names their folder. About two hours on one core.
+# The same chain on real proteins; NPM_REAL_DATA names their folder. Planned for some two hours of one core.
 real: setup .venv/.packages
 	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
 	python benchmarks/real_tables.py runs/real/tables
