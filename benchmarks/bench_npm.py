@@ -9,7 +9,8 @@ and predictions of the paper's two models: the Pfam model at batch 64, L 512, M 
 UniRef50 model at the largest micro-batch that fits. Weights and data are random.
 
 A utilisation is the FLOPs of the model (a backward pass counts as two forward passes) over the
-time and over `--peak`: on a CPU what its matrix product reaches, on a GPU the bf16 peak.
+time and over `--peak`: on a CPU what its matrix product reaches, on a GPU the bf16 peak. On one CPU
+thread seconds are CPU seconds, which other work on the machine changes little; else wall time.
 """
 
 import argparse
@@ -86,14 +87,21 @@ def row(name: str, value: float, unit: str, megabytes: float, note: str = "") ->
     print(f"{name}\t{value:.4g}\t{unit}\t{megabytes:.0f}\t{note}", flush=True)
 
 
+def now(device: torch.device) -> float:
+    """Seconds on the clock that counts: CPU time of one thread, or the wall's."""
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        return time.process_time()
+    wait(device)
+    return time.perf_counter()
+
+
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
-    """Median wall seconds of `work` after one warm-up."""
+    """Median seconds of `work` after one warm-up."""
     times = []
     for _ in range(repeats + 1):
-        started = time.perf_counter()
+        started = now(device)
         work()
-        wait(device)
-        times.append(time.perf_counter() - started)
+        times.append(now(device) - started)
     return sorted(times[1:])[repeats // 2]
 
 
@@ -236,17 +244,15 @@ def time_updates(
         stream = Prefetch(lambda step: task.batches(step, 0, 1), range(updates + 1))
         for step, (batch,) in stream:
             if step == 1:
-                wait(device)
-                started, waited = time.perf_counter(), stream.waited
+                started, wall, waited = now(device), time.perf_counter(), stream.waited
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss, _ = task(batch.to(device))
                 (loss / size).backward()
             torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
             optimizer.step()
-        wait(device)
-        taken = time.perf_counter() - started
-    return taken / updates, (stream.waited - waited) / taken
+        taken, wall = now(device) - started, time.perf_counter() - wall
+    return taken / updates, (stream.waited - waited) / wall
 
 
 def random_families(count: int, case: Case) -> list[Family]:
