@@ -2,8 +2,9 @@
 
     python benchmarks/bench_search.py RUN [--queries 200]
 
-RUN is a folder in which the workflow has run with config/real_uniref50.yaml as far as
-results/structures/targets/0000.parquet. Both engines search the same sequences with the same
+RUN is a folder in which the workflow has made, with config/real_uniref50.yaml,
+results/structures/targets/0000.parquet, results/queries/train and the HH-suite database
+results/database/built/database_a3m.ffindex. Both engines search the same sequences with the same
 queries: all proteins of known structure, then training queries. What is done is not done again.
 """
 
