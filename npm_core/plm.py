@@ -29,7 +29,7 @@ from npm_core.potts import Doubles, Floats, Potts
 T = TypeVar("T")
 
 MEMORY = 2
-"""How many steps L-BFGS remembers; more save no evaluation (docs/performance.md)."""
+"""How many steps L-BFGS remembers; more save at most one evaluation in ten (docs/decisions.md)."""
 
 CHUNK_BYTES = 1 << 18
 """Sequences are worked on in chunks whose logits of one block of positions stay in L2 cache."""
