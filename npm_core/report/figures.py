@@ -61,6 +61,7 @@ THEME: dict[str, Any] = {
         "labelLimit": 280,
         "symbolOpacity": 1,
         "columnPadding": 16,
+        "columns": 4,
     },
 }
 
