@@ -235,6 +235,12 @@ def training_families(wildcards):
     )
 
 
+def training_shards(wildcards):
+    """Shards of the training sequences by the flag of the verbs that read them all."""
+    files = {"families": training_families(wildcards), "msas": training_msas(".ffdata")}
+    return {wildcards.kind: files[wildcards.kind]}
+
+
 def validation_families(wildcards):
     """Families of held-out sequences, on which the training is watched."""
     return expand(
@@ -443,11 +449,17 @@ def group_targets(wildcards):
 
 
 def group_families(wildcards):
-    """Families among which the nearest neighbours were looked for."""
+    """Families among which the nearest neighbours were looked for; UniRef50's with their list."""
     experiment, *place = wildcards.group.split("/")
     if experiment == "uniref50":
-        return training_families(wildcards)
+        return ["results/lists/train_families.args", *training_families(wildcards)]
     return [f"results/families/pfam_clan/{place[0]}.parquet"]
+
+
+def group_families_flags(wildcards, input):
+    """How `nearest-contacts` is told of them: by the list, or as a clan's one table."""
+    first = shlex.quote(input.families[0])
+    return f"@{first}" if first.endswith(".args") else f"--families {first}"
 
 
 def evaluations(experiment):

@@ -104,6 +104,7 @@ rule find_uniref50_neighbours:
     input:
         targets=uniref50_targets,
         families=training_families,
+        shards="results/lists/train_families.args",
     output:
         "results/neighbours/uniref50/{shard}.parquet",
     log:
@@ -115,7 +116,7 @@ rule find_uniref50_neighbours:
         code=verb_digest("find-neighbours"),
     shell:
         "python -m npm_core find-neighbours --method mmseqs --targets {input.targets:q}"
-        " --families {input.families:q} --workers {threads} --output {output:q} > {log} 2>&1"
+        " @{input.shards:q} --workers {threads} --output {output:q} > {log} 2>&1"
 
 
 rule transfer_nearest:
@@ -132,10 +133,11 @@ rule transfer_nearest:
         "../envs/core.yaml"
     threads: 8
     params:
+        families=group_families_flags,
         settings=flags(config["potts"]),
         seed=config["seed"],
         code=verb_digest("nearest-contacts"),
     shell:
         "python -m npm_core nearest-contacts --neighbours {input.neighbours:q}"
-        " --targets {input.targets:q} --families {input.families:q} {params.settings}"
+        " --targets {input.targets:q} {params.families} {params.settings}"
         " --seed {params.seed} --workers {threads} --output {output:q} > {log} 2>&1"

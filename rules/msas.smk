@@ -49,11 +49,27 @@ rule build_families:
         " > {log} 2>&1"
 
 
+rule list_training_shards:
+    """List the training shards by flag: at the paper's size they overrun a command line."""
+    output:
+        "results/lists/train_{kind}.args",
+    log:
+        "logs/list_training_shards/{kind}.log",
+    wildcard_constraints:
+        kind="families|msas",
+    localrule: True
+    params:
+        shards=training_shards,
+    run:
+        write_arguments(output[0], log[0], params.shards)
+
+
 rule sweep_coverage:
     """Depth of a random sample of training alignments at each HHfilter -cov (Figure 7)."""
     input:
         data=training_msas(".ffdata"),
         index=training_msas(".ffindex"),
+        shards="results/lists/train_msas.args",
     output:
         "results/depths/train.parquet",
     log:
@@ -66,7 +82,7 @@ rule sweep_coverage:
         seed=config["seed"],
         code=verb_digest("coverage-sweep"),
     shell:
-        "python -m npm_core coverage-sweep --msas {input.data:q} {params.settings}"
+        "python -m npm_core coverage-sweep @{input.shards:q} {params.settings}"
         " --seed {params.seed} --workers {threads} --output {output:q} > {log} 2>&1"
 
 
@@ -75,6 +91,7 @@ rule count_leakage:
     input:
         data=training_msas(".ffdata"),
         index=training_msas(".ffindex"),
+        shards="results/lists/train_msas.args",
         test="results/queries/test.fasta",
         queries="results/queries/test",
         targets=report_targets,
@@ -90,7 +107,7 @@ rule count_leakage:
     params:
         code=verb_digest("count-leakage"),
     shell:
-        "python -m npm_core count-leakage --msas {input.data:q} --test {input.test:q}"
+        "python -m npm_core count-leakage @{input.shards:q} --test {input.test:q}"
         " --queries {input.queries:q} --targets {input.targets:q}"
         " --assignments {input.assignments:q} --workers {threads}"
         " --output {output.occurrences:q} --audit {output.audit:q} > {log} 2>&1"

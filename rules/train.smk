@@ -40,6 +40,7 @@ rule train_uniref50:
     input:
         init="results/models/pretrained/model.safetensors",
         families=training_families,
+        shards="results/lists/train_families.args",
         validation=validation_families,
     output:
         model="results/models/uniref50/model.safetensors",
@@ -63,7 +64,7 @@ rule train_uniref50:
         seed=config["seed"],
         recipe=1,
     shell:
-        "{resources.launcher} -m npm_core train --families {input.families:q} --validation {input.validation:q}"
+        "{resources.launcher} -m npm_core train @{input.shards:q} --validation {input.validation:q}"
         " --init {params.init:q} --query first {params.head} {params.settings}"
         " --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/uniref50"
