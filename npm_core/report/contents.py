@@ -19,13 +19,13 @@ from npm_core.report.page import Column, Example, Maps, Page, Tile
 from npm_core.report.summary import Verdict, controls_clause, pairs, signed
 
 QUANTITIES = {
-    "pseudolikelihood": "training loss (nats a residue)",
-    "validation_pseudolikelihood": "evaluation loss (nats a residue)",
-    "reduced_pseudolikelihood": "evaluation loss, reduced MSAs (nats a residue)",
+    "pseudolikelihood": "training loss",
+    "validation_pseudolikelihood": "evaluation loss",
+    "reduced_pseudolikelihood": "loss, reduced MSAs",
     "long_P@L": "long-range P@L",
     "long_P@L/5": "long-range P@L/5",
 }
-"""What `train` logs and Figure 4 shows; the loss is the pseudolikelihood without penalties."""
+"""What `train` logs and Figure 4 shows; losses are pseudolikelihoods, in nats a residue."""
 
 BASELINES = {
     "potts": "the independent Potts model",
@@ -267,7 +267,8 @@ def training(
         id="training",
         short="Training" if row is None else "Figure 4",
         title=title,
-        caption=f"{caption} Trainings: n = {runs['run'].nunique()}.",
+        caption=f"{caption} Losses: pseudolikelihood, nats a residue. "
+        f"Trainings: n = {runs['run'].nunique()}.",
         alt=f"Lines against the training step: {', '.join(quantities)}.",
         chart=trajectories(
             table, quantities=quantities, rows=list(dict.fromkeys(table["row"])), lines=lines

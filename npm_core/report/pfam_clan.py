@@ -229,7 +229,7 @@ def _figure_4(inputs: Inputs) -> Figure | Absent:
             title=title,
             caption="Mean over the rounds' trainings by step, shaded one standard deviation; "
             "colour is the depth of the reduced MSAs. Evaluation loss and precision are those of "
-            "the evaluation families, the loss on their whole MSAs.",
+            "the evaluation families, the loss on their whole MSAs and on the reduced ones.",
         )
     return found or Absent(
         id="training",
