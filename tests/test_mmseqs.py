@@ -171,7 +171,9 @@ def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(broken=True)
     assert [row.query for row in run(broken=False)] == list("abcde")
-    assert sorted(seen) == ["ab", "cd", "e"]
+    # "e" may have been searched beside the batch that broke, and is then searched again.
+    assert [seen.count(batch) for batch in ("ab", "cd")] == [1, 1]
+    assert set(seen) == {"ab", "cd", "e"}
 
 
 def test_a_folder_that_is_no_database_is_refused(tmp_path):
