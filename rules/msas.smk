@@ -11,6 +11,8 @@ rule search_shard:
         ledger="results/msas/{dataset}/{shard}.ledger.tsv",
     log:
         "logs/search_shard/{dataset}/{shard}.log",
+    # Most of the chain waits for it: it goes before trainings, which need but one core each.
+    priority: 20
     conda:
         "../envs/hhsuite.yaml"
     threads: 8
