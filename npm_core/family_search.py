@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -43,11 +44,14 @@ def blast_sequences(databases: Sequence[str]) -> Iterator[tuple[str, str]]:
     seen: set[bytes] = set()
     for database in databases:
         argv = [program("blastdbcmd"), "-db", database, "-entry", "all", "-outfmt", "%f"]
-        with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        ) as process:
+        # A file takes what blastdbcmd complains of: a pipe nobody reads would fill up and stop it.
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
+            subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=complaints, text=True, encoding="utf-8"
+            ) as process,
+        ):
             assert process.stdout is not None
-            assert process.stderr is not None
             for title, sequence in fasta_records(process.stdout, database):
                 name = title.split()[0].split("|")[0]
                 digest = hashlib.sha256(sequence.encode()).digest()[:16]
@@ -56,9 +60,9 @@ def blast_sequences(databases: Sequence[str]) -> Iterator[tuple[str, str]]:
                 if digest not in seen:
                     seen.add(digest)
                     yield name, sequence
-            complaint = process.stderr.read().strip()
-        if process.returncode:
-            raise ToolError(f"blastdbcmd of {database}: {complaint[-300:]}")
+            if process.wait():
+                complaints.seek(0)
+                raise ToolError(f"blastdbcmd of {database}: {complaints.read().strip()[-300:]}")
 
 
 def read_profiles(path: Path | str, families: Collection[str]) -> dict[str, HMM]:

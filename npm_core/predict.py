@@ -20,7 +20,6 @@ from npm_core.files import atomic_path, write_text
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
-from npm_core.precision import RANGES, scorable_pairs, top_precision
 from npm_core.tables import Scores, Target
 
 Floats = NDArray[np.float32]
@@ -281,34 +280,6 @@ def target_scores(
 
     for windows in read_sequences(model, queries(), window=window):
         yield Scores(*labels.popleft(), contact_scores(windows, centre=centre))
-
-
-def long_range_precision(
-    model: NeuralPottsModel, targets: Sequence[Target], *, window: int = 512
-) -> dict[str, float]:
-    """Mean long-range P@L and P@L/5 over targets that have a pair to score.
-
-    Raises:
-        DataError: No target has one.
-    """
-    found: dict[str, list[float]] = {"long_P@L": [], "long_P@L/5": []}
-    scorable = [
-        target for target in targets if scorable_pairs(target.distances, RANGES["long"])[0].size
-    ]
-    for target, scores in zip(scorable, target_scores(model, scorable, window=window), strict=True):
-        for label, k in (("long_P@L", 1), ("long_P@L/5", 5)):
-            found[label].append(
-                top_precision(
-                    scores.matrix,
-                    target.distances,
-                    k=k,
-                    separation=RANGES["long"],
-                    contact_distance=CONTACT_DISTANCE,
-                )
-            )
-    if not found["long_P@L"]:
-        raise DataError(f"none of {len(targets)} targets has a long-range pair of residues")
-    return {label: float(np.mean(values)) for label, values in found.items()}
 
 
 # --- Files of one prediction --------------------------------------------------------------------

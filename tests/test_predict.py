@@ -16,7 +16,6 @@ from npm_core.predict import (
     contact_scores,
     file_stem,
     load_predictor,
-    long_range_precision,
     potts_model,
     predict_windows,
     read_sequences,
@@ -24,6 +23,7 @@ from npm_core.predict import (
     window_starts,
 )
 from npm_core.tables import Target, read_scores, write_targets
+from npm_core.validation import long_range_precision
 
 SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"
 

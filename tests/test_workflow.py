@@ -167,8 +167,6 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
     source.write_text(code + "\n\ndef added_by_a_test() -> int:\n    return 1\n")
     assert planned() == {
         "tabulate_precision",
-        "predict_npm",  # predict.py measures validation targets by precision.py
-        "fit_potts_with_prior",  # predicts its prior
         "write_report",
         "tabulate_ablation",
     }

@@ -27,8 +27,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit each neighbour once, carry its scores over, and write them."""
-    from npm_core import memory, plm
-    from npm_core.cli.potts_contacts import Settings, fit_families
+    from npm_core import plm
+    from npm_core.cli.potts_contacts import Settings, fit_families, require_memory
     from npm_core.errors import DataError
     from npm_core.neighbours import Indices, by_family, read_neighbours, transfer, under_reference
     from npm_core.progress import note, track
@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> None:
             f"{args.neighbours}: nearest family {min(missing)} is not among the families. "
             "Find the neighbours again"
         )
-    needed = sorted((plm.fit_bytes(*size) for size in sizes.values()), reverse=True)
-    what = f"fitting {args.workers} families at once"
-    memory.require(sum(needed[: args.workers]), what, "lower --workers")
+    require_memory((plm.fit_bytes(*size) for size in sizes.values()), workers=args.workers)
 
     columns: dict[str, Indices] = {}
 

@@ -6,6 +6,7 @@ report has one line a family: what the fit cost and whether it converged.
 
 import argparse
 import csv
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,15 +101,11 @@ def fit_table(args: argparse.Namespace, settings: Settings, **facts: object) -> 
             raise DataError(f"family {name} has {length} columns, its target {targets[name]}")
     # A prior is held as blocks, as a model, and as its scaled copy and that one's workspace.
     priors = 4 if settings.prior else 0
-    needed = sorted(
-        (
-            plm.fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
-            for depth, length in sizes.values()
-        ),
-        reverse=True,
+    needed = (
+        plm.fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
+        for depth, length in sizes.values()
     )
-    at_once = sum(needed[: args.workers])
-    memory.require(at_once, f"fitting {args.workers} families at once", "lower --workers")
+    at_once = require_memory(needed, workers=args.workers)
     note(
         f"{len(sizes)} families to fit, at most {at_once / memory.MIB:,.0f} MiB at a time"
         + (f"; {len(targets) - len(sizes)} targets have no family" if args.targets else "")
@@ -137,6 +134,23 @@ def fit_table(args: argparse.Namespace, settings: Settings, **facts: object) -> 
         )
         count = write_scores(args.output, scores(), metadata)
     note(f"{count} families fitted, {stopped_early} of them did not converge")
+
+
+def require_memory(needed: Iterable[int], *, workers: int) -> int:
+    """Bytes that the largest fits take when they meet.
+
+    Args:
+        needed: Bytes of each fit.
+        workers: Fits at a time.
+
+    Raises:
+        SettingsError: More than there are.
+    """
+    from npm_core import memory
+
+    at_once = sum(heapq.nlargest(workers, needed))
+    memory.require(at_once, f"fitting {workers} families at once", "lower --workers")
+    return at_once
 
 
 def fit_families(

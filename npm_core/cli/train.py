@@ -132,8 +132,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _contacts(paths: list[Path]) -> "Callable[[NeuralPottsModel], dict[str, float]]":
-    from npm_core.predict import long_range_precision
     from npm_core.tables import read_targets
+    from npm_core.validation import long_range_precision
 
     targets = list(read_targets(*paths))
     return lambda model: long_range_precision(model, targets)
