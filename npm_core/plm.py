@@ -164,7 +164,7 @@ def _penalty_value(potts: Potts, penalty: Penalty, prior: Potts | None) -> float
         row = potts.couplings[i, i + 1 :].astype(np.float64).ravel()
         if prior is not None:
             row -= prior.couplings[i, i + 1 :].ravel()
-        couplings += float(row @ row)
+        couplings += _dot(row, row)
     kept = fields if penalty.gap_field else fields[:, :GAP]
     return penalty.fields * float((kept**2).sum()) + penalty.couplings * couplings
 
@@ -292,6 +292,11 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     index = depth * (4 * length + 8 * -(-length // PANEL))
     fitting = vector + (2 * MEMORY + 1) * vector // 2 + columns
     return max(fitting, vector + model) + work + index
+
+
+def _dot(left: Doubles, right: Doubles) -> float:
+    """Their inner product, without BLAS: its threads would spin on other cores between calls."""
+    return float(np.einsum("k,k->", left, right))
 
 
 class _Threads:
@@ -505,7 +510,7 @@ class _Problem:
         dots = np.zeros(len(self.basis))
         for vector in np.flatnonzero(self.used):
             other = self.basis[vector, self.couplings_end :]
-            dots[vector] = _widen(other).astype(np.float64) @ _widen(tail).astype(np.float64)
+            dots[vector] = _dot(_widen(other).astype(np.float64), _widen(tail).astype(np.float64))
         for part in self.pool.map(tile_row, range(self.blocks)):
             dots += part
         return dots
