@@ -508,9 +508,10 @@ class _Problem:
             return dots
 
         dots = np.zeros(len(self.basis))
+        fields = _widen(tail).astype(np.float64)
         for vector in np.flatnonzero(self.used):
             other = self.basis[vector, self.couplings_end :]
-            dots[vector] = _dot(_widen(other).astype(np.float64), _widen(tail).astype(np.float64))
+            dots[vector] = _dot(_widen(other).astype(np.float64), fields)
         for part in self.pool.map(tile_row, range(self.blocks)):
             dots += part
         return dots

@@ -24,8 +24,6 @@ from npm_core.tables import Scores, Target
 
 Floats = NDArray[np.float32]
 
-CONTACT_DISTANCE = 8.0
-
 RESIDUES_A_BATCH = 8192
 """The Transformer reads windows of so many residues together, padding included."""
 

@@ -7,8 +7,10 @@ import numpy as np
 from npm_core.errors import DataError
 from npm_core.model import NeuralPottsModel
 from npm_core.precision import RANGES, scorable_pairs, top_precision
-from npm_core.predict import CONTACT_DISTANCE, target_scores
+from npm_core.predict import target_scores
 from npm_core.tables import Target
+
+CONTACT_DISTANCE = 8.0
 
 
 def long_range_precision(
