@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: setup demo real test browser lint bench lock clean
+.PHONY: setup demo demo-full real test browser lint bench lock clean
 
 setup: .venv/.installed .venv/.tools
 
@@ -23,6 +23,12 @@ setup: .venv/.installed .venv/.tools
 demo: setup
 	snakemake --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/reports/uniref50.html and $(CURDIR)/reports/pfam_clan.html"
+
+# The clan experiment with all rounds, depths, heads and controls, on a larger generated universe.
+demo-full: setup
+	snakemake --directory runs/demo_full --configfile config/demo_full.yaml --cores $$(nproc) \
+	  reports/pfam_clan.html
+	@echo "The report: $(CURDIR)/runs/demo_full/reports/pfam_clan.html"
 
 .venv/.packages: workflow/install_packages.sh
 	bash workflow/install_packages.sh
