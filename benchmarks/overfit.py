@@ -1,6 +1,6 @@
 """Can the Neural Potts Model learn some families by heart? Its loss against independent fits.
 
-    python benchmarks/overfit.py [--families 20] [--steps 600]
+    python benchmarks/overfit.py [--families 20] [--steps 1000]
 
 Generated families: an ancestor whose residues mutate, and pairs of positions that change together.
 For each, the loss of eq. (8) over all rows of what the trained model predicts from the first row
@@ -56,7 +56,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
     torch.manual_seed(0)
     model = NeuralPottsModel(
         build_trunk(TrunkSettings("rotary", layers=1, width=256, attention_heads=4)),
-        HeadSettings(rank=32),
+        HeadSettings(rank=16),
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,7 +64,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
         task = NpmTask(
             model,
             Families([folder / "families.parquet"]),
-            train=TrainSettings(rows=40, head_learning_rate=1e-2, trunk_learning_rate=1e-3),
+            train=TrainSettings(rows=40, head_learning_rate=1e-3, trunk_learning_rate=1e-3),
             objective=objective,
             loop=loop,
         )
@@ -89,7 +89,7 @@ def losses(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--families", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--lambda-couplings", type=float, default=1e-2)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -35,7 +35,7 @@ def run(folder: Path, seed: int) -> pd.DataFrame:
         [
             *("snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")),
             *("--directory", str(folder), "--configfile", str(folder / "settings.yaml")),
-            *("--cores", str(len(os.sched_getaffinity(0))), "--quiet", "all", "--", TABLE),
+            *("--cores", str(len(os.sched_getaffinity(0))), "--quiet", "rules", "--", TABLE),
         ],
         check=True,
         stdout=sys.stderr,

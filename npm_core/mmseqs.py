@@ -4,6 +4,7 @@ The database is a set of sequences clustered at 30 % identity. Representatives a
 are expanded to their clusters' members, and the members are aligned to the query's profile.
 """
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -154,8 +155,23 @@ def build_database(
         ):
             finished = programs.run([program("mmseqs"), *words, "-v", "1"])
             require(finished, f"{folder}: mmseqs {words[0]}")
+    for part in PARTS:
+        _join(folder / part)
     _relink(folder)
     return count, check_database(folder)
+
+
+def _join(path: Path) -> None:
+    """Make one file of what several threads wrote: PATH.0, PATH.1, ..., which the index counts on
+    from one to the next."""
+    parts = sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=lambda part: int(part.suffix[1:]))
+    if not parts:
+        return
+    with path.open("wb") as whole:
+        for part in parts:
+            with part.open("rb") as stream:
+                shutil.copyfileobj(stream, whole)
+            part.unlink()
 
 
 def _relink(folder: Path) -> None:

@@ -17,20 +17,25 @@ STRANGER = "WCHMY" * 6
 
 
 @pytest.fixture(scope="module")
-def database(toy_database, tmp_path_factory) -> Path:
-    """The sequences of the toy HH-suite database as MMseqs2 needs them, built by the verb."""
-    built, moved = (tmp_path_factory.mktemp("mmseqs") / name for name in ("built", "moved"))
-    arguments = ["--engine", "mmseqs2", "--fasta", f"{toy_database[0]}.fasta"]
-    assert main(["build-database", *arguments, "--output", str(built)]) == 0
-    # A database must not remember where it was built.
-    shutil.move(built, moved)
-    return moved
+def databases(toy_database, tmp_path_factory) -> tuple[Path, Path]:
+    """The toy HH-suite database's sequences as MMseqs2 needs them, by one thread and by two."""
+
+    def build(threads: str) -> Path:
+        built, moved = (tmp_path_factory.mktemp("mmseqs") / name for name in ("built", "moved"))
+        arguments = ["--fasta", f"{toy_database[0]}.fasta", "--threads", threads]
+        arguments += ["--engine", "mmseqs2", "--output", str(built)]
+        assert main(["build-database", *arguments]) == 0
+        # A database must not remember where it was built.
+        shutil.move(built, moved)
+        return moved
+
+    return build("1"), build("2")
 
 
 @pytest.fixture(scope="module")
-def searches(database, toy_database, tmp_path_factory):
+def searches(databases, toy_database, tmp_path_factory):
     """Ledger and alignments of six queries, twice: in one call; reversed, in calls of four by two
-    threads. One search takes seconds, so that the tests share these."""
+    threads, which built their database too. It takes seconds, so that the tests share these."""
     member = toy_database[1]
     queries = {
         "x;rm": member,
@@ -42,7 +47,7 @@ def searches(database, toy_database, tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("searches")
 
-    def search(name, queries, *arguments):
+    def search(name, queries, database, *arguments):
         fasta = folder / f"{name}.fasta"
         fasta.write_text("".join(f">{key}\n{sequence}\n" for key, sequence in queries.items()))
         arguments = ["--engine", "mmseqs2", "--queries", str(fasta), *arguments]
@@ -54,8 +59,11 @@ def searches(database, toy_database, tmp_path_factory):
         return rows, {key: text.decode() for key, text in found.items()}
 
     return (
-        search("whole", queries),
-        search("parts", dict(reversed(queries.items())), "--threads", "2", "--mmseqs-batch", "4"),
+        search("whole", queries, databases[0]),
+        search(
+            *("parts", dict(reversed(queries.items())), databases[1]),
+            *("--threads", "2", "--mmseqs-batch", "4"),
+        ),
         queries,
     )
 
