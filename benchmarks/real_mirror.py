@@ -1,11 +1,12 @@
 """The files that UniProt and the PDB publish, written from the real proteins of NPM_REAL_DATA.
 
-    python benchmarks/real_mirror.py DIR [--sequences 3200] [--max-length 200]
+    python benchmarks/real_mirror.py DIR [--sequences 3200] [--max-length 200] [--also FASTA]
 
 writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any),
 DIR/uniref50.fasta.gz (representatives of their clusters at 50 % identity, named as UniRef50's),
-DIR/pdb/entries.idx, DIR/pdb/pdb_seqres.txt.gz and DIR/pdb/mmCIF. config/real_uniref50.yaml reads
-them as a mirror.
+DIR/held_out.txt (those of clusters with a member that half of the PDB entries resemble),
+DIR/pdb/entries.idx, DIR/pdb/pdb_seqres.txt.gz and DIR/pdb/mmCIF. config/real_uniref50.yaml and
+config/small_model.yaml read them as a mirror.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from npm_core.universe.mirror import INDEX_HEADER
 RELATIVES = 40
 """Most sequences taken for one PDB chain."""
 
+HELD_OUT_IDENTITY = 0.3
+"""What is at least this identical to a held-out chain is kept from every training."""
+
 
 def write_gzip(path: Path, text: str) -> None:
     """Text as gzip data, the same bytes each time."""
@@ -43,13 +47,13 @@ def fasta(records: dict[str, str]) -> str:
     return "".join(f">{header}\n{sequence}\n" for header, sequence in records.items())
 
 
-def proteins(data: Path, max_length: int) -> dict[str, str]:
+def proteins(paths: list[Path], max_length: int) -> dict[str, str]:
     """Distinct UniProt sequences by accession."""
     found: dict[str, str] = {}
     seen: set[str] = set()
-    for name in ("mmseqs2_examples_DB", "mmseqs2_examples_QUERY", "swissprot2014_40k"):
-        with open_text(data / "seqdb" / f"{name}.fasta.gz") as stream:
-            for header, sequence in fasta_records(stream, name):
+    for path in paths:
+        with open_text(path) as stream:
+            for header, sequence in fasta_records(stream, str(path)):
                 word = header.split(maxsplit=1)[0]
                 accession = word.split("|")[1] if "|" in word else word
                 if len(sequence) <= max_length and sequence not in seen:
@@ -124,18 +128,36 @@ def choose(
     return {name: pool[name] for name in sorted(ranked[:count])}
 
 
-def representatives(chosen: dict[str, str], folder: Path) -> dict[str, int]:
-    """Size of the cluster at 50 % identity by its representative."""
+def representatives(chosen: dict[str, str], folder: Path) -> dict[str, list[str]]:
+    """Members of each cluster at 50 % identity by its representative."""
     (folder / "chosen.fasta").write_text(fasta(chosen))
     mmseqs(
         *("easy-cluster", folder / "chosen.fasta", folder / "clusters", folder / "tmp"),
         *("--min-seq-id", "0.5", "-c", "0.8", "--threads", "1"),
     )
-    sizes: dict[str, int] = {}
+    clusters: dict[str, list[str]] = {}
     for line in (folder / "clusters_cluster.tsv").read_text(encoding="utf-8").splitlines():
-        name = line.split("\t")[0]
-        sizes[name] = sizes.get(name, 0) + 1
-    return sizes
+        name, member = line.split("\t")
+        clusters.setdefault(name, []).append(member)
+    return clusters
+
+
+def held_out(chains: dict[str, str], clusters: dict[str, list[str]], folder: Path) -> list[str]:
+    """Representatives of clusters that the chains of half of the PDB entries resemble."""
+    half = {name: sequence for name, sequence in chains.items() if in_held_out_half(name)}
+    (folder / "half.fasta").write_text(fasta(half))
+    mmseqs(
+        *("easy-search", folder / "half.fasta", folder / "chosen.fasta", folder / "near"),
+        *(folder / "tmp", "--format-output", "target", "-e", "0.001", "-s", "7.5"),
+        *("--min-seq-id", HELD_OUT_IDENTITY, "--max-seqs", "100000", "--threads", "1"),
+    )
+    near = set((folder / "near").read_text(encoding="utf-8").split())
+    return sorted(name for name, members in clusters.items() if near.intersection(members))
+
+
+def in_held_out_half(chain: str) -> bool:
+    """By the hash of the entry's id, so that all its chains fall on one side."""
+    return hashlib.sha256(chain.split("_")[0].encode()).digest()[0] % 2 == 0
 
 
 def main() -> None:
@@ -144,6 +166,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--sequences", type=int, default=3200)
     parser.add_argument("--max-length", type=int, default=200)
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="more sequences, as FASTA")
     args = parser.parse_args()
     if not os.environ.get("NPM_REAL_DATA"):
         parser.error("set NPM_REAL_DATA to the folder of real proteins")
@@ -159,21 +182,28 @@ def main() -> None:
             chains[name] = chain.sequence
     write_text(output / "pdb" / "entries.idx", "".join(index))
     write_gzip(output / "pdb" / "pdb_seqres.txt.gz", "".join(seqres))
-    pool = proteins(data, args.max_length)
+    seqdb = ("mmseqs2_examples_DB", "mmseqs2_examples_QUERY", "swissprot2014_40k")
+    pool = proteins(
+        [*(data / "seqdb" / f"{name}.fasta.gz" for name in seqdb), *args.also], args.max_length
+    )
     with tempfile.TemporaryDirectory() as name:
         chosen = choose(pool, chains, count=args.sequences, folder=Path(name))
-        sizes = representatives(chosen, Path(name))
+        clusters = representatives(chosen, Path(name))
+        kept_back = held_out(chains, clusters, Path(name))
     write_gzip(
         output / "uniprot.fasta.gz",
         fasta({f"tr|{name}|{name}": sequence for name, sequence in chosen.items()}),
     )
     write_gzip(
         output / "uniref50.fasta.gz",
-        fasta({f"UniRef50_{name} n={sizes[name]}": chosen[name] for name in sorted(sizes)}),
+        fasta(
+            {f"UniRef50_{name} n={len(clusters[name])}": chosen[name] for name in sorted(clusters)}
+        ),
     )
+    write_text(output / "held_out.txt", "".join(f"UniRef50_{name}\n" for name in kept_back))
     print(
-        f"{output}: {len(chosen)} UniProt sequences in {len(sizes)} clusters, {len(chains)} "
-        f"chains of {len(index) - 1} PDB entries",
+        f"{output}: {len(chosen)} UniProt sequences in {len(clusters)} clusters, "
+        f"{len(kept_back)} of them held out, {len(chains)} chains of {len(index) - 1} PDB entries",
         file=sys.stderr,
     )
 

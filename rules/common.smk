@@ -120,6 +120,11 @@ def uniref50_fasta(wildcards):
     )
 
 
+def held_out_list(wildcards):
+    """The file of the test sequences' ids, where the split is not by hash."""
+    return config["split"]["held_out"] or []
+
+
 def shards(dataset):
     """Names of the shards of queries; imported alignments are one."""
     count = 1 if is_local() else config["queries"]["shards"][dataset]

@@ -4,7 +4,8 @@
 rule split_queries:
     """Partition UniRef50 at random into training and test sequences (paper, C.4)."""
     input:
-        uniref50_fasta,
+        held_out_list,
+        fasta=uniref50_fasta,
     output:
         train="results/queries/train.fasta",
         test="results/queries/test.fasta",
@@ -16,7 +17,7 @@ rule split_queries:
         settings=flags(config["split"]),
         code=verb_digest("split-queries"),
     shell:
-        "python -m npm_core split-queries --fasta {input:q} {params.settings}"
+        "python -m npm_core split-queries --fasta {input.fasta:q} {params.settings}"
         " --train {output.train:q} --test {output.test:q} > {log} 2>&1"
 
 
