@@ -27,6 +27,7 @@ import torch
 
 from npm_core import memory
 from npm_core.batching import Families, Prefetch
+from npm_core.flops import training_flops
 from npm_core.loop import LoopSettings
 from npm_core.model import (
     PAPER,
@@ -173,26 +174,9 @@ def bench_forms(sizes: tuple[int, ...], args: argparse.Namespace) -> None:
 
 
 def update_flops(case: Case, proteins: int) -> float:
-    """FLOPs of one update: forward pass, and twice that for what is trained."""
-    length, d, rank, m = case.length, case.trunk.width, case.head.rank, case.rows
-    with torch.device("meta"):
-        model = NeuralPottsModel(build_trunk(case.trunk), case.head)
-    layers = model.trunk.transformer_layers()
-    matrices = sum(w.numel() for layer in layers for w in layer.parameters() if w.ndim > 1)
-    trunk = 2 * length * matrices + 4 * length**2 * d * case.trunk.layers
-    if case.head.kind == "conv":
-        f = case.head.channels
-        head = 4 * length * d * f * rank + 2 * length**2 * f * rank
-        head += 2 * length**2 * (2 * f * f + f * K * K) + 2 * m * length**2 * K * K
-    elif case.head.kind == "tied":
-        head = 2 * length * d * K * rank + 4 * m * length * K * rank + 2 * length * K * rank**2
-    else:
-        head = 2 * length * d * K * K * rank
-        if cheapest_form(length=length, rank=rank, depth=m) == "matrix_free":
-            head += 4 * m * length * K * K * rank + 2 * K * K * length * rank**2
-        else:
-            head += length**2 * K * (K + 1) * rank + 2 * m * length**2 * K * K
-    return proteins * ((1 if case.frozen else 3) * trunk + 3 * head)
+    """FLOPs of one update."""
+    frozen, length, rows = case.frozen, case.length, case.rows
+    return proteins * training_flops(case.trunk, case.head, length, rows, frozen=frozen)
 
 
 def bench_case(

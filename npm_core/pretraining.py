@@ -131,7 +131,7 @@ class MaskedBatch:
 class MaskedLanguageTask(Task):
     """A trunk that learns to fill in masked residues."""
 
-    measures = ("accuracy",)
+    measures = ("accuracy", "residues")
 
     def __init__(
         self,
@@ -202,7 +202,8 @@ class MaskedLanguageTask(Task):
         )
         count = asked.sum(1).clamp(min=1)
         right = (logits.argmax(-1) == batch.targets) & asked
-        return (entropy.sum(1) / count).sum(), (right.sum(1) / count).sum()[None]
+        accuracy = (right.sum(1) / count).sum()
+        return (entropy.sum(1) / count).sum(), torch.stack([accuracy, batch.lengths.sum()])
 
     def epoch(self, step: int) -> float:
         return self.order.epoch(step)

@@ -53,7 +53,7 @@ class TrainSettings:
 class NpmTask(Task):
     """The Neural Potts Model, its families and its loss."""
 
-    measures = ("pseudolikelihood", "penalty")
+    measures = ("pseudolikelihood", "penalty", "residues")
 
     def __init__(
         self,
@@ -135,12 +135,13 @@ class NpmTask(Task):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.train_settings.frozen):
             embeddings = self.model.embed(batch.tokens, batch.lengths)
-        measures = embeddings.new_zeros(2, dtype=torch.float32)
+        measures = embeddings.new_zeros(3, dtype=torch.float32)
+        measures[2] = batch.lengths.sum()
 
         def weighted_loss(n: int, e: Tensor) -> Tensor:
             loss = npm_loss(*self.model.heads(e), batch.rows[n], self.objective)
             parts = torch.stack([loss.pseudolikelihood, loss.penalty]).detach()
-            measures.add_(parts / len(e))
+            measures[:2] += parts / len(e)
             return batch.weights[n] * loss.total
 
         heads = [*self.model.fields.parameters(), *self.model.couplings.parameters()]

@@ -84,3 +84,32 @@ rule record_settings:
     shell:
         "python -m npm_core record-settings --json {params.settings:q} --output {output:q}"
         " > {log} 2>&1"
+
+
+rule write_model_card:
+    """The card of the UniRef50 model: data, cost, training curve, results, limits."""
+    input:
+        model="results/models/uniref50/model.safetensors",
+        metrics="results/models/uniref50/metrics.csv",
+        pretrained="results/models/pretrained/model.safetensors",
+        pretraining="results/models/pretrained/metrics.csv",
+        precision=expand(
+            "results/precision/{evaluation}.parquet",
+            evaluation=evaluations("uniref50"),
+        ),
+    output:
+        "results/models/uniref50/README.md",
+    log:
+        "logs/write_model_card.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        checkpoint=subpath(input.model, parent=True),
+        pretrained=subpath(input.pretrained, parent=True),
+        about=flags(config["model_card"]),
+        seed=config["seed"],
+        code=verb_digest("model-card"),
+    shell:
+        "python -m npm_core model-card --checkpoint {params.checkpoint:q}"
+        " --pretrained {params.pretrained:q} --precision {input.precision:q} {params.about}"
+        " --seed {params.seed} --output {output:q} > {log} 2>&1"

@@ -1,0 +1,39 @@
+"""Write the card of a trained model: data, cost, training curve, results, limits.
+
+A Markdown file to stand beside the weights wherever they go.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `model-card`."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of `train`")
+    parser.add_argument("--pretrained", type=Path, required=True, help="folder of `pretrain`")
+    parser.add_argument(
+        "--precision", type=Path, nargs="+", required=True, help="tables of `tabulate-precision`"
+    )
+    parser.add_argument("--data", required=True, help="a sentence on what it was trained on")
+    parser.add_argument("--licence", required=True, help="a sentence on weights and data")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.md")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the records, write the card."""
+    import pandas as pd
+
+    from npm_core.files import write_text
+    from npm_core.model_card import render
+
+    precision = pd.concat(map(pd.read_parquet, args.precision), ignore_index=True)
+    about = {"data": args.data, "licence": args.licence}
+    card = render(
+        args.checkpoint,
+        pretrained=args.pretrained,
+        precision=precision,
+        about=about,
+        seed=args.seed,
+    )
+    write_text(args.output, card)

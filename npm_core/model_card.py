@@ -1,0 +1,198 @@
+"""The card of a trained model: what it is, what it learned from, what that cost, what it can do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from npm_core.checkpoints import WEIGHTS, model_settings, read_config
+from npm_core.errors import DataError
+from npm_core.flops import training_flops
+from npm_core.precision import MEFF_EDGES, compare_models
+
+CURVE_ROWS = 12
+"""Rows of a training curve on the card, at most."""
+
+BASELINES = {
+    "potts": "independent Potts",
+    "npm_shuffled": "NPM, shuffled query",
+    "chance": "chance",
+}
+"""What NPM is compared with on the card."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training.
+
+    Attributes:
+        name: What it learned.
+        updates: Of the weights.
+        batch: Proteins of one update.
+        proteins: Distinct ones, as the number of epochs says.
+        residues: Read in all updates.
+        hours: Wall time.
+        flops: Of its matrix products.
+        curve: Column names, then rows of text.
+    """
+
+    name: str
+    updates: int
+    batch: int
+    proteins: int
+    residues: float
+    hours: float
+    flops: float
+    curve: Sequence[Sequence[str]]
+
+
+def stage(name: str, folder: Path) -> Stage:
+    """The record of a training from its checkpoint's config.json and metrics.csv.
+
+    Raises:
+        DataError: A file is missing, or the metrics hold no update.
+    """
+    config = read_config(folder)
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; it is what `train --metrics` writes")
+    rows = pd.read_csv(path)
+    updates = rows.dropna(subset=["residues"]) if "residues" in rows else rows[:0]
+    if updates.empty:
+        raise DataError(f"{path}: no update with its number of residues; train anew")
+    batch = int(config["facts"]["LoopSettings"]["batch"])
+    # A row holds means over the updates since the row before.
+    since = np.diff(updates["step"], prepend=0)
+    proteins = batch * float(since.sum())
+    residues = batch * float((since * updates["residues"]).sum())
+    trunk, head = model_settings(config, str(folder))
+    train = config["facts"].get("TrainSettings", {})
+    flops = proteins * training_flops(
+        trunk,
+        head,
+        round(residues / proteins),
+        int(train.get("rows", 0)),
+        frozen=bool(train.get("frozen", False)),
+    )
+    last = updates.iloc[-1]
+    return Stage(
+        name=name,
+        updates=int(last["step"]),
+        batch=batch,
+        proteins=round(batch * last["step"] / last["epoch"]),
+        residues=residues,
+        hours=float(last["seconds"]) / 3600,
+        flops=flops,
+        curve=_curve(rows),
+    )
+
+
+def _curve(rows: pd.DataFrame) -> list[list[str]]:
+    """Losses and validation measures at evenly spaced updates, the last included."""
+    measures = [
+        name
+        for name in ("loss", "accuracy", "pseudolikelihood", "validation_pseudolikelihood")
+        if name in rows and rows[name].notna().any()
+    ]
+    watched = measures[-1]
+    shown = rows[rows[watched].notna()]
+    chosen = np.unique(np.linspace(0, len(shown) - 1, CURVE_ROWS).round().astype(int))
+    table = shown.iloc[chosen]
+    cells = [["" if np.isnan(x) else f"{x:.3f}" for x in row] for row in table[measures].to_numpy()]
+    return [
+        ["update", *(name.replace("_", " ") for name in measures)],
+        *([str(step), *row] for step, row in zip(table["step"], cells, strict=True)),
+    ]
+
+
+def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
+    """Long-range P@L/5 of NPM and of the baselines, NPM less each, by split and bin of Meff.
+
+    Args:
+        table: Rows of `tabulate-precision`.
+        seed: Of the bootstrap.
+
+    Returns:
+        Column names, then rows of text.
+    """
+    chosen = table[(table["range"] == "long") & (table["cutoff"] == "L/5")]
+    edges = [0.0, *MEFF_EDGES, np.inf]
+    names = [
+        f"> {low:g}" if np.isinf(high) else f"({low:g}, {high:g}]" for low, high in pairwise(edges)
+    ]
+    chosen = chosen.assign(bin=pd.cut(chosen["meff"], edges, labels=names))
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for model in BASELINES:
+        lines = compare_models(chosen, "npm", model, ["split", "bin"], seed=seed)
+        found[model] = {(line["split"], line["bin"]): dict(line) for _, line in lines.iterrows()}
+    groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
+    means = groups.mean().to_dict()
+    rows = [["split", "Meff", "n", "NPM", *BASELINES.values(), "NPM beats Potts in"]]
+    for split, bin_name in product(("train", "test"), names):
+        here = (split, bin_name)
+        if here not in found["potts"]:
+            continue
+        row = [*here, f"{found['potts'][here]['count']:.0f}", f"{means[*here, 'npm']:.3f}"]
+        for model in BASELINES:
+            line = found[model][here]
+            row.append(
+                f"{means[*here, model]:.3f}; {line['difference']:+.3f} "
+                f"({line['low']:+.3f} to {line['high']:+.3f})"
+            )
+        rows.append([*row, f"{found['potts'][here]['win_rate']:.0%}"])
+    return rows
+
+
+def render(
+    folder: Path,
+    *,
+    pretrained: Path,
+    precision: pd.DataFrame,
+    about: Mapping[str, Any],
+    seed: int,
+) -> str:
+    """The card of the Neural Potts Model in `folder`, as Markdown.
+
+    Args:
+        folder: Checkpoint, with metrics.csv.
+        pretrained: Checkpoint of its language model, with metrics.csv.
+        precision: Rows of `tabulate-precision` of the model, its baselines and controls.
+        about: "data" and "licence", as the user says them.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    import safetensors
+
+    config = read_config(folder)
+    trunk, head = model_settings(config, str(folder))
+    with safetensors.safe_open(folder / WEIGHTS, framework="numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("npm_core"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("model_card.md.j2").render(
+        parameters=sum(int(np.prod(shape)) for shape in shapes),
+        megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
+        sha256=config["sha256"],
+        version=config["facts"]["npm_core"],
+        trunk=trunk,
+        head=head,
+        settings={**config["facts"]["TrainSettings"], **config["facts"]["ObjectiveSettings"]},
+        stages=[
+            stage("masked language modelling", pretrained),
+            stage("Neural Potts Model", folder),
+        ],
+        results=results(precision, seed=seed),
+        about=about,
+    )

@@ -1,0 +1,71 @@
+import json
+
+import pandas as pd
+import pytest
+
+from npm_core import model_card
+from npm_core.errors import DataError
+from npm_core.flops import trunk_flops
+from npm_core.model import TrunkSettings
+
+CONFIG = {
+    "kind": "masked_language_model",
+    "alphabet": "ARNDCQEGHILKMFPSTWYV-",
+    "trunk": {"kind": "rotary", "layers": 2, "width": 8, "attention_heads": 2},
+    "head": None,
+    "sha256": "",
+    "facts": {"LoopSettings": {"batch": 4}},
+}
+
+
+def test_a_transformer_layer_is_twelve_matrices_of_its_width_and_two_products_of_its_length():
+    length, d = 10, 8
+    layer = 2 * length * 12 * d**2 + 2 * (2 * length**2 * d)
+    settings = TrunkSettings("rotary", layers=3, width=d, attention_heads=2)
+    assert trunk_flops(settings, length) == 3 * layer
+
+
+def test_the_record_of_a_training_adds_up(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,seconds,loss,residues\n0,0,0,,\n20,0.5,90,2.9,100\n30,0.75,180,2.5,40\n"
+    )
+    stage = model_card.stage("language", tmp_path)
+    assert (stage.updates, stage.batch, stage.hours) == (30, 4, 0.05)
+    # 20 updates of 4 sequences of 100 residues, 10 of 40; 120 sequences are three quarters.
+    assert stage.residues == 4 * (20 * 100 + 10 * 40)
+    assert stage.proteins == 160
+    trunk = TrunkSettings("rotary", layers=2, width=8, attention_heads=2)
+    assert stage.flops == 3 * 120 * trunk_flops(trunk, 80)
+    assert stage.curve == [["update", "loss"], ["20", "2.900"], ["30", "2.500"]]
+
+
+def test_metrics_without_residues_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "metrics.csv").write_text("step,epoch,seconds,loss\n20,0.5,90,2.9\n")
+    with pytest.raises(DataError, match="no update with its number of residues"):
+        model_card.stage("language", tmp_path)
+
+
+def test_results_are_means_and_paired_differences_of_each_bin():
+    rows = [
+        (model, name, split, meff, precision)
+        for name, split, meff, precisions in (
+            ("a", "train", 3.0, (0.5, 0.2, 0.3, 0.1)),
+            ("b", "train", 15.0, (0.3, 0.4, 0.1, 0.1)),
+            ("c", "test", 15.1, (0.0, 0.4, 0.0, 0.1)),
+        )
+        for model, precision in zip(
+            ("npm", "potts", "npm_shuffled", "chance"), precisions, strict=True
+        )
+    ]
+    table = pd.DataFrame(rows, columns=["model", "id", "split", "meff", "precision"])
+    table["range"], table["cutoff"] = "long", "L/5"
+    other = table.assign(cutoff="L", precision=1.0)
+    _, train, test = model_card.results(pd.concat([table, other]), seed=0)
+    assert train[:4] == ["train", "(0, 15]", "2", "0.400"]
+    assert train[4].startswith("0.300; +0.100 (-0.100 to +0.300)")
+    assert train[5].startswith("0.200; +0.200 (+0.200 to +0.200)")
+    assert train[-1] == "50%"
+    assert test[:4] == ["test", "(15, 50]", "1", "0.000"]
+    assert test[-1] == "0%"
