@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: setup demo demo-full real test browser lint bench lock clean
+.PHONY: setup demo demo-full real model test browser lint bench lock clean
 
 setup: .venv/.installed .venv/.tools
 
@@ -40,6 +40,20 @@ real: setup .venv/.packages
 	python benchmarks/real_tables.py runs/real/tables
 	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/runs/real/reports/"
+
+# The small model that `predict` reads with by default, its card, and a report on its contacts.
+model: setup runs/model/mirror/held_out.txt
+	$(MODEL) results/models/uniref50/README.md reports/uniref50.html
+	mkdir -p npm_core/small_model
+	cp runs/model/results/models/uniref50/{config.json,model.safetensors,README.md} npm_core/small_model
+
+MODEL := snakemake --directory runs/model --configfile config/small_model.yaml --cores $$(nproc) --
+
+runs/model/mirror/held_out.txt: | .venv/.packages
+	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
+	$(MODEL) results/packages/sequences.fasta.gz
+	python benchmarks/real_mirror.py runs/model/mirror --sequences 400000 \
+	  --also runs/model/results/packages/sequences.fasta.gz
 
 test: setup
 	python -m pytest -q -n 2 --dist loadfile

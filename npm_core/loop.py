@@ -218,7 +218,8 @@ class _Run:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.state = State(task, optimizer, RunningMean(task, settings.ema))
         self.progress = Progress()
-        if path.is_file():
+        # The first process decides for all: it may write a checkpoint before others look for one.
+        if self._agreed(int(team.first and path.is_file())):
             self.progress = self.state.load(path)
             if team.first:
                 note(f"resuming after {self.progress.step} updates from {path}")
@@ -329,13 +330,13 @@ class _Run:
         )
         self.progress.rollbacks, self.progress.rate = rollbacks, rate
 
-    def _agreed(self, stop: int) -> int:
-        """The strongest wish to stop of any process, so that all stop after the same update."""
+    def _agreed(self, wish: int) -> int:
+        """The strongest wish of any process, so that all do the same."""
         if self.team.world == 1:
-            return stop
-        wish = torch.tensor(stop, device=self.team.device)
-        distributed.all_reduce(wish, distributed.ReduceOp.MAX)
-        return int(wish)
+            return wish
+        wishes = torch.tensor(wish, device=self.team.device)
+        distributed.all_reduce(wishes, distributed.ReduceOp.MAX)
+        return int(wishes)
 
     def _validated(self) -> dict[str, float]:
         self.task.eval()

@@ -8,10 +8,19 @@ NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CAS
 import argparse
 from pathlib import Path
 
+SMALL_MODEL = Path(__file__).parents[1] / "small_model"
+"""Made by `make model`."""
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fasta", type=Path, required=True, help="Sequences.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=SMALL_MODEL,
+        help="Folder of `train`. Default: the small model that comes with npm_core; its README.md "
+        "says what it can do.",
+    )
     parser.add_argument("--output", type=Path, required=True, help="Folder of the predictions.")
     parser.add_argument(
         "--formats",
@@ -58,6 +67,8 @@ def run(args: argparse.Namespace) -> None:
             raise DataError(f"{args.fasta}: {name}: {error}") from error
         if not sequence:
             raise DataError(f"{args.fasta}: {name} has no residues")
+    if args.checkpoint == SMALL_MODEL:
+        note(f"reading with the small model; what it can do is in {SMALL_MODEL / 'README.md'}")
     model = load_predictor(args.checkpoint, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
