@@ -125,7 +125,8 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     names = [
         f"> {low:g}" if np.isinf(high) else f"({low:g}, {high:g}]" for low, high in pairwise(edges)
     ]
-    chosen = chosen.assign(bin=pd.cut(chosen["meff"], edges, labels=names))
+    binned = chosen.assign(bin=pd.cut(chosen["meff"], edges, labels=names).astype(str))
+    chosen = pd.concat([binned, chosen.assign(bin="all")])
     found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for model in BASELINES:
         lines = compare_models(chosen, "npm", model, ["split", "bin"], seed=seed)
@@ -133,7 +134,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
     means = groups.mean().to_dict()
     rows = [["split", "Meff", "n", "NPM", *BASELINES.values(), "NPM beats Potts in"]]
-    for split, bin_name in product(("train", "test"), names):
+    for split, bin_name in product(("train", "test"), [*names, "all"]):
         here = (split, bin_name)
         if here not in found["potts"]:
             continue

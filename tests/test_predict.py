@@ -1,6 +1,7 @@
 """Scores without J are the scores of J; windows agree; files are what other programs read."""
 
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,6 +212,18 @@ def test_predict_says_what_is_wrong_with_its_input(checkpoint, tmp_path, capsys,
     arguments = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "out")]
     assert main(["predict", "--fasta", str(tmp_path / "in.fasta"), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_checkpoint_the_small_model_reads(tmp_path, capsys):
+    fasta = tmp_path / "in.fasta"
+    fasta.write_text(">crambin\nTTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN\n")
+    output = tmp_path / "out"
+    assert main(["predict", "--fasta", str(fasta), "--output", str(output)]) == 0
+    assert {path.name for path in output.iterdir()} == {
+        *("crambin.scores.npz", "crambin.rr", "crambin.png"),
+    }
+    card = capsys.readouterr().err.split("what it can do is in ")[1].splitlines()[0]
+    assert "## Limits" in Path(card).read_text(encoding="utf-8")
 
 
 def test_a_language_model_is_no_predictor(tmp_path):
