@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from npm_core.checkpoints import WEIGHTS, model_settings, read_config
 from npm_core.errors import DataError
 from npm_core.flops import training_flops
-from npm_core.precision import MEFF_EDGES, compare_models
+from npm_core.precision import compare_models, meff_bin, meff_bins
 
 CURVE_ROWS = 12
 """Rows of a training curve on the card, at most."""
@@ -121,11 +121,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
         Column names, then rows of text.
     """
     chosen = table[(table["range"] == "long") & (table["cutoff"] == "L/5")]
-    edges = [0.0, *MEFF_EDGES, np.inf]
-    names = [
-        f"> {low:g}" if np.isinf(high) else f"({low:g}, {high:g}]" for low, high in pairwise(edges)
-    ]
-    binned = chosen.assign(bin=pd.cut(chosen["meff"], edges, labels=names).astype(str))
+    binned = chosen.assign(bin=chosen["meff"].map(meff_bin))
     chosen = pd.concat([binned, chosen.assign(bin="all")])
     found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for model in BASELINES:
@@ -134,7 +130,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
     means = groups.mean().to_dict()
     rows = [["split", "Meff", "n", "NPM", *BASELINES.values(), "NPM beats Potts in"]]
-    for split, bin_name in product(("train", "test"), [*names, "all"]):
+    for split, bin_name in product(("train", "test"), [*meff_bins(), "all"]):
         here = (split, bin_name)
         if here not in found["potts"]:
             continue
