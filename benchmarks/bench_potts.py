@@ -177,7 +177,7 @@ def scaling(table: "csv.Writer") -> None:
     """One evaluation by depth and length: ours, naive in numpy, and dense by torch on one CPU."""
     import torch
 
-    from npm_core.plm_dense import DenseProblem
+    from npm_core.plm_dense import Batch, Family
 
     torch.set_num_threads(1)
     table.writerow(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
@@ -194,7 +194,7 @@ def scaling(table: "csv.Writer") -> None:
         row_weights = np.ones(depth)
         naive = naive_seconds(residues, row_weights)
         penalty = ccmpred_penalty(length)
-        problem = DenseProblem(residues, row_weights, penalty, "cpu", "float32")
+        problem = Batch([Family(residues, row_weights, penalty)], "cpu", "float32")
         began = time.process_time()
         problem.evaluate(problem.origin)
         dense = time.process_time() - began
@@ -299,7 +299,7 @@ def gpu(table: "csv.Writer") -> None:
         ):
             began = time.perf_counter()
             if device == "cuda":
-                results = [plm_dense.fit_objective(each, product=product) for each in made]
+                results = plm_dense.fit_objectives(made, product=product)
             else:
                 results = [plm.fit_objective(each, threads=cores) for each in made]
             wall = time.perf_counter() - began

@@ -234,8 +234,6 @@ def sum_rows(table, starts, rows, depth, first, last, base, sums):  # type: igno
     """
     for n in range(last - first):
         sums[n] = base
-    if len(table) == 0:
-        return
     for panel in range((len(starts) - 1) // depth):
         part = table[panel * PANEL * STATES :]
         for n in range(first, last):
@@ -416,7 +414,7 @@ def block_gradient(  # type: ignore[no-untyped-def]
     In the precision of `table`, `base`, `weights` and `work`, float32 or float64.
 
     Args:
-        table: (21 L, WIDTH) couplings made relative by `relative_to_consensus`, or empty for 0.
+        table: (21 L, WIDTH) couplings made relative by `relative_to_consensus`.
         base: (WIDTH,) logits of a row of consensus states, the gap's 0.
         starts, rows: Of `index_alignment`.
         consensus: (L,).
@@ -444,8 +442,63 @@ def block_gradient(  # type: ignore[no-untyped-def]
                 total[k] += here[n, k]
         if len(gradient) > 0:
             add_residuals(here, starts, rows, depth, first, last, gradient)
-    if len(gradient) == 0:
-        return loss
+    if len(gradient) > 0:
+        _add_consensus(consensus, total, gradient)
+    return loss
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def independent_gradient(  # type: ignore[no-untyped-def]
+    base, starts, rows, consensus, states, weights, lanes, gradient, total
+):
+    """What `block_gradient` gives where all couplings are zero, from counts of pairs of states.
+
+    Each sequence then has the same probabilities: its residuals need not be added row by row.
+    """
+    depth = len(states)
+    counts = np.zeros(WIDTH)
+    meff = 0.0
+    for n in range(depth):
+        meff += weights[n]
+        for i in range(lanes):
+            counts[states[n, i] * LANES + i] += weights[n]
+    shares = np.zeros(WIDTH, dtype=base.dtype)
+    loss = 0.0
+    for i in range(lanes):
+        largest, total_share = np.float64(base[i]), 0.0
+        for a in range(STATES):
+            largest = max(largest, np.float64(base[a * LANES + i]))
+        for a in range(STATES):
+            total_share += np.exp(np.float64(base[a * LANES + i]) - largest)
+        for a in range(STATES):
+            log_share = base[a * LANES + i] - largest - np.log(total_share)
+            shares[a * LANES + i] = np.exp(log_share)
+            loss -= counts[a * LANES + i] * log_share
+    for k in range(WIDTH):
+        total[k] = meff * shares[k] - counts[k]
+    gradient[:] = 0
+    row_weights = np.zeros(len(gradient), dtype=base.dtype)
+    for panel in range((len(starts) - 1) // depth):
+        part = gradient[panel * PANEL * STATES :]
+        part_weights = row_weights[panel * PANEL * STATES :]
+        for n in range(depth):
+            weight = weights[n]
+            for at in range(starts[panel * depth + n], starts[panel * depth + n + 1]):
+                part_weights[rows[at]] += weight
+                target = part[rows[at]]
+                for i in range(lanes):
+                    target[states[n, i] * LANES + i] -= weight
+    for row in range(len(gradient)):
+        if row_weights[row] > 0:
+            for k in range(WIDTH):
+                gradient[row, k] += row_weights[row] * shares[k]
+    _add_consensus(consensus, total, gradient)
+    return loss
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _add_consensus(consensus, total, gradient):  # type: ignore[no-untyped-def]
+    """The consensus row of each position: what all sequences sum to, less the other rows."""
     for j in range(len(consensus)):
         common = gradient[j * STATES + consensus[j]]
         common[:] = total
@@ -454,7 +507,6 @@ def block_gradient(  # type: ignore[no-untyped-def]
                 other = gradient[j * STATES + b]
                 for k in range(WIDTH):
                     common[k] -= other[k]
-    return loss
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")

@@ -342,7 +342,7 @@ class _Problem:
     positions is never written, and zero from the start. The basis is bfloat16 (as uint16): reading
     it is most of the work where an alignment is shallow, and 8 bits of a search direction are
     enough, as the parameters move along what was kept of it. `independent` says that all couplings
-    are still zero: the first evaluation then has nothing to sum.
+    are still zero: the first evaluation then counts pairs instead of summing rows.
     """
 
     def __init__(
@@ -436,9 +436,7 @@ class _Problem:
             base, mean = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
             squares = 0.0
             with self.workspaces.borrow() as (table, work):
-                if independent:
-                    table = table[:0]
-                else:
+                if not independent:
                     squares = kernels.gather_block(
                         self.parameters,
                         self.prior,
@@ -455,19 +453,20 @@ class _Problem:
                 fields[:] = centred[block] - mean
                 if not self.penalty.gap_field:
                     fields[:] = _less_gap(fields)
-                loss = kernels.block_gradient(
-                    table,
-                    base + _less_gap(fields),
+                base += _less_gap(fields)
+                data = (
                     self.starts,
                     self.rows,
                     self.consensus,
                     self.states[block],
                     self.weights,
                     self._lanes(block),
-                    work,
-                    self.gradients[block],
-                    self.totals[block],
                 )
+                gradient = self.gradients[block], self.totals[block]
+                if independent:
+                    loss = kernels.independent_gradient(base, *data, *gradient)
+                else:
+                    loss = kernels.block_gradient(table, base, *data, work, *gradient)
             pull = ((fields - self.prior_fields[block]) * self.real[block]).astype(np.float64)
             loss += self.penalty.fields * float(pull @ pull)
             return loss + self.penalty.couplings * squares
@@ -559,7 +558,6 @@ def _minimise(
     iteration = 0
     value = problem.evaluate()
     evaluations = 1
-    products[newest] = products[:, newest] = problem.gradient(newest)
     values = [value]
     while True:
         if target is not None and value <= target:
@@ -568,6 +566,7 @@ def _minimise(
             return evaluations, True
         if evaluations >= max_evaluations:
             return evaluations, False
+        products[newest] = products[:, newest] = problem.gradient(newest)
         coefficients = _direction(products, pairs, newest)
         slope = float(coefficients @ products[:, newest])
         if slope >= 0:
@@ -598,7 +597,6 @@ def _minimise(
         value = trial
         values.append(value)
         following = (newest + 1) % (MEMORY + 1)
-        products[following] = products[:, following] = problem.gradient(following)
         pairs.append((newest, following, direction, step))
         newest = following
 

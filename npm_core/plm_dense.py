@@ -1,27 +1,35 @@
-"""The same fit as `plm`, with dense products in torch: for a GPU.
+"""The same fits as `plm`, with dense products in torch, many families at a time: for a GPU.
 
-The alignment is a one-hot matrix X (N, 21 L), the couplings a symmetric matrix W (21 L, 21 L): X W
-are the logits and R^T X the gradient. On a CPU this is the slow way, and the reference against
-which the sparse one is measured.
+Each alignment is a one-hot matrix X (N, 21 L), its couplings a symmetric matrix W (21 L, 21 L):
+X W are the logits and R^T X the gradient. Families of a batch are padded to the deepest and the
+longest: what pads a family weighs nothing in its objective, and its parameters stay zero. On a CPU
+this is the slow way, and the reference against which the sparse one is measured.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from npm_core import plm
+from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
-from npm_core.errors import SettingsError
+from npm_core.errors import DataError, SettingsError
 from npm_core.plm import Fit, Penalty
 from npm_core.potts import Doubles, Potts
 
 ROWS_AT_A_TIME = 4096
+"""Sequences of all families of a batch whose logits are held at a time."""
+
+VECTORS = 20
+"""Vectors of the size of W that a fit holds at its peak: points, gradients, history, scale."""
+
+ROW_TABLES = 6
+"""Tables of the size of the logits that an evaluation holds at its peak."""
 
 Product = Literal["split", "float32", "tf32"]
 
@@ -29,180 +37,277 @@ _TF32_BITS = -(1 << 13)
 """Keeps sign, exponent and the first 10 bits of the fraction of a float32."""
 
 
+class Family(NamedTuple):
+    """What one fit is of."""
+
+    residues: NDArray[np.uint8]
+    weights: Doubles
+    penalty: Penalty
+
+
 def fit_objective(
     residues: NDArray[np.uint8], *, objective: str = "ccmpred", **settings: Any
 ) -> Fit:
     """`fit` of one of the two objectives by name, as `plm.fit_objective`."""
+    return fit_objectives([residues], objective=objective, **settings)[0]
+
+
+def fit_objectives(
+    alignments: Sequence[NDArray[np.uint8]], *, objective: str = "ccmpred", **settings: Any
+) -> list[Fit]:
+    """`fit` of one of the two objectives by name, of several alignments together."""
     began = time.perf_counter()
-    row_weights, penalty = plm.objective_terms(residues, objective)
-    took = time.perf_counter() - began
-    result = fit(residues, row_weights=row_weights, penalty=penalty, **settings)
-    return replace(result, seconds_setup=result.seconds_setup + took)
+    families = [
+        Family(residues, *plm.objective_terms(residues, objective)) for residues in alignments
+    ]
+    took = (time.perf_counter() - began) / len(families)
+    return [
+        replace(result, seconds_setup=result.seconds_setup + took)
+        for result in fit(families, **settings)
+    ]
 
 
 def fit(
-    residues: NDArray[np.uint8],
+    families: Sequence[Family],
     *,
-    row_weights: Doubles,
-    penalty: Penalty,
     stop_rel: float = 1e-4,
     target_objective: float | None = None,
     max_evaluations: int = 500,
-    start: Potts | None = None,
-    prior: Potts | None = None,
-    threads: int = 1,
     device: str = "cuda",
     product: Product = "split",
-) -> Fit:
-    """Fit a Potts model on `device`; arguments and result are those of `plm.fit`.
+) -> list[Fit]:
+    """Fit a Potts model to each of some families, all at once, on `device`.
+
+    Arguments and results are those of `plm.fit`; the seconds of a batch are shared out evenly.
 
     Args:
-        threads: Not used; there so that the arguments are those of `plm.fit`.
+        families: They should be of similar size: each costs as much as the largest.
         product: How the tensor cores of a GPU multiply, see `multiply`.
 
     Raises:
-        SettingsError: The device is not there, or a start or prior was given.
+        SettingsError: The device is not there, or its memory is too small.
         DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("torch sees no CUDA device; use --device cpu")
-    if start is not None or prior is not None:
-        raise SettingsError("a start or a prior needs --device cpu")
-    plm.check_residues(residues)
-    plm.check_weights(row_weights, len(residues))
-    problem = DenseProblem(residues, row_weights, penalty, device, product)
-    setup = time.perf_counter()
-    point, evaluations, converged = _minimise(problem, stop_rel, target_objective, max_evaluations)
-    value = problem.objective(point)
-    potts = problem.potts(point)
-    return Fit(
-        potts,
-        value,
-        evaluations,
-        converged or (target_objective is not None and value <= target_objective),
-        float(row_weights.sum()),
-        setup - began,
-        time.perf_counter() - setup,
-    )
+    for residues, row_weights, _ in families:
+        plm.check_residues(residues)
+        plm.check_weights(row_weights, len(residues))
+    shape = max(len(f.residues) for f in families), max(f.residues.shape[1] for f in families)
+    needed, free = fit_bytes(len(families), *shape), free_bytes(device)
+    if needed > free:
+        raise SettingsError(
+            f"{len(families)} Potts models of up to {shape[1]} columns need "
+            f"{needed / memory.MIB:,.0f} MiB of memory on {device}, {free / memory.MIB:,.0f} MiB "
+            "are free; fit fewer columns or use --device cpu"
+        )
+    problem = Batch(families, device, product)
+    seconds_setup = (time.perf_counter() - began) / len(families)
+    fits = _minimise(problem, stop_rel, target_objective, max_evaluations)
+    seconds_fit = (time.perf_counter() - began) / len(families) - seconds_setup
+    return [replace(fit, seconds_setup=seconds_setup, seconds_fit=seconds_fit) for fit in fits]
 
 
-class DenseProblem:
-    """F of `plm` and its gradient in the same centred and scaled coordinates.
+def fit_bytes(families: int, depth: int, length: int) -> int:
+    """How many bytes of the device's memory `fit` needs, the largest family having this shape."""
+    states = length * STATES
+    rows = min(families * depth, max(ROWS_AT_A_TIME, families))
+    return 4 * (families * VECTORS * states**2 + ROW_TABLES * rows * states)
 
-    A point is one vector: the symmetric W (21 L, 21 L), then the fields (L, 21).
+
+def free_bytes(device: str) -> float:
+    """Memory that a device has left; infinite where that cannot be told.
+
+    Raises:
+        SettingsError: The device is not there.
+    """
+    if device == "cpu":
+        free = memory.available_bytes()
+        return float("inf") if free is None else free
+    if not torch.cuda.is_available():
+        raise SettingsError(f"torch sees no {device} device; use --device cpu")
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def batches(
+    shapes: Sequence[tuple[int, int]], budget: float, *, most: int = 256
+) -> Iterator[list[int]]:
+    """Cut families, longest first, into batches that `budget` bytes hold; their numbers.
+
+    A family that does not fit alone comes alone: `fit` refuses it with the figures. One that is
+    shorter than three quarters of the longest of a batch begins the next.
+    """
+    batch: list[int] = []
+    for number in sorted(range(len(shapes)), key=lambda n: shapes[n][::-1], reverse=True):
+        together = [shapes[n] for n in (*batch, number)]
+        longest = together[0][1]
+        deepest = max(depth for depth, _ in together)
+        full = len(together) > most or fit_bytes(len(together), deepest, longest) > budget
+        if batch and (full or shapes[number][1] < 0.75 * longest):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+class Batch:
+    """F of `plm` and its gradient, for each family, in the same centred and scaled coordinates.
+
+    A point is one vector a family: the symmetric W (21 L, 21 L), then the fields (L, 21).
     """
 
-    def __init__(
-        self,
-        residues: NDArray[np.uint8],
-        row_weights: Doubles,
-        penalty: Penalty,
-        device: str,
-        product: Product = "split",
-    ) -> None:
-        self.product = product
-        self.length = residues.shape[1]
-        self.states = self.length * STATES
-        self.penalty = penalty
+    def __init__(self, families: Sequence[Family], device: str, product: Product = "split") -> None:
+        self.families = list(families)
         self.device = device
+        self.product = product
+        self.depth = max(len(family.residues) for family in families)
+        self.length = max(family.residues.shape[1] for family in families)
+        self.states = self.length * STATES
+        count = len(families)
+        entries = np.zeros((count, self.depth, self.length), dtype=np.uint8)
+        row_weights = np.zeros((count, self.depth))
+        real = np.zeros((count, self.length))
+        shares = np.zeros((count, self.length, STATES))
+        curvature = np.ones((count, self.length, STATES))
+        fields = np.zeros((count, self.length, STATES))
+        for number, (residues, weights, penalty) in enumerate(families):
+            depth, length = residues.shape
+            entries[number, :depth, :length] = residues
+            row_weights[number, :depth] = weights
+            real[number, :length] = 1
+            shares[number, :length] = plm.frequencies(residues, weights)
+            here = shares[number, :length]
+            curvature[number, :length] = plm.field_curvature(here, weights.sum())
+            curvature[number, :length] += 2 * penalty.fields + 1e-9
+            fields[number, :length] = plm.independent_fields(here, weights.sum())
         columns = torch.arange(self.length, device=device) * STATES
-        self.entries = torch.from_numpy(residues).to(device).long() + columns
-        self.weights = torch.from_numpy(row_weights).to(device, torch.float64)
-        meff = float(row_weights.sum())
-        frequencies = plm.frequencies(residues, row_weights)
-        curvature = plm.field_curvature(frequencies, meff) + 2 * penalty.fields + 1e-9
-        self.field_scale = self._tensor(1 / np.sqrt(curvature)).ravel()
-        self.frequencies = self._tensor(frequencies).ravel()
-        spread = self._tensor(frequencies * (1 - frequencies)).ravel()
-        own = torch.arange(self.states, device=device) // STATES
-        self.scale = torch.rsqrt(
-            2 * meff * torch.outer(spread, spread) + max(2 * penalty.couplings, 1e-6)
-        )
-        self.scale[own[:, None] == own[None]] = 0
-        self.origin = torch.zeros(self.states**2 + self.states, device=device)
-        fields = plm.independent_fields(frequencies, meff)
-        self.origin[self.states**2 :] = self._tensor(fields).ravel() / self.field_scale
+        self.entries = torch.from_numpy(entries).to(device).long() + columns
+        self.weights = torch.from_numpy(row_weights).to(device)
+        self.real = torch.from_numpy(real).to(device)
+        self.real_states = self._floats(real).repeat_interleave(STATES, 1)
+        self.field_scale = self._floats(1 / np.sqrt(curvature)).flatten(1)
+        self.frequencies = self._floats(shares).flatten(1)
+        penalties = [family.penalty for family in families]
+        self.field_penalty = self._floats(np.array([each.fields for each in penalties]))
+        self.coupling_penalty = self._floats(np.array([each.couplings for each in penalties]))
+        self.gap_field = penalties[0].gap_field
+        if any(each.gap_field != self.gap_field for each in penalties):
+            raise DataError("families of one batch must agree on whether gaps have fields")
+        self.scale = self._coupling_scale(self._floats(shares * (1 - shares)).flatten(1))
+        self.origin = torch.zeros(count, self.states**2 + self.states, device=device)
+        self.origin[:, self.states**2 :] = self._floats(fields).flatten(1) / self.field_scale
 
-    def _tensor(self, values: Doubles) -> torch.Tensor:
+    def _floats(self, values: Doubles) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device, torch.float32)
 
+    def _coupling_scale(self, spread: torch.Tensor) -> torch.Tensor:
+        meff = self.weights.sum(1).float()
+        scale = torch.einsum("f,fa,fb->fab", 2 * meff, spread, spread)
+        scale += torch.clamp(2 * self.coupling_penalty, min=1e-6)[:, None, None]
+        scale = torch.rsqrt(scale)
+        scale *= self.real_states[:, :, None] * self.real_states[:, None, :]
+        own = torch.arange(self.states, device=self.device) // STATES
+        scale[:, own[:, None] == own[None]] = 0
+        return scale
+
+    def kept(self, numbers: Sequence[int]) -> "Batch":
+        """The same for some of the families; padding stays as it is."""
+        part = object.__new__(Batch)
+        part.__dict__.update(self.__dict__)
+        part.families = [self.families[number] for number in numbers]
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(part, name, value[list(numbers)])
+        return part
+
     def parameters(self, point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fields (21 L,) and couplings (21 L, 21 L) at a point."""
-        couplings = point[: self.states**2].view(self.states, self.states) * self.scale
-        fields = point[self.states**2 :] * self.field_scale - couplings @ self.frequencies
-        if not self.penalty.gap_field:
-            table = fields.view(self.length, STATES)
-            fields = (table - table[:, GAP:]).ravel()
+        """Fields (families, 21 L) and couplings (families, 21 L, 21 L) at a point."""
+        couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.scale
+        mean = torch.einsum("fab,fb->fa", couplings, self.frequencies)
+        fields = point[:, self.states**2 :] * self.field_scale - mean
+        if not self.gap_field:
+            table = fields.view(-1, self.length, STATES)
+            fields = (table - table[:, :, GAP:]).flatten(1)
         return fields, couplings
 
-    def evaluate(self, point: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """F (summed in float64) and its gradient at a point."""
+    def evaluate(self, point: torch.Tensor) -> tuple[list[float], torch.Tensor]:
+        """F of each family (summed in float64) and the gradient at a point."""
         fields, couplings = self.parameters(point)
         gradient = torch.zeros_like(couplings)
         field_gradient = torch.zeros_like(fields)
-        loss = 0.0
+        loss = self._penalty(fields, couplings)
         for entries, weights in self._rows():
             one_hot = self._one_hot(entries, torch.float32)
-            logs = self._log_shares(fields + multiply(one_hot, couplings, self.product))
+            logs = self._log_shares(fields[:, None] + multiply(one_hot, couplings, self.product))
             loss -= self._chosen(logs, entries, weights)
-            residual = (logs.exp_() - one_hot) * weights[:, None].float()
-            gradient += multiply(one_hot.T, residual, self.product).T
-            field_gradient += residual.sum(0)
-        loss += self.penalty.fields * _dot(fields, fields)
-        loss += self.penalty.couplings * _dot(couplings, couplings) / 2
-        field_gradient += 2 * self.penalty.fields * fields
-        if not self.penalty.gap_field:
-            table = field_gradient.view(self.length, STATES)
-            table[:, GAP] = -table[:, :GAP].sum(1)
-        gradient = gradient + gradient.T + 2 * self.penalty.couplings * couplings
-        centring = torch.outer(field_gradient, self.frequencies)
-        gradient -= centring + centring.T
-        return loss, torch.cat([(gradient * self.scale).ravel(), field_gradient * self.field_scale])
+            residual = (logs.exp_() - one_hot) * weights[:, :, None].float()
+            residual *= self.real_states[:, None]
+            gradient += multiply(one_hot.mT, residual, self.product).mT
+            field_gradient += residual.sum(1)
+        field_gradient += 2 * self.field_penalty[:, None] * fields
+        if not self.gap_field:
+            table = field_gradient.view(-1, self.length, STATES)
+            table[:, :, GAP] = -table[:, :, :GAP].sum(2)
+        gradient = gradient + gradient.mT
+        gradient += 2 * self.coupling_penalty[:, None, None] * couplings
+        centring = torch.einsum("fa,fb->fab", field_gradient, self.frequencies)
+        gradient -= centring + centring.mT
+        scaled = (gradient * self.scale).flatten(1)
+        return loss.tolist(), torch.cat([scaled, field_gradient * self.field_scale], 1)
 
-    def objective(self, point: torch.Tensor) -> float:
-        """F at a point, computed in float64 from its float32 parameters."""
-        fields, couplings = (part.double() for part in self.parameters(point))
-        loss = self.penalty.fields * _dot(fields, fields)
-        loss += self.penalty.couplings * _dot(couplings, couplings) / 2
-        for entries, weights in self._rows():
-            logs = self._log_shares(fields + self._one_hot(entries, torch.float64) @ couplings)
-            loss -= self._chosen(logs, entries, weights)
-        return loss
+    def objective(self, number: int, point: torch.Tensor) -> float:
+        """F of one family at its point, computed in float64 from its float32 parameters."""
+        alone = self.kept([number])
+        fields, couplings = (part.double() for part in alone.parameters(point[None]))
+        loss = alone._penalty(fields, couplings)
+        for entries, weights in alone._rows():
+            logits = fields[:, None] + self._one_hot(entries, torch.float64) @ couplings
+            loss -= alone._chosen(self._log_shares(logits), entries, weights)
+        return float(loss)
+
+    def _penalty(self, fields: torch.Tensor, couplings: torch.Tensor) -> torch.Tensor:
+        """(families,) float64."""
+        value = self.field_penalty.double() * _dots(fields, fields)
+        return value + self.coupling_penalty.double() / 2 * _dots(couplings, couplings)
 
     def _one_hot(self, entries: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-        one_hot = torch.zeros(len(entries), self.states, device=self.device, dtype=kind)
-        return one_hot.scatter_(1, entries, 1.0)
+        one_hot = torch.zeros(*entries.shape[:2], self.states, device=self.device, dtype=kind)
+        return one_hot.scatter_(2, entries, 1.0)
 
     def _log_shares(self, logits: torch.Tensor) -> torch.Tensor:
-        positions = logits.view(len(logits), self.length, STATES)
-        return torch.log_softmax(positions, 2).view(len(logits), self.states)
+        positions = logits.view(*logits.shape[:2], self.length, STATES)
+        return torch.log_softmax(positions, 3).flatten(2)
 
-    def _chosen(self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> float:
-        """Weighted sum over sequences of log p of what they have, float64."""
-        return float(logs.gather(1, entries).sum(1, dtype=torch.float64) @ weights)
+    def _chosen(self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> Any:
+        """(families,) float64: weighted sum over sequences of log p of what they have."""
+        chosen = logs.gather(2, entries).double()
+        return torch.einsum("fnl,fl,fn->f", chosen, self.real, weights)
 
     def _rows(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for at in range(0, len(self.entries), ROWS_AT_A_TIME):
-            yield (
-                self.entries[at : at + ROWS_AT_A_TIME],
-                self.weights[at : at + ROWS_AT_A_TIME],
-            )
+        rows = max(1, ROWS_AT_A_TIME // len(self.families))
+        for at in range(0, self.depth, rows):
+            yield self.entries[:, at : at + rows], self.weights[:, at : at + rows]
 
-    def dot(self, first: torch.Tensor, second: torch.Tensor) -> float:
-        """Inner product over parameters: each pair is in W twice."""
+    def dots(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """(families,) float64 inner products over parameters: each pair is in W twice."""
         pairs = self.states**2
-        return _dot(first[:pairs], second[:pairs]) / 2 + _dot(first[pairs:], second[pairs:])
+        return _dots(first[:, :pairs], second[:, :pairs]) / 2 + _dots(
+            first[:, pairs:], second[:, pairs:]
+        )
 
-    def potts(self, point: torch.Tensor) -> Potts:
-        """The model at a point."""
-        fields, couplings = self.parameters(point)
+    def potts(self, number: int, point: torch.Tensor) -> Potts:
+        """The model of one family at its point."""
+        alone = self.kept([number])
+        fields, couplings = (part[0] for part in alone.parameters(point[None]))
+        length = self.families[number].residues.shape[1]
         table = couplings.view(self.length, STATES, self.length, STATES).permute(0, 2, 1, 3)
-        upper = torch.triu(torch.ones(self.length, self.length, device=self.device), 1)
+        table = table[:length, :length]
+        upper = torch.triu(torch.ones(length, length, device=self.device), 1)
         half = table * upper[:, :, None, None]
         full = half + half.permute(1, 0, 3, 2)
         return Potts(
-            fields.view(self.length, STATES).cpu().numpy(), full.contiguous().cpu().numpy()
+            fields.view(self.length, STATES)[:length].contiguous().cpu().numpy(),
+            full.contiguous().cpu().numpy(),
         )
 
 
@@ -234,61 +339,149 @@ def _tf32() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _dot(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Sum of products, float64: float32 sums of this length are off by a thousandth."""
-    return float((first * second).sum(dtype=torch.float64))
+def _dots(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(families,) float64 sums of products: float32 sums this long are off by a thousandth."""
+    return (first * second).flatten(1).sum(1, dtype=torch.float64)
+
+
+@dataclass
+class _Search:
+    """Where the descent of one family stands.
+
+    Attributes:
+        values: F at the points that were kept.
+        slope: Of F along the direction.
+        step: The next to try.
+        evaluations: How many times F and its gradient were computed.
+        finished: It stays where it is.
+        converged: As in `plm.Fit`.
+    """
+
+    values: list[float]
+    slope: float = 0.0
+    step: float = 1.0
+    evaluations: int = 1
+    finished: bool = False
+    converged: bool = False
+
+    def stop_if_done(self, stop_rel: float, target: float | None, max_evaluations: int) -> None:
+        """Finish at the target, where little is gained, or after so many evaluations."""
+        reached = target is not None and self.values[-1] <= target
+        self.converged = reached or plm.recent_gain(self.values) <= stop_rel
+        self.finished = self.converged or self.evaluations >= max_evaluations
+
+    def accepts(self, trial: float, max_evaluations: int) -> bool:
+        """Whether the step is taken; if not, a shorter one is tried next, or none."""
+        if self.finished:
+            return False
+        self.evaluations += 1
+        if plm.decreases(self.values[-1], trial, self.step * self.slope):
+            self.values.append(trial)
+            self.step = 1.0
+            return True
+        self.finished = self.evaluations >= max_evaluations or self.step < plm.SHORTEST_STEP
+        self.step = plm.shorter_step(self.step, self.values[-1], self.slope, trial)
+        return False
 
 
 def _minimise(
-    problem: DenseProblem, stop_rel: float, target: float | None, max_evaluations: int
-) -> tuple[torch.Tensor, int, bool]:
-    """L-BFGS with the steps and stops of `plm`."""
-    point = problem.origin
-    value, gradient = problem.evaluate(point)
-    evaluations = 1
-    values = [value]
-    history: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+    batch: Batch, stop_rel: float, target: float | None, max_evaluations: int
+) -> list[Fit]:
+    """L-BFGS of each family with the steps and stops of `plm`; all are evaluated together.
+
+    Once half of the families are finished the others go on without them.
+    """
+    fits: dict[int, Fit] = {}
+    numbers = list(range(len(batch.families)))
+    point = direction = batch.origin
+    values, gradient = batch.evaluate(point)
+    searches = [_Search([value]) for value in values]
+    taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
+    zero = torch.zeros_like(point)
+    history = [(zero, zero, taken.double() * 0)] * plm.MEMORY
     while True:
-        if (target is not None and value <= target) or plm.recent_gain(values) <= stop_rel:
-            return point, evaluations, True
-        if evaluations >= max_evaluations:
-            return point, evaluations, False
-        direction = _direction(problem, gradient, history)
-        slope = problem.dot(direction, gradient)
-        step = 1.0
-        while True:
-            trial_point = point + step * direction
-            trial, trial_gradient = problem.evaluate(trial_point)
-            evaluations += 1
-            if plm.decreases(value, trial, step * slope):
-                break
-            if evaluations >= max_evaluations or step < plm.SHORTEST_STEP:
-                return point, evaluations, False
-            step = plm.shorter_step(step, value, slope, trial)
-        change = trial_gradient - gradient
-        curvature = step * problem.dot(direction, change)
-        if curvature > 0:
-            history = [*history, (step * direction, change, curvature)][-plm.MEMORY :]
-        point, value, gradient = trial_point, trial, trial_gradient
-        values.append(value)
+        for search in searches:
+            if not search.finished:
+                search.stop_if_done(stop_rel, target, max_evaluations)
+        if 2 * sum(search.finished for search in searches) >= len(searches):
+            for place, search in enumerate(searches):
+                if search.finished:
+                    fits[numbers[place]] = _result(batch, place, point[place], search)
+            left = [place for place, search in enumerate(searches) if not search.finished]
+            if not left:
+                return [fits[number] for number in range(len(fits))]
+            batch = batch.kept(left)
+            numbers = [numbers[place] for place in left]
+            searches = [searches[place] for place in left]
+            point, gradient, direction = point[left], gradient[left], direction[left]
+            taken = taken[left]
+            history = [(s[left], y[left], curvature[left]) for s, y, curvature in history]
+        direction = torch.where(taken[:, None], _direction(batch, gradient, history), direction)
+        for search, slope in zip(searches, batch.dots(direction, gradient).tolist(), strict=True):
+            search.slope = slope
+            search.finished = search.finished or slope >= 0
+        steps = torch.tensor([search.step for search in searches], device=batch.device)
+        move = steps[:, None] * direction
+        trials, trial_gradient = batch.evaluate(point + move)
+        accepted = [
+            search.accepts(trial, max_evaluations)
+            for search, trial in zip(searches, trials, strict=True)
+        ]
+        taken = torch.tensor(accepted, device=batch.device)
+        history = _remembered(batch, history, move, trial_gradient - gradient, taken)
+        point = torch.where(taken[:, None], point + move, point)
+        gradient = torch.where(taken[:, None], trial_gradient, gradient)
 
 
-def _direction(
-    problem: DenseProblem,
-    gradient: torch.Tensor,
-    history: list[tuple[torch.Tensor, torch.Tensor, float]],
-) -> torch.Tensor:
+def _result(batch: Batch, place: int, point: torch.Tensor, search: _Search) -> Fit:
+    """The fit of a finished family; its seconds are not known here."""
+    return Fit(
+        batch.potts(place, point),
+        batch.objective(place, point),
+        search.evaluations,
+        search.converged,
+        float(batch.families[place].weights.sum()),
+        0.0,
+        0.0,
+    )
+
+
+_History = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""Steps s, changes y of the gradient and s . y, the newest last; s . y = 0 where there is none."""
+
+
+def _remembered(
+    batch: Batch, history: _History, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor
+) -> _History:
+    """The history of each family with the step that it took, unless F is not convex along it."""
+    curvature = batch.dots(s, y)
+    new = taken & (curvature > 0)
+    return [
+        (
+            torch.where(new[:, None], after[0], before[0]),
+            torch.where(new[:, None], after[1], before[1]),
+            torch.where(new, after[2], before[2]),
+        )
+        for before, after in zip(history, [*history[1:], (s, y, curvature)], strict=True)
+    ]
+
+
+def _direction(batch: Batch, gradient: torch.Tensor, history: _History) -> torch.Tensor:
     """Minus the L-BFGS approximation of the inverse curvature times the gradient."""
-    if not history:
-        return -plm.FIRST_STEP * gradient
-    direction = gradient.clone()
+
+    def ratio(above: torch.Tensor, below: torch.Tensor, otherwise: float) -> torch.Tensor:
+        known = below > 0
+        return torch.where(known, above / torch.where(known, below, 1.0), otherwise)
+
+    direction = gradient
     shares = []
     for s, y, curvature in reversed(history):
-        share = problem.dot(s, direction) / curvature
-        direction -= share * y
+        share = ratio(batch.dots(s, direction), curvature, 0.0)
+        direction = direction - share[:, None].float() * y
         shares.append(share)
     _, y, curvature = history[-1]
-    direction *= curvature / problem.dot(y, y)
+    direction = direction * ratio(curvature, batch.dots(y, y), plm.FIRST_STEP)[:, None].float()
     for (s, y, curvature), share in zip(history, reversed(shares), strict=True):
-        direction += (share - problem.dot(y, direction) / curvature) * s
+        share = share - ratio(batch.dots(y, direction), curvature, 0.0)
+        direction = direction + share[:, None].float() * s
     return -direction

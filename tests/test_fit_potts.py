@@ -1,9 +1,11 @@
 """The verb `fit-potts`: several alignments by one command, and what it refuses."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
+import torch
 
 from npm_core import memory, potts
 from npm_core.alphabet import decode
@@ -47,6 +49,36 @@ def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignme
         facts = json.loads((report / f"{name}.fit.json").read_text())
         assert facts["converged"]
         assert facts["objective"] == pytest.approx(float(expected.metadata["objective"]), rel=1e-6)
+
+
+def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments):
+    from npm_core.cli import fit_potts
+
+    words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--stop-rel", "1e-6"]
+    parser = argparse.ArgumentParser()
+    fit_potts.register(parser)
+    args = parser.parse_args(words)
+    todo = fit_potts.jobs(args.msa, args.output, str(tmp_path / "reports"))
+    lines = list(fit_potts.fit_together(todo, args))
+    assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
+    for path, job in zip(alignments, todo, strict=True):
+        alone = tmp_path / "alone.safetensors"
+        assert fit("--msa", path, "--output", str(alone), "--stop-rel", "1e-6") == 0
+        expected = potts.load(alone)
+        found = potts.load(job.output)
+        assert found.metadata["query"] == expected.metadata["query"]
+        assert np.allclose(found.couplings, expected.couplings, atol=2e-3)
+        assert json.loads(job.report.read_text())["converged"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_cuda_is_refused(tmp_path, alignments, capsys):
+    words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--device", "cuda"]
+    assert fit(*words) == 2
+    assert "no cuda device; use --device cpu" in capsys.readouterr().err
+    words = ["--msa", alignments[0], "--output", str(tmp_path / "a"), "--device", "cuda"]
+    assert fit(*words, "--prior", "prior.safetensors") == 2
+    assert "--prior needs --device cpu" in capsys.readouterr().err
 
 
 def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):

@@ -237,6 +237,85 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert potts.check(dense.potts, "dense") is dense.potts
 
 
+def dense_batch(families):
+    from npm_core import plm_dense
+
+    return plm_dense.Batch(
+        [plm_dense.Family(each, *plm.objective_terms(each, "ccmpred")) for each in families],
+        "cpu",
+        "float32",
+    )
+
+
+def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
+    import torch
+
+    small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
+    alone, together = dense_batch([small]), dense_batch([large, small])
+    point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
+    pairs, states = alone.states**2, alone.states
+    couplings = point[0, :pairs].view(states, states)
+    couplings += couplings.T.clone()
+    padded = torch.full_like(together.origin, 0.5)
+    table = padded[1, : together.states**2].view(together.states, together.states)
+    table[:states, :states] = couplings
+    padded[1, together.states**2 :] = 0
+    padded[1, together.states**2 :][:states] = point[0, pairs:]
+    (value,), gradient = alone.evaluate(point)
+    (_, beside), gradients = together.evaluate(padded)
+    assert beside == pytest.approx(value, rel=1e-6)
+    found = gradients[1, : together.states**2].view(together.states, together.states)
+    expected = gradient[0, :pairs].view(states, states)
+    assert torch.allclose(found[:states, :states], expected, atol=1e-4)
+    assert (found[states:] == 0).all()
+    assert (found[:, states:] == 0).all()
+    fields = gradients[1, together.states**2 :]
+    assert torch.allclose(fields[:states], gradient[0, pairs:], atol=1e-4)
+    assert (fields[states:] == 0).all()
+
+
+@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+def test_families_fitted_together_are_those_fitted_alone(rng, objective):
+    from npm_core import plm_dense
+
+    families = [
+        family(rng, depth=depth, length=length) for depth, length in ((40, 6), (1, 3), (25, 5))
+    ]
+    settings = {"objective": objective, "stop_rel": 1e-6, "device": "cpu", "product": "float32"}
+    together = plm_dense.fit_objectives(families, **settings)
+    assert len({each.evaluations for each in together}) > 1
+    for residues, found in zip(families, together, strict=True):
+        alone = plm_dense.fit_objective(residues, **settings)
+        assert abs(found.evaluations - alone.evaluations) <= 0.1 * alone.evaluations
+        assert found.converged
+        assert found.meff == alone.meff
+        assert found.objective == pytest.approx(alone.objective, rel=1e-5)
+        assert found.potts.couplings.shape == alone.potts.couplings.shape
+        assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-2)
+        row_weights, penalty = plm.objective_terms(residues, objective)
+        value = plm.objective(found.potts, residues, row_weights, penalty)
+        assert found.objective == pytest.approx(value, rel=1e-6)
+
+
+def test_batches_hold_families_of_similar_length_and_what_fits(rng):
+    from npm_core import plm_dense
+
+    shapes = [(10, 50), (100, 100), (10, 90), (20, 100), (10, 20)]
+    assert list(plm_dense.batches(shapes, float("inf"))) == [[1, 3, 2], [0], [4]]
+    two = plm_dense.fit_bytes(2, 100, 100)
+    assert list(plm_dense.batches(shapes, two)) == [[1, 3], [2], [0], [4]]
+    assert list(plm_dense.batches(shapes, 0)) == [[1], [3], [2], [0], [4]]
+    assert list(plm_dense.batches(shapes, float("inf"), most=2)) == [[1, 3], [2], [0], [4]]
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
+    from npm_core import plm_dense
+
+    monkeypatch.setattr(plm_dense, "free_bytes", lambda device: 1000)
+    with pytest.raises(SettingsError, match=r"1 Potts models of up to 11 columns need .+ MiB"):
+        plm_dense.fit_objective(family(rng), device="cpu")
+
+
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
     import torch
 

@@ -3,9 +3,11 @@
 One alignment goes to the file --output; several go to the folder --output, one
 NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each. --threads are shared
 within one alignment's fit; of several alignments as many are fitted at a time, one thread each.
+With --device cuda, alignments of similar size are fitted together, as many as its memory holds.
 """
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +91,14 @@ def run(args: argparse.Namespace) -> None:
         if args.objective != "ccmpred" or args.device != "cpu":
             raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
     todo = jobs(args.msa, args.output, args.report)
-    workers = min(args.threads, len(todo)) if args.device == "cpu" else 1
+    if args.device != "cpu":
+        for option in ("start", "prior"):
+            if getattr(args, option) is not None:
+                raise SettingsError(f"--{option} needs --device cpu")
+        for line in track(fit_together(todo, args), total=len(todo), what="alignments fitted"):
+            note(line)
+        return
+    workers = min(args.threads, len(todo))
     options = {name: value for name, value in vars(args).items() if name != "run"}
     if len(todo) > 1:
         options["threads"] = 1
@@ -103,7 +112,7 @@ def run(args: argparse.Namespace) -> None:
 
 def fit_job(job: Job, args: argparse.Namespace) -> str:
     """Read, fit and write one alignment; a line that says how it went."""
-    from npm_core import alphabet, memory, potts
+    from npm_core import memory, potts
     from npm_core.errors import DataError, SettingsError
 
     memory.reset_peak()
@@ -114,6 +123,39 @@ def fit_job(job: Job, args: argparse.Namespace) -> str:
         result = fit_one(residues, args, start, prior)
     except (DataError, SettingsError) as error:
         raise type(error)(f"{job.msa}: {error}") from error
+    return write_fit(job, residues, result)
+
+
+def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
+    """Fit alignments of similar size at once on --device; a line for each, batch by batch."""
+    from npm_core import plm_dense
+    from npm_core.errors import DataError, SettingsError
+
+    alignments = [
+        read_residues(job.msa, query=args.query, all_columns=args.all_columns) for job in todo
+    ]
+    shapes = [residues.shape for residues in alignments]
+    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device)):
+        try:
+            fits = plm_dense.fit_objectives(
+                [alignments[number] for number in batch],
+                objective=args.objective,
+                stop_rel=args.stop_rel,
+                target_objective=args.target_objective,
+                max_evaluations=args.max_evaluations,
+                device=args.device,
+            )
+        except (DataError, SettingsError) as error:
+            names = ", ".join(str(todo[number].msa) for number in batch)
+            raise type(error)(f"{names}: {error}") from error
+        for number, result in zip(batch, fits, strict=True):
+            yield write_fit(todo[number], alignments[number], result)
+
+
+def write_fit(job: Job, residues: "NDArray[np.uint8]", result: "Fit") -> str:
+    """Write a fit where its job says; a line that says how it went."""
+    from npm_core import alphabet, potts
+
     facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
     potts.save(job.output, replace(result.potts, metadata=facts))
     if job.report:
@@ -178,19 +220,6 @@ def fit_one(
             ccmpred.needed_bytes(length), f"CCMpred on {length} columns", "use --backend own"
         )
         return ccmpred.fit(residues, threads=args.threads)
-    settings = {
-        "objective": args.objective,
-        "stop_rel": args.stop_rel,
-        "target_objective": args.target_objective,
-        "max_evaluations": args.max_evaluations,
-        "start": start,
-        "prior": prior,
-        "threads": args.threads,
-    }
-    if args.device == "cuda":
-        from npm_core import plm_dense
-
-        return plm_dense.fit_objective(residues, device="cuda", **settings)
     needed = plm.fit_bytes(depth, length, threads=args.threads)
     if len(args.msa) == 1:
         note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
@@ -199,7 +228,16 @@ def fit_one(
         f"a Potts model of {length} columns",
         "fit fewer columns (a domain, or a query without its gappy ends), or use a larger machine",
     )
-    return plm.fit_objective(residues, **settings)
+    return plm.fit_objective(
+        residues,
+        objective=args.objective,
+        stop_rel=args.stop_rel,
+        target_objective=args.target_objective,
+        max_evaluations=args.max_evaluations,
+        start=start,
+        prior=prior,
+        threads=args.threads,
+    )
 
 
 def write_report(path: Path, residues: "NDArray[np.uint8]", result: "Fit") -> None:
