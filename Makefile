@@ -52,7 +52,7 @@ MODEL := snakemake --directory runs/model --configfile config/small_model.yaml -
 runs/model/mirror/held_out.txt: | .venv/.packages
 	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
 	$(MODEL) results/packages/sequences.fasta.gz
-	python benchmarks/real_mirror.py runs/model/mirror --sequences 400000 \
+	python benchmarks/real_mirror.py runs/model/mirror --sequences 400000 --max-length 256 \
 	  --also runs/model/results/packages/sequences.fasta.gz
 
 test: setup

@@ -31,20 +31,24 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
     write_text(path, "\n".join("\t".join(line) for line in [columns, *rows]) + "\n")
 
 
-def structure_map(source: Path, structure: Path, chain: str, output: Path) -> None:
-    """Rewrite a map by observed residue as one by number in the chain's full sequence."""
-    with gzip.open(source, "rt", encoding="utf-8") as stream:
-        mapped = list(csv.DictReader(stream, delimiter="\t"))
-    residues = "".join(row["aa"] for row in mapped)
+def clan_columns(path: Path) -> list[tuple[str, str]]:
+    """Letter and alignment column (from 1) of each mapped residue of a clan's structure."""
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        return [(row["aa"], row["hmm_col"]) for row in csv.DictReader(stream, delimiter="\t")]
+
+
+def structure_map(mapped: list[tuple[str, str]], structure: Path, chain: str, output: Path) -> None:
+    """Write the columns of observed residues by their numbers in the chain's full sequence."""
+    residues = "".join(letter for letter, _ in mapped)
     sequence = read_chain(structure, chain).sequence
     pairs = zip(*aligned_positions(sequence, residues), strict=True)
     same = [(i, k) for i, k in pairs if sequence[i] == residues[k]]
     if len(same) < 0.95 * len(mapped):
         raise DataError(
-            f"{source}: {len(same)} of its {len(mapped)} residues are those of {structure}, "
+            f"{output}: {len(same)} of its {len(mapped)} residues are those of {structure}, "
             f"chain {chain}; expected 95 %"
         )
-    rows = [(str(i + 1), mapped[k]["hmm_col"]) for i, k in same]
+    rows = [(str(i + 1), mapped[k][1]) for i, k in same]
     write_table(output, ("residue", "column"), rows)
 
 
@@ -72,7 +76,7 @@ def main() -> None:
         structure, mapping = (data / name for name in structures[:2])
         chain = structure.name.split(".")[0].split("_", 2)[2]
         columns = output / "columns" / f"{entry['id']}.tsv"
-        structure_map(mapping, structure, chain, columns)
+        structure_map(clan_columns(mapping), structure, chain, columns)
         rows.append((*place, str(structure), chain, f"columns/{columns.name}"))
     header = ("id", "clan", "alignment", "structure", "chain", "columns")
     write_table(output / "pfam_clan.tsv", header, rows)

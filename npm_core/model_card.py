@@ -20,6 +20,7 @@ CURVE_ROWS = 12
 
 BASELINES = {
     "potts": "independent Potts",
+    "prior": "Potts with NPM as prior",
     "npm_shuffled": "NPM, shuffled query",
     "chance": "chance",
 }

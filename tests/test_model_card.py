@@ -51,12 +51,12 @@ def test_results_are_means_and_paired_differences_of_each_bin():
     rows = [
         (model, name, split, meff, precision)
         for name, split, meff, precisions in (
-            ("a", "train", 3.0, (0.5, 0.2, 0.3, 0.1)),
-            ("b", "train", 15.0, (0.3, 0.4, 0.1, 0.1)),
-            ("c", "test", 15.1, (0.0, 0.4, 0.0, 0.1)),
+            ("a", "train", 3.0, (0.5, 0.2, 0.6, 0.3, 0.1)),
+            ("b", "train", 15.0, (0.3, 0.4, 0.4, 0.1, 0.1)),
+            ("c", "test", 15.1, (0.0, 0.4, 0.5, 0.0, 0.1)),
         )
         for model, precision in zip(
-            ("npm", "potts", "npm_shuffled", "chance"), precisions, strict=True
+            ("npm", "potts", "prior", "npm_shuffled", "chance"), precisions, strict=True
         )
     ]
     table = pd.DataFrame(rows, columns=["model", "id", "split", "meff", "precision"])
@@ -65,7 +65,8 @@ def test_results_are_means_and_paired_differences_of_each_bin():
     _, train, all_train, test, all_test = model_card.results(pd.concat([table, other]), seed=0)
     assert train[:4] == ["train", "(0, 15]", "2", "0.400"]
     assert train[4].startswith("0.300; +0.100 (-0.100 to +0.300)")
-    assert train[5].startswith("0.200; +0.200 (+0.200 to +0.200)")
+    assert train[5].startswith("0.500; -0.100 (-0.100 to -0.100)")
+    assert train[6].startswith("0.200; +0.200 (+0.200 to +0.200)")
     assert train[-1] == "50%"
     assert test[:4] == ["test", "(15, 50]", "1", "0.000"]
     assert test[-1] == "0%"
