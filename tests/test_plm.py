@@ -237,6 +237,29 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert potts.check(dense.potts, "dense") is dense.potts
 
 
+def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
+    residues = family(rng, depth=30, length=11)
+    row_weights = (rng.random(30) + 0.1).astype(np.float32)
+    lanes, width = 11 - kernels.LANES, kernels.WIDTH
+    consensus = plm._consensus(residues)
+    base = rng.normal(size=width).astype(np.float32)
+    data = (
+        *kernels.index_alignment(residues, consensus),
+        consensus,
+        plm._block_states(residues, 1),
+        row_weights,
+        lanes,
+    )
+    table, work = np.zeros((11 * STATES, width), np.float32), np.zeros((8, width), np.float32)
+    expected, found = np.empty_like(table), np.full_like(table, np.nan)
+    totals, total = np.empty(width, np.float32), np.full(width, np.nan, np.float32)
+    loss = kernels.block_gradient(table, base, *data, work, expected, totals)
+    assert kernels.independent_gradient(base, *data, found, total) == pytest.approx(loss, rel=1e-6)
+    assert np.allclose(found, expected, atol=1e-5)
+    assert np.allclose(total, totals, atol=1e-5)
+    assert abs(expected).max() > 0.1
+
+
 def dense_batch(families):
     from npm_core import plm_dense
 
