@@ -65,15 +65,17 @@ def families(data: Path, name: str, folder: Path) -> Iterator[ImportedFamily]:
         if not structures:
             continue
         structure = structures[0]
-        chain = structure.name.split(".")[0].split("_", 2)[-1].rpartition("_")[2]
-        family = LocalFamily(entry["id"], alignment, structure=structure, chain=chain)
+        family = LocalFamily(entry["id"], alignment, structure=structure)
         if name == "pdb_sprot":
-            yield import_anchored(family, test_share=0.0, salt="")
+            chain = entry["id"].partition("_")[2]
+            yield import_anchored(replace(family, chain=chain), test_share=0.0, salt="")
             continue
+        chain = structure.name.split(".")[0].split("_", 2)[2]
         columns = folder / "columns" / f"{entry['id']}.tsv"
         mapped = (indices if name == "pfam40" else clan_columns)(structures[1])
         structure_map(mapped, structure, chain, columns)
-        yield import_unanchored(replace(family, columns=columns), max_rows=MAX_ROWS)
+        family = replace(family, chain=chain, columns=columns)
+        yield import_unanchored(family, max_rows=MAX_ROWS)
 
 
 def similar(imported: list[ImportedFamily], trained_on: Path, folder: Path) -> set[str]:

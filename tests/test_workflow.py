@@ -172,11 +172,19 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
     }
 
 
-def test_a_misspelt_key_stops_the_run_at_once(tmp_path):
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"precision": {"contact_distnace": 8}}))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": {"contact_distnace": 8}}, "'contact_distnace' was unexpected"),
+        ({"source": "local", "split": {"held_out": "ids"}}, "'ids' is not of type 'null'"),
+    ],
+    ids=["a misspelt key", "a list of ids beside a table with a column `split`"],
+)
+def test_settings_without_meaning_stop_the_run_at_once(tmp_path, settings, message):
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     done = snakemake(tmp_path, "--dry-run", "all")
     assert done.returncode != 0
-    assert "'contact_distnace' was unexpected" in output(done)
+    assert message in output(done)
 
 
 def test_the_papers_settings_and_the_slurm_profile_plan(tmp_path):
