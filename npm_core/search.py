@@ -148,7 +148,11 @@ def search_batch(
 
 
 def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
-    """The row and alignment of a search that ended well, if its first row is the query."""
+    """The row and alignment of a search that ended well, if its first row is the query.
+
+    The query's own copy in the database is not kept as a second row: HHblits drops it, MMseqs2
+    does not.
+    """
     try:
         rows = [
             (name, sequence)
@@ -158,8 +162,9 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
         _check_query(rows, query, engine)
     except DataError as error:
         return Found(replace(row, status="failed", reason=str(error)))
+    others = [(name, sequence) for name, sequence in rows[1:] if sequence != rows[0][1]]
     # MMseqs2 writes U and O as X, and B, J, Z as D, L, E.
-    rows[0] = (query.id, query.sequence)
+    rows = [(query.id, query.sequence), *others]
     text = "".join(f">{name}\n{sequence}\n" for name, sequence in rows)
     return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
 

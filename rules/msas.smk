@@ -21,7 +21,7 @@ rule search_shard:
         msas=subpath(output.ledger, strip_suffix=".ledger.tsv"),
         scratch="results/scratch/search/{dataset}/{shard}",
         settings=flags(config["search"]),
-        recipe=1,
+        recipe=2,
     shell:
         "python -m npm_core search --queries {input.queries:q}/{wildcards.shard}.fasta"
         " --database {params.database:q} {params.settings} --threads {threads}"

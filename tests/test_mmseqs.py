@@ -107,7 +107,7 @@ def test_only_the_query_to_blame_fails(monkeypatch):
         calls.append(list(sequences))
         if "KKK" in sequences:
             return Finished("align: segmentation fault", b"", 1.0), {}
-        a3ms = {n: f">{n}\n{one}\n>hit\n{one}\n" for n, one in enumerate(sequences)}
+        a3ms = {n: f">{n}\n{one}\n>hit\n{one[:2]}-\n" for n, one in enumerate(sequences)}
         return Finished("", b"", 1.0), a3ms
 
     monkeypatch.setattr(mmseqs, "search", fail_on_k)
@@ -125,6 +125,22 @@ def test_only_the_query_to_blame_fails(monkeypatch):
     }
     assert rows["k"].reason == "align: segmentation fault"
     assert len(calls) == 5
+
+
+def test_the_query_found_in_the_database_is_no_other_row(monkeypatch):
+    def itself(sequences, programs, **_):
+        copied = ">0\nMKX\n>copy\nMKX\n"
+        return Finished("", b"", 1.0), {0: copied, 1: f"{copied}>longer\naMKX\n"}
+
+    monkeypatch.setattr(mmseqs, "search", itself)
+    queries = [Query("a", "MKU"), Query("b", "MKU")]
+    with Programs() as programs:
+        alone, beside = search_batch(
+            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
+        )
+    assert (alone.row.status, alone.row.depth, alone.a3m) == ("empty", 1, ">a\nMKU\n")
+    assert (beside.row.status, beside.row.depth) == ("ok", 2)
+    assert beside.a3m == ">b\nMKU\n>longer\naMKX\n"
 
 
 def test_an_alignment_of_something_else_is_refused(monkeypatch):
