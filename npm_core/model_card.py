@@ -124,6 +124,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     chosen = table[(table["range"] == "long") & (table["cutoff"] == "L/5")]
     binned = chosen.assign(bin=chosen["meff"].map(meff_bin))
     chosen = pd.concat([binned, chosen.assign(bin="all")])
+    chosen = pd.concat([chosen, chosen.assign(split="both")])
     found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for model in BASELINES:
         lines = compare_models(chosen, "npm", model, ["split", "bin"], seed=seed)
@@ -131,7 +132,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
     means = groups.mean().to_dict()
     rows = [["split", "Meff", "n", "NPM", *BASELINES.values(), "NPM beats Potts in"]]
-    for split, bin_name in product(("train", "test"), [*meff_bins(), "all"]):
+    for split, bin_name in product(("train", "test", "both"), [*meff_bins(), "all"]):
         here = (split, bin_name)
         if here not in found["potts"]:
             continue

@@ -62,7 +62,8 @@ def test_results_are_means_and_paired_differences_of_each_bin():
     table = pd.DataFrame(rows, columns=["model", "id", "split", "meff", "precision"])
     table["range"], table["cutoff"] = "long", "L/5"
     other = table.assign(cutoff="L", precision=1.0)
-    _, train, all_train, test, all_test = model_card.results(pd.concat([table, other]), seed=0)
+    found = model_card.results(pd.concat([table, other]), seed=0)
+    _, train, all_train, test, all_test, both_shallow, both_deeper, both = found
     assert train[:4] == ["train", "(0, 15]", "2", "0.400"]
     assert train[4].startswith("0.300; +0.100 (-0.100 to +0.300)")
     assert train[5].startswith("0.500; -0.100 (-0.100 to -0.100)")
@@ -72,3 +73,6 @@ def test_results_are_means_and_paired_differences_of_each_bin():
     assert test[-1] == "0%"
     assert all_train == ["train", "all", *train[2:]]
     assert all_test == ["test", "all", *test[2:]]
+    assert both_shallow == ["both", *train[1:]]
+    assert both_deeper == ["both", *test[1:]]
+    assert both[:4] == ["both", "all", "3", "0.267"]
