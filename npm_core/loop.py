@@ -174,8 +174,8 @@ def fit(
     Args:
         task: Model and data, on the CPU.
         settings: Of the loop.
-        scratch: Folder of checkpoints. A checkpoint is named by a digest of settings, data and
-            initial weights: another training never resumes from it.
+        scratch: Folder of checkpoints and of their metrics. A checkpoint is named by a digest of
+            settings, data and initial weights: another training never resumes from it.
         metrics: CSV, one row every `log_every` updates.
         team: This process and its peers.
         tensorboard: Folder to write the same measures for TensorBoard.
@@ -192,8 +192,10 @@ def fit(
         *("step", "epoch", "seconds", "waiting", "learning_rate", "gradient_norm", "loss"),
         *(*task.measures, *task.validation_measures),
     )
-    table = Metrics(metrics, columns, tensorboard=tensorboard if team.first else None)
     path = scratch / f"{_name(task, settings)}.safetensors"
+    kept = path.with_suffix(".csv")
+    board = tensorboard if team.first else None
+    table = Metrics(metrics, columns, kept=kept, tensorboard=board)
     task.to(team.device)
     if compiled:
         for layer in task.layers():
@@ -202,6 +204,7 @@ def fit(
     with _sigterm() as stopping:
         outcome = run.go(stopping)
     path.unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)
     return outcome
 
 

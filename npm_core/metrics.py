@@ -14,19 +14,21 @@ class Metrics:
     """Rows of measures by update. The CSV is whole after each row."""
 
     def __init__(
-        self, path: Path, columns: tuple[str, ...], *, tensorboard: Path | None = None
+        self, path: Path, columns: tuple[str, ...], *, kept: Path, tensorboard: Path | None = None
     ) -> None:
         """Name the files; nothing is written yet.
 
         Args:
             path: The CSV.
             columns: Measures; "step" among them.
+            kept: A second CSV of the same rows, for a later start: workflows delete `path` when
+                a training stops.
             tensorboard: Folder of TensorBoard's event files.
 
         Raises:
             SettingsError: TensorBoard is asked for and not installed.
         """
-        self.path, self.columns = path, columns
+        self.path, self.columns, self.kept = path, columns, kept
         self.rows: list[dict[str, str]] = []
         self._folder, self._board = tensorboard, None
         if tensorboard is not None:
@@ -34,8 +36,8 @@ class Metrics:
 
     def keep_until(self, step: int) -> None:
         """Take over the rows of an earlier start, up to this update; -1 takes none."""
-        if step >= 0 and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as stream:
+        if step >= 0 and self.kept.is_file():
+            with self.kept.open(newline="", encoding="utf-8") as stream:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
         if self._folder is not None:
             self._board = self._writer_class(str(self._folder), purge_step=step + 1)
@@ -48,7 +50,8 @@ class Metrics:
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(self.path, text.getvalue())
+        for path in (self.kept, self.path):
+            write_text(path, text.getvalue())
         if self._board is not None:
             for key, value in row.items():
                 if key != "step":

@@ -57,6 +57,8 @@ def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
         yield Workers(distributed.get_rank(), distributed.get_world_size(), place, sharded)
+        # None leaves while another still waits for what it sent.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
