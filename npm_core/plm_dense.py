@@ -25,7 +25,7 @@ from npm_core.potts import Doubles, Potts
 ROWS_AT_A_TIME = 4096
 """Sequences of all families of a batch whose logits are held at a time."""
 
-VECTORS = 20
+VECTORS = 22
 """Vectors of the size of W that a fit holds at its peak: points, gradients, history, scale."""
 
 ROW_TABLES = 6
@@ -125,7 +125,9 @@ def free_bytes(device: str) -> float:
         return float("inf") if free is None else free
     if not torch.cuda.is_available():
         raise SettingsError(f"torch sees no {device} device; use --device cpu")
-    return torch.cuda.mem_get_info(device)[0]
+    # What torch keeps of earlier fits can be used again.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def batches(
