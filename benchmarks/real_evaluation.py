@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from real_mirror import HELD_OUT_IDENTITY, mmseqs
+from real_mirror import fasta, similar
 from real_tables import clan_columns, manifest, structure_map
 
 from npm_core import model_card
@@ -78,19 +78,6 @@ def families(data: Path, name: str, folder: Path) -> Iterator[ImportedFamily]:
         yield import_unanchored(family, max_rows=MAX_ROWS)
 
 
-def similar(imported: list[ImportedFamily], trained_on: Path, folder: Path) -> set[str]:
-    """Ids of the targets that resemble a sequence that the model learned from."""
-    targets = [one.target for one in imported if one.target]
-    fasta = "".join(f">{target.id}\n{target.sequence}\n" for target in targets)
-    write_text(folder / "targets.fasta", fasta)
-    mmseqs(
-        *("easy-search", folder / "targets.fasta", trained_on, folder / "hits", folder / "tmp"),
-        *("--format-output", "query", "-e", "0.001", "-s", "7.5"),
-        *("--min-seq-id", HELD_OUT_IDENTITY, "--max-seqs", "100000", "--threads", "1"),
-    )
-    return set((folder / "hits").read_text(encoding="utf-8").split())
-
-
 def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
     """Targets, and their alignments, of one set."""
     if (folder / "targets.parquet").exists():
@@ -98,12 +85,16 @@ def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(";" in entry["files"] for entry in manifest(data, name))
     imported = list(track(families(data, name, folder), total=total, what=f"families of {name}"))
-    seen = similar(imported, trained_on, folder)
     write_text(folder / "audit.tsv", audit_text(imported))
-    kept = [one for one in imported if one.target is not None]
-    write_entries(folder / "msas", ((one.family.id, a3m_text(under_target(one))) for one in kept))
-    targets = [replace(one.target, split="train" if one.family.id in seen else "test")
-               for one in kept if one.target]  # fmt: skip
+    write_entries(
+        folder / "msas",
+        ((one.family.id, a3m_text(under_target(one))) for one in imported if one.target),
+    )
+    found = [one.target for one in imported if one.target]
+    sequences = folder / "targets.fasta"
+    write_text(sequences, fasta({target.id: target.sequence for target in found}))
+    seen = similar(sequences, trained_on, folder, side="query")
+    targets = [replace(target, split="train" if target.id in seen else "test") for target in found]
     write_targets(folder / "targets.parquet", targets, provenance())
 
 

@@ -142,16 +142,27 @@ def representatives(chosen: dict[str, str], folder: Path) -> dict[str, list[str]
     return clusters
 
 
+def similar(queries: Path, targets: Path, folder: Path, *, side: str) -> set[str]:
+    """Names of the sequences of one side that resemble one of the other by HELD_OUT_IDENTITY.
+
+    Args:
+        queries, targets: FASTA.
+        folder: Where MMseqs2 works.
+        side: "query" or "target".
+    """
+    mmseqs(
+        *("easy-search", queries, targets, folder / "near", folder / "tmp"),
+        *("--format-output", side, "-e", "0.001", "-s", "7.5"),
+        *("--min-seq-id", HELD_OUT_IDENTITY, "--max-seqs", "100000", "--threads", "1"),
+    )
+    return set((folder / "near").read_text(encoding="utf-8").split())
+
+
 def held_out(chains: dict[str, str], clusters: dict[str, list[str]], folder: Path) -> list[str]:
     """Representatives of clusters that the chains of half of the PDB entries resemble."""
     half = {name: sequence for name, sequence in chains.items() if in_held_out_half(name)}
     (folder / "half.fasta").write_text(fasta(half))
-    mmseqs(
-        *("easy-search", folder / "half.fasta", folder / "chosen.fasta", folder / "near"),
-        *(folder / "tmp", "--format-output", "target", "-e", "0.001", "-s", "7.5"),
-        *("--min-seq-id", HELD_OUT_IDENTITY, "--max-seqs", "100000", "--threads", "1"),
-    )
-    near = set((folder / "near").read_text(encoding="utf-8").split())
+    near = similar(folder / "half.fasta", folder / "chosen.fasta", folder, side="target")
     return sorted(name for name, members in clusters.items() if near.intersection(members))
 
 

@@ -320,7 +320,7 @@ def test_families_fitted_together_are_those_fitted_alone(rng, objective):
         assert found.objective == pytest.approx(value, rel=1e-6)
 
 
-def test_batches_hold_families_of_similar_length_and_what_fits(rng):
+def test_batches_hold_families_of_similar_length_and_what_fits():
     from npm_core import plm_dense
 
     shapes = [(10, 50), (100, 100), (10, 90), (20, 100), (10, 20)]
