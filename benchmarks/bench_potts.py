@@ -11,6 +11,8 @@
 | long | 1,000 columns: memory estimated and taken | 8 GiB |
 | gpu | 250 x 20,000 and 50 families, GPU and CPU in one run, and each way to multiply | CUDA |
 
+In `gpu` the CPU fits one alignment on all cores, and of many as many at a time as it has cores.
+
 The naive evaluation is one objective and gradient with a one-hot matrix and two matrix products in
 float32, one thread, in the same run: machines and their load differ, ratios to it less. Importing
 and compiling are done before the clock starts, except in `families`. Seconds are CPU seconds, the
@@ -38,6 +40,7 @@ from threadpoolctl import threadpool_limits
 from npm_core import memory, plm, weights
 from npm_core.alphabet import STATES
 from npm_core.msa import read_alignment, read_msa
+from npm_core.parallel import map_in_processes
 from npm_core.plm import ccmpred_penalty
 from npm_core.progress import note
 
@@ -288,7 +291,8 @@ def gpu(table: "csv.Writer") -> None:
     table.writerow(["families", "depth", "length", "device", "product", "evaluations", "wall_s",
                     "objective"])  # fmt: skip
     plm.compile_kernels()
-    plm_dense.fit_objective(synthetic(20, 10))
+    for product in ("split", "tf32", "float32"):
+        plm_dense.fit_objective(synthetic(20, 10), product=product)
     for count, depth, length in ((1, 20_000, 250), (50, 1000, 100)):
         made = [synthetic(depth + number, length) for number in range(count)]
         for device, product in (
@@ -299,9 +303,11 @@ def gpu(table: "csv.Writer") -> None:
         ):
             began = time.perf_counter()
             if device == "cuda":
-                results = plm_dense.fit_objectives(made, product=product)
+                results = plm_dense.fit_objectives(made, product=product, threads=cores)
+            elif count == 1:
+                results = [plm.fit_objective(made[0], threads=cores)]
             else:
-                results = [plm.fit_objective(each, threads=cores) for each in made]
+                results = list(map_in_processes(plm.fit_objective, made, workers=cores))
             wall = time.perf_counter() - began
             evaluations = sum(result.evaluations for result in results)
             total = sum(result.objective for result in results)

@@ -5,6 +5,7 @@
 writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any),
 DIR/uniref50.fasta.gz (representatives of their clusters at 50 % identity, named as UniRef50's),
 DIR/held_out.txt (those of clusters with a member that half of the PDB entries resemble),
+DIR/members.fasta.gz (all members of the other clusters),
 DIR/pdb/entries.idx, DIR/pdb/pdb_seqres.txt.gz and DIR/pdb/mmCIF. config/real_uniref50.yaml and
 config/small_model.yaml read them as a mirror.
 """
@@ -212,6 +213,11 @@ def main() -> None:
         ),
     )
     write_text(output / "held_out.txt", "".join(f"UniRef50_{name}\n" for name in kept_back))
+    trained = sorted(set(clusters).difference(kept_back))
+    write_gzip(
+        output / "members.fasta.gz",
+        fasta({member: chosen[member] for name in trained for member in clusters[name]}),
+    )
     print(
         f"{output}: {len(chosen)} UniProt sequences in {len(clusters)} clusters, "
         f"{len(kept_back)} of them held out, {len(chains)} chains of {len(index) - 1} PDB entries",

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from torch.nn import functional
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.settings import knob, require_positive
+
+# It makes a plan for every new length of a batch, which takes longer than a small model's update.
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 K = alphabet.STATES
 MASK = alphabet.GAP
@@ -187,10 +190,21 @@ def build_trunk(settings: TrunkSettings) -> Trunk:
 
 
 class Couplings(Protocol):
-    """J of one protein, held or not. J_ij(k, l) = J_ji(l, k) always."""
+    """J of one protein, held or not, or of several whose embeddings were read end to end.
+
+    J_ij(k, l) = J_ji(l, k) always.
+    """
 
     def blocks(self) -> Tensor:
         """(K, K, L, L): [k, l, i, j] is J_ij(k, l), with J_ii = 0."""
+        ...
+
+    def blocks_of(self, proteins: int) -> Tensor:
+        """(B, K, K, L, L), the blocks of each of B proteins of one length."""
+        ...
+
+    def split(self, lengths: Sequence[int]) -> "Sequence[Couplings]":
+        """Those of each of some proteins."""
         ...
 
 
@@ -208,7 +222,17 @@ class Factored:
     right: Tensor
 
     def blocks(self) -> Tensor:
-        return without_diagonal(torch.einsum("kilr,ljkr->klij", self.left, self.right))
+        return self.blocks_of(1)[0]
+
+    def blocks_of(self, proteins: int) -> Tensor:
+        left, right = (each.unflatten(1, (proteins, -1)) for each in (self.left, self.right))
+        return without_diagonal(torch.einsum("kbilr,lbjkr->bklij", left, right))
+
+    def split(self, lengths: Sequence[int]) -> "list[Factored]":
+        left = self.left.split(list(lengths), dim=1)
+        same = self.left is self.right
+        right = left if same else self.right.split(list(lengths), dim=1)
+        return [Factored(*factors) for factors in zip(left, right, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -222,7 +246,14 @@ class Tied:
     factor: Tensor
 
     def blocks(self) -> Tensor:
-        return without_diagonal(torch.einsum("kir,ljr->klij", self.factor, self.factor))
+        return self.blocks_of(1)[0]
+
+    def blocks_of(self, proteins: int) -> Tensor:
+        factor = self.factor.unflatten(1, (proteins, -1))
+        return without_diagonal(torch.einsum("kbir,lbjr->bklij", factor, factor))
+
+    def split(self, lengths: Sequence[int]) -> "list[Tied]":
+        return [Tied(factor) for factor in self.factor.split(list(lengths), dim=1)]
 
 
 @dataclass(frozen=True)
@@ -233,6 +264,13 @@ class Held:
 
     def blocks(self) -> Tensor:
         return self.tensor
+
+    def blocks_of(self, proteins: int) -> Tensor:
+        return self.split(range(proteins))[0].tensor[None]
+
+    def split(self, lengths: Sequence[int]) -> "list[Held]":
+        assert len(lengths) == 1, "a conv head reads one protein at a time"
+        return [self]
 
 
 def without_diagonal(blocks: Tensor) -> Tensor:

@@ -31,6 +31,9 @@ from npm_core.settings import knob
 
 FORMS = ("cheapest", "held", "symmetric", "matrix_free")
 
+NO_STATE = -100
+"""What pads the rows of a protein."""
+
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
@@ -43,11 +46,11 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class Loss:
-    """Loss of one protein in nats.
+    """Loss of one protein in nats, or (B,) losses of several.
 
     Attributes:
-        pseudolikelihood: Scalar, mean over rows of the sum over positions.
-        penalty: Scalar, lambda_J |J|^2 + lambda_h |h|^2.
+        pseudolikelihood: Mean over rows of the sum over positions.
+        penalty: lambda_J |J|^2 + lambda_h |h|^2.
     """
 
     pseudolikelihood: Tensor
@@ -81,6 +84,29 @@ def npm_loss(
     return Loss(cross_entropy / len(rows), penalty)
 
 
+def padded_losses(
+    fields: Tensor, couplings: Couplings, rows: Tensor, settings: ObjectiveSettings
+) -> Loss:
+    """Losses of several short proteins at once, J held, for a GPU: the steps are fewer.
+
+    What pads a protein has the embedding zero: heads have no bias, so h and J are zero there.
+
+    Args:
+        fields: (B, L, K).
+        couplings: Of the B L residues.
+        rows: (B, M, L) int64, NO_STATE behind a protein's end.
+        settings: Multipliers.
+    """
+    logits, squared = _held(couplings.blocks_of(len(fields)), rows)
+    logits = _wide(logits) + _wide(fields).transpose(1, 2)[:, :, None]
+    cross_entropy = functional.cross_entropy(
+        logits, rows, reduction="none", ignore_index=NO_STATE
+    ).sum((1, 2))
+    penalty = settings.lambda_couplings * squared
+    penalty = penalty + settings.lambda_fields * (_wide(fields) ** 2).sum((1, 2))
+    return Loss(cross_entropy / rows.shape[1], penalty)
+
+
 def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[Tensor, Tensor]:
     r"""\sum_{j \ne i} J_ij(k, x^m_j) as (K, M, L), and |J|^2.
 
@@ -89,12 +115,11 @@ def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[T
         rows: (M, L) int64.
         form: One of FORMS.
     """
-    if isinstance(couplings, Held):
-        if form not in ("cheapest", "held"):
-            raise SettingsError(f"the conv head has no {form!r} form of the loss; use 'held'")
-        return _held(couplings.blocks(), rows)
-    if form == "held":
-        return _held(couplings.blocks(), rows)
+    if isinstance(couplings, Held) and form not in ("cheapest", "held"):
+        raise SettingsError(f"the conv head has no {form!r} form of the loss; use 'held'")
+    if isinstance(couplings, Held) or form == "held":
+        logits, squared = _held(couplings.blocks_of(1), rows[None])
+        return logits[0], squared[0]
     if isinstance(couplings, Tied):
         if form == "symmetric":
             return _symmetric(_untied(couplings), rows)
@@ -125,14 +150,14 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
-    """(K, M, L): [l, m, j] is 1 where x^m_j = l."""
+    """(..., K, M, L): [l, m, j] is 1 where x^m_j = l."""
     states = torch.arange(K, device=rows.device)[:, None, None]
-    return (rows == states).to(like.dtype)
+    return (rows[..., None, :, :] == states).to(like.dtype)
 
 
 def _held(blocks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    logits = torch.einsum("klij,lmj->kmi", blocks, _one_hot(rows, blocks))
-    return logits, (_wide(blocks) ** 2).sum()
+    logits = torch.einsum("bklij,blmj->bkmi", blocks, _one_hot(rows, blocks))
+    return logits, (_wide(blocks) ** 2).sum((1, 2, 3, 4))
 
 
 def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,23 +188,24 @@ class _MatrixFree(torch.autograd.Function):
 
     where J_ii(k, l) = A_i^{kl} . B_i^{kl} and G_A^{kl} = \sum_i A_i^{kl} (A_i^{kl})^T. For a
     symmetric head A and B are one tensor, the two halves of the gradient are equal, and each
-    Gram matrix is needed once. One state k at a time: what is as large as A exists once, as the
-    gradient.
+    Gram matrix is needed once. A few states k at a time (`_portions`): on a CPU, what is as large
+    as A exists once, as the gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         length, same = rows.shape[1], left is right
+        portions = _portions(left, most=LARGE)
         sums = torch.bmm(_one_hot(rows, right), right.reshape(K, length, -1))
         sums = _swap_states(sums)
-        own = torch.stack([_own(left[k], right[:, :, k]) for k in range(K)])
-        gram = torch.stack([_gram(factor) for factor in left])
-        other = gram if same else torch.stack([_gram(factor) for factor in right])
+        own = torch.cat([_own(left[ks], right[:, :, ks]) for ks in portions])
+        gram = _gram(left)
+        other = gram if same else _gram(right)
         logits = torch.bmm(sums, left.reshape(K, length, -1).transpose(1, 2))
         logits = _wide(logits) - _wide(_at_rows(own, rows))
         squared = _wide(own).square().sum().neg()
-        for k in range(K):
-            squared += (_wide(gram[k]) * _wide(other[:, k])).sum()
+        for ks in portions:
+            squared += (_wide(gram[ks]) * _wide(other[:, ks]).transpose(0, 1)).sum()
         ctx.save_for_backward(left, None if same else right, rows, sums, own, gram, other)
         return logits, squared
 
@@ -206,6 +232,21 @@ class _MatrixFree(torch.autograd.Function):
         return by_left, by_right, None
 
 
+LARGE = 1 << 28
+SMALL = 1 << 22
+"""Numbers in a factor of which one pass makes a copy, and of which a copy costs no time."""
+
+
+def _portions(factor: Tensor, *, most: int) -> list[slice]:
+    """States k that are worked on together.
+
+    On a GPU all, in few steps, if the factor has at most so many entries; else one at a time, in
+    little memory.
+    """
+    together = K if factor.is_cuda and factor.numel() <= most else 1
+    return [slice(k, k + together) for k in range(0, K, together)]
+
+
 def _swap_states(sums: Tensor) -> Tensor:
     """(K, M, K r) -> the same, with the first and the third axis of (K, M, K, r) exchanged."""
     depth = sums.shape[1]
@@ -213,13 +254,18 @@ def _swap_states(sums: Tensor) -> Tensor:
 
 
 def _own(factor: Tensor, other: Tensor) -> Tensor:
-    """J_ii(k, l) of one k: (L, K, r) and (K, L, r) -> (L, K)."""
-    return (factor * other.transpose(0, 1)).sum(-1)
+    """J_ii(k, l) of some k: (k, L, K, r) and (K, L, k, r) -> (k, L, K)."""
+    return (factor * other.transpose(0, 2)).sum(-1)
 
 
 def _gram(factor: Tensor) -> Tensor:
-    """Gram matrices of one k: (L, K, r) -> (K, r, r)."""
-    return torch.bmm(factor.permute(1, 2, 0), factor.transpose(0, 1))
+    """Gram matrices of all k: (K, L, K, r) -> (K, K, r, r)."""
+    rank = factor.shape[3]
+    gram = factor.new_empty(K, K, rank, rank)
+    for ks in _portions(factor, most=SMALL):
+        some = factor[ks]
+        torch.matmul(some.permute(0, 2, 3, 1), some.transpose(1, 2), out=gram[ks])
+    return gram
 
 
 def _at_rows(own: Tensor, rows: Tensor) -> Tensor:
@@ -231,10 +277,11 @@ def _add_own_and_gram(
     gradient: Tensor, factor: Tensor, other: Tensor, by_own: Tensor, gram: Tensor, scale: Tensor
 ) -> None:
     """gradient[k, i, l] += by_own[k, i, l] other[l, i, k] + scale factor[k, i, l] gram[l, k]."""
-    for k in range(K):
-        gradient[k].addcmul_(by_own[k, :, :, None], other[:, :, k].transpose(0, 1))
-        weighted = (gram[:, k] * scale).to(factor.dtype)
-        gradient[k].transpose(0, 1).add_(torch.bmm(factor[k].transpose(0, 1), weighted))
+    for ks in _portions(factor, most=LARGE):
+        gradient[ks].addcmul_(by_own[ks, :, :, None], other[:, :, ks].transpose(0, 2))
+    for ks in _portions(factor, most=SMALL):
+        weighted = (gram[:, ks].transpose(0, 1) * scale).to(factor.dtype)
+        gradient[ks].transpose(1, 2).add_(factor[ks].transpose(1, 2) @ weighted)
 
 
 def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,12 +53,20 @@ def fit_objective(
 
 
 def fit_objectives(
-    alignments: Sequence[NDArray[np.uint8]], *, objective: str = "ccmpred", **settings: Any
+    alignments: Sequence[NDArray[np.uint8]],
+    *,
+    objective: str = "ccmpred",
+    threads: int = 1,
+    **settings: Any,
 ) -> list[Fit]:
-    """`fit` of one of the two objectives by name, of several alignments together."""
+    """`fit` of one of the two objectives by name, of several alignments together.
+
+    Sequence weights are counted on the CPU, by so many threads.
+    """
     began = time.perf_counter()
     families = [
-        Family(residues, *plm.objective_terms(residues, objective)) for residues in alignments
+        Family(residues, *plm.objective_terms(residues, objective, threads=threads))
+        for residues in alignments
     ]
     took = (time.perf_counter() - began) / len(families)
     return [
@@ -125,9 +133,9 @@ def free_bytes(device: str) -> float:
         return float("inf") if free is None else free
     if not torch.cuda.is_available():
         raise SettingsError(f"torch sees no {device} device; use --device cpu")
-    # What torch keeps of earlier fits can be used again.
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
+    # What torch keeps of earlier fits lies in pieces of other sizes.
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def batches(

@@ -6,7 +6,7 @@ replaced by a random amino acid and 10 % left as they are.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,17 @@ from npm_core.batching import Order, generator
 from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.loop import LoopSettings, Task
-from npm_core.model import MASK, MaskedLanguageModel, pad_tokens
+from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.msa import fasta_records
 from npm_core.settings import knob, require_positive
 
 NOT_ASKED = -100
 """Target of a position that does not count in the loss."""
+
+VALIDATION_SEED = 0
+
+VALIDATED_TOGETHER = 1024
+"""Sequences whose masks are drawn at a time; another number draws others."""
 
 
 @dataclass(frozen=True)
@@ -86,29 +91,29 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
 
 
 def mask_residues(
-    residues: NDArray[np.uint8], rng: np.random.Generator, *, asked: float
+    states: NDArray[np.uint8], rng: np.random.Generator, *, asked: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose residues to ask for and hide most of them.
 
     Args:
-        residues: (L,) states.
-        rng: Of this sequence alone.
-        asked: Share of residues; at least one amino acid is asked for if there is any.
+        states: (B, L) of sequences, PAD after their ends.
+        rng: Of this batch alone.
+        asked: Share of residues; at least one amino acid of a sequence is asked for if it has any.
 
     Returns:
-        Tokens and targets (L,); targets are NOT_ASKED except at asked positions.
+        Tokens and targets (B, L); targets are NOT_ASKED except at asked positions.
     """
-    tokens = residues.astype(np.int64)
-    targets = np.full(len(residues), NOT_ASKED, dtype=np.int64)
-    known = np.flatnonzero(residues != alphabet.GAP)
-    if not known.size:
-        return tokens, targets
-    chosen = rng.permutation(known)[: max(1, round(asked * known.size))]
-    targets[chosen] = tokens[chosen]
-    fate = rng.random(chosen.size)
-    tokens[chosen[fate < 0.8]] = MASK
-    replaced = chosen[(fate >= 0.8) & (fate < 0.9)]
-    tokens[replaced] = rng.integers(alphabet.GAP, size=replaced.size)
+    known = states < alphabet.GAP
+    count = known.sum(1)
+    wanted = np.where(count > 0, np.maximum(1, np.rint(asked * count)), 0).astype(np.int64)
+    lots = np.where(known, rng.random(states.shape), np.inf)
+    last = np.take_along_axis(np.sort(lots, axis=1), np.maximum(wanted - 1, 0)[:, None], axis=1)
+    chosen = known & (lots <= last) & (wanted > 0)[:, None]
+    states = states.astype(np.int64)
+    targets = np.where(chosen, states, NOT_ASKED)
+    fate = np.where(chosen, rng.random(states.shape), 1.0)
+    other = rng.integers(alphabet.GAP, size=states.shape)
+    tokens = np.select([fate < 0.8, fate < 0.9], [MASK, other], states)
     return tokens, targets
 
 
@@ -126,6 +131,18 @@ class MaskedBatch:
             self.targets.to(device, non_blocking=True),
             self.lengths.to(device, non_blocking=True),
         )
+
+
+def _batch(
+    tokens: NDArray[np.int64], targets: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> MaskedBatch:
+    """Cut to the longest."""
+    longest = lengths.max()
+    return MaskedBatch(
+        torch.from_numpy(tokens[:, :longest]),
+        torch.from_numpy(targets[:, :longest]),
+        torch.from_numpy(lengths),
+    )
 
 
 class MaskedLanguageTask(Task):
@@ -165,33 +182,26 @@ class MaskedLanguageTask(Task):
         return [{"params": list(self.model.parameters()), "lr": self.settings.learning_rate}]
 
     def batches(self, step: int, rank: int, world: int) -> list[MaskedBatch]:
-        items = self.order.items(step)[rank::world]
+        items = np.array([item for _, item in self.order.items(step)])
+        hidden = self._hidden(self.sequences, items, generator(self.loop.seed, "masks", step))
         size = self.loop.micro_batch
         return [
-            self._batch(self.sequences, items[i : i + size], "masks")
-            for i in range(0, len(items), size)
+            _batch(*(part[rank::world][start : start + size] for part in hidden))
+            for start in range(0, len(items[rank::world]), size)
         ]
 
-    def _batch(
-        self, sequences: Sequences, items: Sequence[tuple[int, int]], purpose: str
-    ) -> MaskedBatch:
-        tokens: list[Tensor] = []
-        targets: list[Tensor] = []
-        for number, item in items:
-            rng = generator(self.loop.seed, purpose, number)
-            residues = sequences[item]
-            excess = len(residues) - self.settings.max_length
-            if excess > 0:
-                start = int(rng.integers(excess + 1))
-                residues = residues[start : start + self.settings.max_length]
-            hidden, asked = mask_residues(residues, rng, asked=self.settings.asked)
-            tokens.append(torch.from_numpy(hidden))
-            targets.append(torch.from_numpy(asked))
-        padded, lengths = pad_tokens(tokens)
-        expected = torch.nn.utils.rnn.pad_sequence(
-            targets, batch_first=True, padding_value=NOT_ASKED
-        )
-        return MaskedBatch(padded, expected, lengths)
+    def _hidden(
+        self, sequences: Sequences, items: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens and targets (B, longest) of some sequences, and their lengths."""
+        whole = sequences.lengths[items]
+        lengths = np.minimum(whole, self.settings.max_length)
+        starts = sequences.starts[items] + rng.integers(whole - lengths + 1)
+        places = np.arange(lengths.max())
+        inside = places < lengths[:, None]
+        states = sequences.residues[np.where(inside, starts[:, None] + places, 0)]
+        states = np.where(inside, states, PAD).astype(np.uint8)
+        return (*mask_residues(states, rng, asked=self.settings.asked), lengths)
 
     def forward(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
         """Sum over sequences of the mean cross-entropy at asked positions, in nats."""
@@ -213,10 +223,14 @@ class MaskedLanguageTask(Task):
             return {}
         device = next(self.model.parameters()).device
         count, total, size = len(self.validation.lengths), 0.0, self.loop.micro_batch
-        for start in range(0, count, size):
-            items = [(item, item) for item in range(start, min(start + size, count))]
-            batch = self._batch(self.validation, items, "validation").to(device)
-            total += float(self(batch)[0])
+        for first in range(0, count, VALIDATED_TOGETHER):
+            items = np.arange(first, min(first + VALIDATED_TOGETHER, count))
+            hidden = self._hidden(
+                self.validation, items, generator(VALIDATION_SEED, "validation", first)
+            )
+            for start in range(0, len(items), size):
+                batch = _batch(*(part[start : start + size] for part in hidden))
+                total += float(self(batch.to(device))[0])
         return {"validation_loss": total / count}
 
     def facts(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from npm_core.batching import (
 )
 from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Task
-from npm_core.model import NeuralPottsModel
-from npm_core.objective import ObjectiveSettings, npm_loss
+from npm_core.model import HeadSettings, K, NeuralPottsModel
+from npm_core.objective import NO_STATE, Loss, ObjectiveSettings, npm_loss, padded_losses
 from npm_core.settings import knob, require_positive
 
 VALIDATION_SEED = 0
@@ -138,15 +138,44 @@ class NpmTask(Task):
         measures = embeddings.new_zeros(3, dtype=torch.float32)
         measures[2] = batch.lengths.sum()
 
-        def weighted_loss(n: int, e: Tensor) -> Tensor:
-            loss = npm_loss(*self.model.heads(e), batch.rows[n], self.objective)
-            parts = torch.stack([loss.pseudolikelihood, loss.penalty]).detach()
-            measures[:2] += parts / len(e)
-            return batch.weights[n] * loss.total
+        lengths = batch.lengths.tolist()
 
+        def weighted_loss(proteins: Sequence[int], e: Tensor) -> Tensor:
+            parts = [lengths[n] for n in proteins]
+            rows = [batch.rows[n] for n in proteins]
+            losses = self._losses(e, parts, rows)
+            both = torch.stack([losses.pseudolikelihood, losses.penalty]).detach()
+            these = slice(proteins[0], proteins[-1] + 1)
+            measures[:2] += (both / batch.lengths[these]).sum(1)
+            return (batch.weights[these] * losses.total).sum()
+
+        together = residues_together(embeddings.device, self.model.head_settings)
         heads = [*self.model.fields.parameters(), *self.model.couplings.parameters()]
-        total = SumOverProteins.apply(weighted_loss, batch.lengths.tolist(), embeddings, *heads)
+        total = SumOverProteins.apply(
+            weighted_loss, grouped(lengths, together), lengths, embeddings, *heads
+        )
         return total, measures
+
+    def _losses(self, e: Tensor, lengths: Sequence[int], rows: Sequence[Tensor]) -> Loss:
+        """Losses of proteins with embeddings e, put end to end."""
+        may_hold = self.objective.form in ("cheapest", "held")
+        if len(lengths) > 1 and may_hold and held_bytes(lengths) <= HELD_TOGETHER:
+            padded = nn.utils.rnn.pad_sequence(e.split(list(lengths)), batch_first=True)
+            fields, couplings = self.model.heads(padded.flatten(0, 1))
+            longest = padded.shape[1]
+            states = [
+                nn.functional.pad(each, (0, longest - each.shape[1]), value=NO_STATE)
+                for each in rows
+            ]
+            fields = fields.view(*padded.shape[:2], -1)
+            return padded_losses(fields, couplings, torch.stack(states), self.objective)
+        fields, couplings = self.model.heads(e)
+        each = zip(fields.split(list(lengths)), couplings.split(lengths), rows, strict=True)
+        losses = [npm_loss(h, J, states, self.objective) for h, J, states in each]
+        return Loss(
+            torch.stack([loss.pseudolikelihood for loss in losses]),
+            torch.stack([loss.penalty for loss in losses]),
+        )
 
     def epoch(self, step: int) -> float:
         return self.order.epoch(step)
@@ -168,36 +197,71 @@ class NpmTask(Task):
         }
 
 
+def residues_together(device: torch.device, head: HeadSettings) -> int:
+    """Residues of several proteins that the heads read together.
+
+    On a GPU the products become fewer and larger, and gradients of the heads are added up less
+    often. The conv head multiplies all residues with each other, so it reads one protein.
+    """
+    return 4096 if device.type == "cuda" and head.kind != "conv" else 1
+
+
+HELD_TOGETHER = 1 << 31
+"""Bytes of J of several short proteins, padded to one length, that a GPU works on at once."""
+
+
+def held_bytes(lengths: Sequence[int]) -> int:
+    """Of J of proteins padded to one length."""
+    return 4 * K * K * len(lengths) * max(lengths) ** 2
+
+
+def grouped(lengths: Sequence[int], residues: int) -> list[range]:
+    """Proteins one after the other in groups of at most so many residues, or of one protein."""
+    groups: list[range] = []
+    start, total = 0, 0
+    for n, length in enumerate(lengths):
+        if n > start and total + length > residues:
+            groups.append(range(start, n))
+            start, total = n, 0
+        total += length
+    return [*groups, range(start, len(lengths))]
+
+
 class SumOverProteins(torch.autograd.Function):
-    """The sum of a loss over proteins, of which one at a time is in memory.
+    """The sum of a loss over proteins, of which one group at a time is in memory.
 
     Autograd would keep what each protein's heads and J need until the last one is read. Here the
-    gradient of a protein is taken as soon as its loss is known; the backward pass hands out the
-    sums. Without padding, too: the heads see a protein's own positions alone.
+    gradient of a group is taken as soon as its loss is known; the backward pass hands out the
+    sums. Without padding, too: the heads see the proteins' own positions alone.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        loss: Callable[[int, Tensor], Tensor],
+        loss: Callable[[Sequence[int], Tensor], Tensor],
+        groups: Sequence[Sequence[int]],
         lengths: Sequence[int],
         embeddings: Tensor,
         *weights: Tensor,
     ) -> Tensor:
-        """Sum of loss(n, e) over proteins n with embeddings e, (B, L, d) cut to their lengths."""
+        """Sum of loss(proteins, e) over groups; e is the embeddings (B, L, d) of a group's
+        proteins, cut to their lengths and put end to end."""
         by_embeddings, by_weights = torch.zeros_like(embeddings), list[Tensor]()
-        needed = [n for n, wanted in enumerate(ctx.needs_input_grad[2:]) if wanted]
+        needed = [n for n, wanted in enumerate(ctx.needs_input_grad[3:]) if wanted]
         total = embeddings.new_zeros((), dtype=torch.float32)
-        for n, length in enumerate(lengths):
-            e = embeddings[n, :length].detach().requires_grad_(0 in needed)
+        for group in groups:
+            e = torch.cat([embeddings[n, : lengths[n]] for n in group]).detach()
+            e.requires_grad_(0 in needed)
             with torch.set_grad_enabled(bool(needed)):
-                term = loss(n, e)
+                term = loss(group, e)
             total += term.detach()
             if needed:
                 with torch.autocast(e.device.type, enabled=False):
                     found = list(torch.autograd.grad(term, [(e, *weights)[n] for n in needed]))
                 if 0 in needed:
-                    by_embeddings[n, :length] = found.pop(0)
+                    parts = found.pop(0).split([lengths[n] for n in group])
+                    for n, part in zip(group, parts, strict=True):
+                        by_embeddings[n, : lengths[n]] = part
                 for sums, gradient in zip(by_weights, found, strict=False):
                     sums += gradient
                 by_weights = by_weights or found
@@ -207,8 +271,8 @@ class SumOverProteins(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         by_embeddings, *by_weights = (part * gradients[0] for part in ctx.saved_tensors)
-        embedded = by_embeddings if ctx.needs_input_grad[2] else None
-        return None, None, embedded, *by_weights
+        embedded = by_embeddings if ctx.needs_input_grad[3] else None
+        return None, None, None, embedded, *by_weights
 
 
 def validation_loss(

@@ -227,10 +227,10 @@ def extracted_clans(wildcards):
 
 
 def pretraining_sequences(wildcards):
-    """What the language model is pretrained on: UniRef50 training sequences, or the user's."""
+    """What the language model is pretrained on: the user's sequences, or UniRef50's train split."""
     if is_local():
         return config["local"]["sequences"]
-    return "results/queries/train.fasta"
+    return config["npm"]["pretraining_sequences"] or "results/queries/train.fasta"
 
 
 def training_families(wildcards):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from npm_core import objective as objective_module
 from npm_core.errors import SettingsError
 from npm_core.model import HEADS, HeadSettings, Held, K
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, logits_and_norm, npm_loss
@@ -66,6 +67,21 @@ def test_every_form_gives_the_naive_value_and_gradient(kind, form, rows, fields)
         torch.autograd.grad(value, weights), torch.autograd.grad(expected, weights), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["untied", "asymmetric"])
+def test_all_states_at_a_time_as_on_a_gpu_give_the_same(kind, rows, fields, monkeypatch):
+    head = make_head(kind)
+    e = torch.randn(LENGTH, WIDTH, dtype=torch.float64)
+    settings = ObjectiveSettings(1e-2, 3e-2, "matrix_free")
+    found = []
+    for portions in (None, [slice(0, K)], [slice(0, 8), slice(8, K)]):
+        if portions:
+            monkeypatch.setattr(objective_module, "_portions", lambda factor, most, p=portions: p)
+        value = npm_loss(fields, head(e), rows, settings).total
+        found.append([value, *torch.autograd.grad(value, list(head.parameters()))])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", HEADS)

@@ -27,6 +27,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
 from npm_core.model import (
     MASK,
+    PAD,
     HeadSettings,
     MaskedLanguageModel,
     NeuralPottsModel,
@@ -36,15 +37,17 @@ from npm_core.model import (
 from npm_core.objective import ObjectiveSettings, npm_loss
 from npm_core.pretraining import (
     NOT_ASKED,
+    MaskedBatch,
     MaskedLanguageTask,
     PretrainSettings,
+    Sequences,
     mask_residues,
     read_sequences,
 )
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
 from npm_core.team import Workers
-from npm_core.training import NpmTask, TrainSettings, check_frozen
+from npm_core.training import NpmTask, TrainSettings, check_frozen, grouped
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
 LOOP = LoopSettings(
@@ -63,9 +66,9 @@ def shard(tmp_path, rng) -> Path:
     return tmp_path / "f.parquet"
 
 
-def make_task(shard: Path, loop: LoopSettings = LOOP, **changes) -> NpmTask:
+def make_task(shard: Path, loop: LoopSettings = LOOP, *, kind="untied", **changes) -> NpmTask:
     torch.manual_seed(loop.seed)
-    model = NeuralPottsModel(build_trunk(TINY), HeadSettings(rank=2))
+    model = NeuralPottsModel(build_trunk(TINY), HeadSettings(kind, rank=2))
     settings = {"rows": 3, "head_learning_rate": 1e-2, "trunk_learning_rate": 1e-2} | changes
     return NpmTask(
         model,
@@ -306,6 +309,28 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["untied", "tied", "asymmetric"])
+def test_heads_that_read_several_proteins_together_give_the_same_gradient(kind, shard, monkeypatch):
+    from npm_core import training
+
+    task = make_task(shard, kind=kind).double()
+    (batch,) = task.batches(0, 0, 1)
+    trained = [weight for group in task.parameter_groups() for weight in group["params"]]
+    found = []
+    for residues, held in ((1, 0), (int(batch.lengths[:2].sum()), 0), (1000, 1 << 30)):
+        monkeypatch.setattr(training, "residues_together", lambda *_, most=residues: most)
+        monkeypatch.setattr(training, "HELD_TOGETHER", held)
+        loss, measures = task(batch)
+        found.append([loss, measures, *torch.autograd.grad(loss, trained)])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-9)
+
+
+def test_groups_are_filled_in_order_and_hold_at_least_one_protein():
+    groups = grouped([5, 3, 2, 9, 1, 1], 6)
+    assert [list(group) for group in groups] == [[0], [1, 2], [3], [4, 5]]
+
+
 def test_bfloat16_trains_to_nearly_the_same_loss(shard, tmp_path):
     rounded = dataclasses.replace(LOOP, precision="bfloat16", micro_batch=2)
     losses = []
@@ -520,23 +545,61 @@ def test_the_train_verb_writes_a_model_with_the_record_of_its_training(flags, tm
 
 
 def test_masking_follows_80_10_10():
-    residues = np.resize(np.arange(20), 20000).astype(np.uint8)
-    tokens, targets = mask_residues(residues, np.random.default_rng(0), asked=0.15)
+    states = np.resize(np.arange(20), (100, 200)).astype(np.uint8)
+    tokens, targets = mask_residues(states, np.random.default_rng(0), asked=0.15)
     asked = targets != NOT_ASKED
-    assert asked.mean() == pytest.approx(0.15)
-    np.testing.assert_array_equal(targets[asked], residues[asked])
-    np.testing.assert_array_equal(tokens[~asked], residues[~asked])
+    assert (asked.sum(1) == 30).all()
+    assert asked.mean(0).std() == pytest.approx((0.15 * 0.85 / 100) ** 0.5, rel=0.2)
+    np.testing.assert_array_equal(targets[asked], states[asked])
+    np.testing.assert_array_equal(tokens[~asked], states[~asked])
     assert (tokens[asked] == MASK).mean() == pytest.approx(0.8, abs=0.03)
     # A tenth is replaced by a random amino acid, which in one of twenty cases is its own
-    assert (tokens[asked] == residues[asked]).mean() == pytest.approx(0.105, abs=0.02)
+    assert (tokens[asked] == states[asked]).mean() == pytest.approx(0.105, abs=0.02)
+    assert set(tokens[asked].tolist()) == {*range(20), MASK}
 
 
-def test_unknown_letters_are_never_asked_for_and_one_residue_always_is():
-    residues = alphabet.encode("XXMXX")
-    _, targets = mask_residues(residues, np.random.default_rng(0), asked=0.15)
-    assert targets.tolist() == [NOT_ASKED, NOT_ASKED, residues[2], NOT_ASKED, NOT_ASKED]
-    _, targets = mask_residues(alphabet.encode("XX"), np.random.default_rng(0), asked=0.15)
-    assert (targets == NOT_ASKED).all()
+def test_unknown_letters_and_padding_are_never_asked_for_and_one_residue_always_is():
+    states = np.full((3, 6), PAD, np.uint8)
+    for row, letters in zip(states, ("XXMXX", "XX", "M"), strict=True):
+        row[: len(letters)] = alphabet.encode(letters)
+    for seed in range(20):
+        tokens, targets = mask_residues(states, np.random.default_rng(seed), asked=0.15)
+        assert (targets != NOT_ASKED).tolist() == [
+            [False, False, True, False, False, False],
+            [False] * 6,
+            [True] + [False] * 5,
+        ]
+        np.testing.assert_array_equal(tokens == PAD, states == PAD)
+
+
+def test_micro_batches_and_processes_share_the_masks_of_a_batch():
+    ends = np.cumsum([0, 30, 50, 20, 40, 10])
+    sequences = Sequences(np.resize(np.arange(20), 150).astype(np.uint8), ends)
+
+    def batches(step: int, micro_batch: int, rank: int, world: int) -> list[MaskedBatch]:
+        loop = dataclasses.replace(LOOP, micro_batch=micro_batch)
+        pretrain = PretrainSettings(max_length=25)
+        model = MaskedLanguageModel(build_trunk(TINY))
+        task = MaskedLanguageTask(model, sequences, pretrain=pretrain, loop=loop)
+        return task.batches(step, rank, world)
+
+    seen = set()
+    for step in range(8):
+        (whole,) = batches(step, 4, 0, 1)
+        seen.update(whole.lengths.tolist())
+        for n, length in enumerate(whole.lengths):
+            known = (whole.targets[n] == NOT_ASKED) & (whole.tokens[n] != PAD)
+            assert known.sum() == length - round(0.15 * int(length))
+            # Residues of a crop follow each other as in the sequences: 0, 1, ..., 19, 0, ...
+            steps = whole.tokens[n][known] - torch.arange(len(known))[known]
+            assert len(set((steps % 20).tolist())) == 1
+        for rank, world, rows in ((0, 1, [0, 1, 2, 3]), (0, 2, [0, 2]), (1, 2, [1, 3])):
+            for n, part in zip(rows, batches(step, 1, rank, world), strict=True):
+                length = int(whole.lengths[n])
+                assert part.lengths.tolist() == [length]
+                torch.testing.assert_close(part.tokens[0], whole.tokens[n, :length])
+                torch.testing.assert_close(part.targets[0], whole.targets[n, :length])
+    assert seen == {10, 20, 25}
 
 
 def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):

@@ -135,11 +135,13 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
         read_residues(job.msa, query=args.query, all_columns=args.all_columns) for job in todo
     ]
     shapes = [residues.shape for residues in alignments]
-    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device)):
+    # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
+    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device) / 2):
         try:
             fits = plm_dense.fit_objectives(
                 [alignments[number] for number in batch],
                 objective=args.objective,
+                threads=args.threads,
                 stop_rel=args.stop_rel,
                 target_objective=args.target_objective,
                 max_evaluations=args.max_evaluations,
