@@ -42,12 +42,17 @@ real: setup .venv/.packages
 	@echo "The reports: $(CURDIR)/runs/real/reports/"
 
 # The small model that `predict` reads with by default, its card, and a report on its contacts.
+# With DEVICE=cuda the trainings run on a GPU.
 model: setup runs/model/mirror/held_out.txt
 	$(MODEL) results/models/uniref50/README.md reports/uniref50.html
 	mkdir -p npm_core/small_model
 	cp runs/model/results/models/uniref50/{config.json,model.safetensors,README.md} npm_core/small_model
 
-MODEL := snakemake --directory runs/model --configfile config/small_model.yaml --cores $$(nproc) --
+DEVICE ?= cpu
+# Searches of one thread each run beside the pretraining, whatever the number of cores.
+MODEL := snakemake --directory runs/model --configfile config/small_model.yaml --cores $$(nproc) \
+  --set-resources pretrain:device=$(DEVICE) train_uniref50:device=$(DEVICE) \
+  --set-threads search_shard=1 --
 
 runs/model/mirror/held_out.txt: | .venv/.packages
 	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }

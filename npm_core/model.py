@@ -256,6 +256,9 @@ class Tied:
         return [Tied(factor) for factor in self.factor.split(list(lengths), dim=1)]
 
 
+ONE_PROTEIN = "a conv head multiplies all residues it is given: one protein at a time"
+
+
 @dataclass(frozen=True)
 class Held:
     """J as it is: (K, K, L, L), symmetric, with zero diagonal blocks."""
@@ -266,10 +269,11 @@ class Held:
         return self.tensor
 
     def blocks_of(self, proteins: int) -> Tensor:
-        return self.split(range(proteins))[0].tensor[None]
+        assert proteins == 1, ONE_PROTEIN
+        return self.tensor[None]
 
     def split(self, lengths: Sequence[int]) -> "list[Held]":
-        assert len(lengths) == 1, "a conv head reads one protein at a time"
+        assert len(lengths) == 1, ONE_PROTEIN
         return [self]
 
 

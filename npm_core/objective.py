@@ -195,7 +195,7 @@ class _MatrixFree(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         length, same = rows.shape[1], left is right
-        portions = _portions(left, most=LARGE)
+        portions = _portions(left)
         sums = torch.bmm(_one_hot(rows, right), right.reshape(K, length, -1))
         sums = _swap_states(sums)
         own = torch.cat([_own(left[ks], right[:, :, ks]) for ks in portions])
@@ -232,18 +232,17 @@ class _MatrixFree(torch.autograd.Function):
         return by_left, by_right, None
 
 
-LARGE = 1 << 28
-SMALL = 1 << 22
-"""Numbers in a factor of which one pass makes a copy, and of which a copy costs no time."""
+ENTRIES_AT_A_TIME = 1 << 28
+"""Of a factor whose states a GPU works on together, and makes copies of."""
 
 
-def _portions(factor: Tensor, *, most: int) -> list[slice]:
+def _portions(factor: Tensor) -> list[slice]:
     """States k that are worked on together.
 
-    On a GPU all, in few steps, if the factor has at most so many entries; else one at a time, in
-    little memory.
+    On a GPU all, in few steps: launching them would take longer than they do. Else one at a time,
+    in little memory.
     """
-    together = K if factor.is_cuda and factor.numel() <= most else 1
+    together = K if factor.is_cuda and factor.numel() <= ENTRIES_AT_A_TIME else 1
     return [slice(k, k + together) for k in range(0, K, together)]
 
 
@@ -262,7 +261,7 @@ def _gram(factor: Tensor) -> Tensor:
     """Gram matrices of all k: (K, L, K, r) -> (K, K, r, r)."""
     rank = factor.shape[3]
     gram = factor.new_empty(K, K, rank, rank)
-    for ks in _portions(factor, most=SMALL):
+    for ks in _portions(factor):
         some = factor[ks]
         torch.matmul(some.permute(0, 2, 3, 1), some.transpose(1, 2), out=gram[ks])
     return gram
@@ -277,9 +276,8 @@ def _add_own_and_gram(
     gradient: Tensor, factor: Tensor, other: Tensor, by_own: Tensor, gram: Tensor, scale: Tensor
 ) -> None:
     """gradient[k, i, l] += by_own[k, i, l] other[l, i, k] + scale factor[k, i, l] gram[l, k]."""
-    for ks in _portions(factor, most=LARGE):
+    for ks in _portions(factor):
         gradient[ks].addcmul_(by_own[ks, :, :, None], other[:, :, ks].transpose(0, 2))
-    for ks in _portions(factor, most=SMALL):
         weighted = (gram[:, ks].transpose(0, 1) * scale).to(factor.dtype)
         gradient[ks].transpose(1, 2).add_(factor[ks].transpose(1, 2) @ weighted)
 

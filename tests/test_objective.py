@@ -77,7 +77,7 @@ def test_all_states_at_a_time_as_on_a_gpu_give_the_same(kind, rows, fields, monk
     found = []
     for portions in (None, [slice(0, K)], [slice(0, 8), slice(8, K)]):
         if portions:
-            monkeypatch.setattr(objective_module, "_portions", lambda factor, most, p=portions: p)
+            monkeypatch.setattr(objective_module, "_portions", lambda factor, p=portions: p)
         value = npm_loss(fields, head(e), rows, settings).total
         found.append([value, *torch.autograd.grad(value, list(head.parameters()))])
     for other in found[1:]:
