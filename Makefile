@@ -41,24 +41,25 @@ real: setup .venv/.packages
 	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/runs/real/reports/"
 
-# The small model that `predict` reads with by default, its card, and a report on its contacts.
-# With DEVICE=cuda the trainings run on a GPU.
-model: setup runs/model/mirror/held_out.txt
-	$(MODEL) results/models/uniref50/README.md reports/uniref50.html
-	mkdir -p npm_core/small_model
-	cp runs/model/results/models/uniref50/{config.json,model.safetensors,README.md} npm_core/small_model
-
-DEVICE ?= cpu
+# The small model that `predict` reads with by default, its card, and a report on its contacts. With
+# GPU=1 a larger one is trained on a GPU, in runs/model_gpu, and the small one stays.
+RUN := runs/model$(if $(GPU),_gpu)
 # Searches of one thread each run beside the pretraining, whatever the number of cores.
-MODEL := snakemake --directory runs/model --configfile config/small_model.yaml --cores $$(nproc) \
-  --set-resources pretrain:device=$(DEVICE) train_uniref50:device=$(DEVICE) \
-  --set-threads search_shard=1 --
+MODEL := snakemake --directory $(RUN) --cores $$(nproc) --set-threads search_shard=1 \
+  --configfile config/small_model.yaml $(if $(GPU),config/small_model_gpu.yaml \
+  --set-resources pretrain:device=cuda train_uniref50:device=cuda) --
 
-runs/model/mirror/held_out.txt: | .venv/.packages
+model: setup $(RUN)/mirror/held_out.txt
+	$(MODEL) results/models/uniref50/README.md reports/uniref50.html
+	$(if $(GPU),,mkdir -p npm_core/small_model)
+	$(if $(GPU),,cp $(RUN)/results/models/uniref50/{config.json,model.safetensors,README.md} \
+	  npm_core/small_model)
+
+$(RUN)/mirror/held_out.txt: | .venv/.packages
 	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
 	$(MODEL) results/packages/sequences.fasta.gz
-	python benchmarks/real_mirror.py runs/model/mirror --sequences 400000 --max-length 256 \
-	  --also runs/model/results/packages/sequences.fasta.gz
+	python benchmarks/real_mirror.py $(RUN)/mirror --sequences 400000 --max-length 256 \
+	  --also $(RUN)/results/packages/sequences.fasta.gz
 
 test: setup
 	python -m pytest -q -n 2 --dist loadfile

@@ -175,7 +175,8 @@ def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
-    return _MatrixFree.apply(couplings.left, couplings.right, rows)
+    form = _MatrixFreeInBlocks if rows.is_cuda else _MatrixFree
+    return form.apply(couplings.left, couplings.right, rows)
 
 
 class _MatrixFree(torch.autograd.Function):
@@ -188,24 +189,23 @@ class _MatrixFree(torch.autograd.Function):
 
     where J_ii(k, l) = A_i^{kl} . B_i^{kl} and G_A^{kl} = \sum_i A_i^{kl} (A_i^{kl})^T. For a
     symmetric head A and B are one tensor, the two halves of the gradient are equal, and each
-    Gram matrix is needed once. A few states k at a time (`_portions`): on a CPU, what is as large
-    as A exists once, as the gradient.
+    Gram matrix is needed once. One state k at a time: what is as large as A exists once, as the
+    gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         length, same = rows.shape[1], left is right
-        portions = _portions(left)
         sums = torch.bmm(_one_hot(rows, right), right.reshape(K, length, -1))
         sums = _swap_states(sums)
-        own = torch.cat([_own(left[ks], right[:, :, ks]) for ks in portions])
-        gram = _gram(left)
-        other = gram if same else _gram(right)
+        own = torch.stack([_own(left[k], right[:, :, k]) for k in range(K)])
+        gram = torch.stack([_gram(factor) for factor in left])
+        other = gram if same else torch.stack([_gram(factor) for factor in right])
         logits = torch.bmm(sums, left.reshape(K, length, -1).transpose(1, 2))
         logits = _wide(logits) - _wide(_at_rows(own, rows))
         squared = _wide(own).square().sum().neg()
-        for ks in portions:
-            squared += (_wide(gram[ks]) * _wide(other[:, ks]).transpose(0, 1)).sum()
+        for k in range(K):
+            squared += (_wide(gram[k]) * _wide(other[:, k])).sum()
         ctx.save_for_backward(left, None if same else right, rows, sums, own, gram, other)
         return logits, squared
 
@@ -232,20 +232,6 @@ class _MatrixFree(torch.autograd.Function):
         return by_left, by_right, None
 
 
-ENTRIES_AT_A_TIME = 1 << 28
-"""Of a factor whose states a GPU works on together, and makes copies of."""
-
-
-def _portions(factor: Tensor) -> list[slice]:
-    """States k that are worked on together.
-
-    On a GPU all, in few steps: launching them would take longer than they do. Else one at a time,
-    in little memory.
-    """
-    together = K if factor.is_cuda and factor.numel() <= ENTRIES_AT_A_TIME else 1
-    return [slice(k, k + together) for k in range(0, K, together)]
-
-
 def _swap_states(sums: Tensor) -> Tensor:
     """(K, M, K r) -> the same, with the first and the third axis of (K, M, K, r) exchanged."""
     depth = sums.shape[1]
@@ -253,18 +239,13 @@ def _swap_states(sums: Tensor) -> Tensor:
 
 
 def _own(factor: Tensor, other: Tensor) -> Tensor:
-    """J_ii(k, l) of some k: (k, L, K, r) and (K, L, k, r) -> (k, L, K)."""
-    return (factor * other.transpose(0, 2)).sum(-1)
+    """J_ii(k, l) of one k: (L, K, r) and (K, L, r) -> (L, K)."""
+    return (factor * other.transpose(0, 1)).sum(-1)
 
 
 def _gram(factor: Tensor) -> Tensor:
-    """Gram matrices of all k: (K, L, K, r) -> (K, K, r, r)."""
-    rank = factor.shape[3]
-    gram = factor.new_empty(K, K, rank, rank)
-    for ks in _portions(factor):
-        some = factor[ks]
-        torch.matmul(some.permute(0, 2, 3, 1), some.transpose(1, 2), out=gram[ks])
-    return gram
+    """Gram matrices of one k: (L, K, r) -> (K, r, r)."""
+    return torch.bmm(factor.permute(1, 2, 0), factor.transpose(0, 1))
 
 
 def _at_rows(own: Tensor, rows: Tensor) -> Tensor:
@@ -276,10 +257,61 @@ def _add_own_and_gram(
     gradient: Tensor, factor: Tensor, other: Tensor, by_own: Tensor, gram: Tensor, scale: Tensor
 ) -> None:
     """gradient[k, i, l] += by_own[k, i, l] other[l, i, k] + scale factor[k, i, l] gram[l, k]."""
-    for ks in _portions(factor):
-        gradient[ks].addcmul_(by_own[ks, :, :, None], other[:, :, ks].transpose(0, 2))
-        weighted = (gram[:, ks].transpose(0, 1) * scale).to(factor.dtype)
-        gradient[ks].transpose(1, 2).add_(factor[ks].transpose(1, 2) @ weighted)
+    for k in range(K):
+        gradient[k].addcmul_(by_own[k, :, :, None], other[:, :, k].transpose(0, 1))
+        weighted = (gram[:, k] * scale).to(factor.dtype)
+        gradient[k].transpose(0, 1).add_(torch.bmm(factor[k].transpose(0, 1), weighted))
+
+
+class _MatrixFreeInBlocks(torch.autograd.Function):
+    """`_MatrixFree` in a few large steps, for a GPU, which takes longer to start many small ones.
+
+    Factors are laid out pair by pair, A^{kl} (L, r) at [k, l] and B^{kl} at [l, k], so that no
+    product needs a copy of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        a = left.transpose(1, 2).contiguous()
+        b = a if left is right else right.transpose(1, 2).contiguous()
+        x = _one_hot(rows, a)
+        sums = (x[:, None] @ b).transpose(0, 1)  # (K, K, M, r), S^{kl} at [k, l]
+        own = (a * b.transpose(0, 1)).sum(-1)  # (K, K, L), J_ii(k, l) at [k, l, i]
+        gram = a.mT @ a
+        other = gram if left is right else b.mT @ b
+        total = torch.float32 if a.dtype in (torch.bfloat16, torch.float16) else a.dtype
+        logits = (sums @ a.mT).sum(1, dtype=total) - own.gather(1, rows.expand(K, -1, -1))
+        squared = (gram * other.transpose(0, 1)).sum(dtype=total) - _wide(own).square().sum()
+        ctx.save_for_backward(a, None if left is right else b, x, sums, own, gram, other)
+        return logits, squared
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        a, b, x, sums, own, gram, other = ctx.saved_tensors
+        by_logits, by_squared = grads[0].to(a.dtype), grads[1].to(a.dtype)
+        by_own = -torch.einsum("kmi,lmi->kli", by_logits, x) - 2 * by_squared * own
+        by_sums = (by_logits[:, None] @ a).transpose(0, 1)  # at [l, k], as B is
+        if b is None:
+            # What comes by A^{kl} and what comes by B^{lk}, its other name, in one product.
+            rows = torch.cat([by_logits, x], dim=1)
+            by_a = rows[:, None].mT @ torch.cat([sums, by_sums], dim=2)
+            by_own = by_own + by_own.transpose(0, 1)
+            _add_in_blocks(by_a, a, a, by_own, 4 * by_squared * gram)
+            return by_a.transpose(1, 2), None, None
+        by_a = by_logits[:, None].mT @ sums
+        by_b = x[:, None].mT @ by_sums
+        _add_in_blocks(by_a, a, b, by_own, 2 * by_squared * other)
+        _add_in_blocks(by_b, b, a, by_own.transpose(0, 1), 2 * by_squared * gram)
+        return by_a.transpose(1, 2), by_b.transpose(1, 2), None
+
+
+def _add_in_blocks(
+    gradient: Tensor, factor: Tensor, other: Tensor, by_own: Tensor, gram: Tensor
+) -> None:
+    """gradient[k, l] += by_own[k, l] other[l, k] + factor[k, l] gram[l, k]; all (K, K, ...)."""
+    weighted = gram.transpose(0, 1).flatten(0, 1)
+    gradient.flatten(0, 1).baddbmm_(factor.flatten(0, 1), weighted)
+    gradient.addcmul_(by_own[..., None], other.transpose(0, 1))
 
 
 def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from npm_core import objective as objective_module
 from npm_core.errors import SettingsError
 from npm_core.model import HEADS, HeadSettings, Held, K
-from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, logits_and_norm, npm_loss
+from npm_core.objective import (
+    FORMS,
+    ObjectiveSettings,
+    _MatrixFree,
+    _MatrixFreeInBlocks,
+    cheapest_form,
+    logits_and_norm,
+    npm_loss,
+)
 from npm_core.plm import objective, paper_penalty
 from npm_core.potts import Potts
 
@@ -70,18 +77,24 @@ def test_every_form_gives_the_naive_value_and_gradient(kind, form, rows, fields)
 
 
 @pytest.mark.parametrize("kind", ["untied", "asymmetric"])
-def test_all_states_at_a_time_as_on_a_gpu_give_the_same(kind, rows, fields, monkeypatch):
-    head = make_head(kind)
-    e = torch.randn(LENGTH, WIDTH, dtype=torch.float64)
-    settings = ObjectiveSettings(1e-2, 3e-2, "matrix_free")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_blocks_of_a_gpu_give_the_same_value_and_gradient(kind, dtype, rows):
+    left, right = (torch.randn(K, LENGTH, K, 3, dtype=torch.float64) for _ in range(2))
+    right = left if kind == "untied" else right
+    factors = [left.requires_grad_()] if kind == "untied" else [left, right]
+    mixture = torch.randn(K, DEPTH, LENGTH, dtype=torch.float64)
     found = []
-    for portions in (None, [slice(0, K)], [slice(0, 8), slice(8, K)]):
-        if portions:
-            monkeypatch.setattr(objective_module, "_portions", lambda factor, p=portions: p)
-        value = npm_loss(fields, head(e), rows, settings).total
-        found.append([value, *torch.autograd.grad(value, list(head.parameters()))])
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-12, atol=1e-14)
+    for form, precision in ((_MatrixFree, torch.float64), (_MatrixFreeInBlocks, dtype)):
+        leaves = [factor.detach().to(precision).requires_grad_() for factor in factors]
+        logits, squared = form.apply(leaves[0], leaves[-1], rows)
+        sums = torch.float32 if precision == torch.bfloat16 else torch.float64
+        assert logits.dtype == squared.dtype == sums
+        value = (logits * mixture).sum() + 0.3 * squared
+        gradients = torch.autograd.grad(value, leaves)
+        found.append([part.double() for part in (logits, squared, *gradients)])
+    accuracy = 1e-12 if dtype == torch.float64 else 0.02
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() <= accuracy * one.norm()
 
 
 @pytest.mark.parametrize("kind", HEADS)
