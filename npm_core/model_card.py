@@ -114,6 +114,8 @@ def _curve(rows: pd.DataFrame) -> list[list[str]]:
 def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     """Long-range P@L/5 of NPM and of the baselines, NPM less each, by split and bin of Meff.
 
+    The last column is what NPM as its prior adds to the independent Potts model.
+
     Args:
         table: Rows of `tabulate-precision`.
         seed: Of the bootstrap.
@@ -125,26 +127,32 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     binned = chosen.assign(bin=chosen["meff"].map(meff_bin))
     chosen = pd.concat([binned, chosen.assign(bin="all")])
     chosen = pd.concat([chosen, chosen.assign(split="both")])
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for model in BASELINES:
-        lines = compare_models(chosen, "npm", model, ["split", "bin"], seed=seed)
-        found[model] = {(line["split"], line["bin"]): dict(line) for _, line in lines.iterrows()}
+
+    def compared(first: str, second: str) -> dict[tuple[str, str], dict[str, Any]]:
+        lines = compare_models(chosen, first, second, ["split", "bin"], seed=seed)
+        return {(line["split"], line["bin"]): dict(line) for _, line in lines.iterrows()}
+
+    found = {model: compared("npm", model) for model in BASELINES}
+    added = compared("prior", "potts")
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
     means = groups.mean().to_dict()
-    rows = [["split", "Meff", "n", "NPM", *BASELINES.values(), "NPM beats Potts in"]]
+    head = ["split", "Meff", "n", "NPM", *BASELINES.values()]
+    rows = [[*head, "NPM beats Potts in", "prior minus independent Potts"]]
     for split, bin_name in product(("train", "test", "both"), [*meff_bins(), "all"]):
         here = (split, bin_name)
         if here not in found["potts"]:
             continue
         row = [*here, f"{found['potts'][here]['count']:.0f}", f"{means[*here, 'npm']:.3f}"]
-        for model in BASELINES:
-            line = found[model][here]
-            row.append(
-                f"{means[*here, model]:.3f}; {line['difference']:+.3f} "
-                f"({line['low']:+.3f} to {line['high']:+.3f})"
-            )
-        rows.append([*row, f"{found['potts'][here]['win_rate']:.0%}"])
+        row += [
+            f"{means[*here, model]:.3f}; {_interval(found[model][here])}" for model in BASELINES
+        ]
+        rows.append([*row, f"{found['potts'][here]['win_rate']:.0%}", _interval(added[here])])
     return rows
+
+
+def _interval(line: Mapping[str, Any]) -> str:
+    """A difference with its interval."""
+    return f"{line['difference']:+.3f} ({line['low']:+.3f} to {line['high']:+.3f})"
 
 
 def render(

@@ -68,9 +68,9 @@ def test_results_are_means_and_paired_differences_of_each_bin():
     assert train[4].startswith("0.300; +0.100 (-0.100 to +0.300)")
     assert train[5].startswith("0.500; -0.100 (-0.100 to -0.100)")
     assert train[6].startswith("0.200; +0.200 (+0.200 to +0.200)")
-    assert train[-1] == "50%"
+    assert train[-2:] == ["50%", "+0.200 (+0.000 to +0.400)"]
     assert test[:4] == ["test", "(15, 50]", "1", "0.000"]
-    assert test[-1] == "0%"
+    assert test[-2:] == ["0%", "+0.100 (+0.100 to +0.100)"]
     assert all_train == ["train", "all", *train[2:]]
     assert all_test == ["test", "all", *test[2:]]
     assert both_shallow == ["both", *train[1:]]
