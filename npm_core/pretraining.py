@@ -63,9 +63,6 @@ class Sequences:
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.starts)
 
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self.residues[self.starts[index] : self.starts[index + 1]]
-
 
 def read_sequences(paths: Iterable[Path | str]) -> Sequences:
     """Sequences of FASTA files, gzipped or not.

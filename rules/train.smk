@@ -27,7 +27,7 @@ rule pretrain:
         trunk=flags(config["npm"]["trunk"], "trunk-"),
         settings=flags(config["npm"]["pretraining"]),
         seed=config["seed"],
-        recipe=1,
+        recipe=2,
     shell:
         "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
         " --seed {params.seed} --device {resources.device}"
