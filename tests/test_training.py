@@ -605,7 +605,8 @@ def test_micro_batches_and_processes_share_the_masks_of_a_batch():
 def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
     (tmp_path / "a.fasta").write_text(">a x\nMK\nv\n>b\nAUX\n")
     found = read_sequences([tmp_path / "a.fasta"])
-    assert [alphabet.decode(found[n]) for n in (0, 1)] == ["MKV", "AC-"]
+    assert alphabet.decode(found.residues) == "MKVAC-"
+    assert found.starts.tolist() == [0, 3, 6]
     (tmp_path / "a.fasta").write_text(">a\nM1\n")
     with pytest.raises(DataError, match=r"a\.fasta: a: character '1'"):
         read_sequences([tmp_path / "a.fasta"])
