@@ -146,7 +146,11 @@ def cheapest_form(*, length: int, rank: int, depth: int) -> str:
 
 def _wide(x: Tensor) -> Tensor:
     """At least float32: products may be bfloat16, sums never are."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return x.to(_wide_dtype(x.dtype))
+
+
+def _wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
@@ -279,9 +283,9 @@ class _MatrixFreeInBlocks(torch.autograd.Function):
         own = (a * b.transpose(0, 1)).sum(-1)  # (K, K, L), J_ii(k, l) at [k, l, i]
         gram = a.mT @ a
         other = gram if left is right else b.mT @ b
-        total = torch.float32 if a.dtype in (torch.bfloat16, torch.float16) else a.dtype
-        logits = (sums @ a.mT).sum(1, dtype=total) - own.gather(1, rows.expand(K, -1, -1))
-        squared = (gram * other.transpose(0, 1)).sum(dtype=total) - _wide(own).square().sum()
+        wide = _wide_dtype(a.dtype)
+        logits = (sums @ a.mT).sum(1, dtype=wide) - own.gather(1, rows.expand(K, -1, -1))
+        squared = (gram * other.transpose(0, 1)).sum(dtype=wide) - _wide(own).square().sum()
         ctx.save_for_backward(a, None if left is right else b, x, sums, own, gram, other)
         return logits, squared
 

@@ -191,7 +191,8 @@ class MaskedLanguageTask(Task):
         self, sequences: Sequences, items: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Tokens and targets (B, longest) of some sequences, and their lengths."""
-        whole = sequences.lengths[items]
+        # Not `sequences.lengths`, which are those of all sequences.
+        whole = sequences.starts[items + 1] - sequences.starts[items]
         lengths = np.minimum(whole, self.settings.max_length)
         starts = sequences.starts[items] + rng.integers(whole - lengths + 1)
         places = np.arange(lengths.max())
