@@ -7,9 +7,12 @@ parameters; the rest of the tiles of the diagonal, and what pads L, stays zero. 
 holds the whole symmetric J: each block gathers its own columns of it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
+from numpy.typing import NDArray
 
 STATES = 21
 LANES = 8
@@ -30,6 +33,27 @@ OVERFLOWS = 1e34
 
 _FAST = {"reassoc", "contract", "arcp", "nsz"}
 """May reorder sums, must keep NaN and infinity: the line search needs to see them."""
+
+
+class Index(NamedTuple):
+    """Where the sequences of an alignment differ from its consensus; a row is 21 j + b.
+
+    Attributes:
+        consensus: (L,) int64, a state of each position.
+        starts, rows: By sequence, one panel of positions after the other: rows[starts[p N + n] to
+            starts[p N + n + 1]] are those of sequence n in panel p, counted from the panel's first.
+        chunk: How many sequences are worked on at a time; 0 if no gradient is wanted.
+        member_starts, members: The transpose: members[member_starts[21 L c + r] to
+            member_starts[21 L c + r + 1]] are the sequences of chunk c that have row r, counted
+            from the chunk's first.
+    """
+
+    consensus: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.uint16]
+    chunk: int
+    member_starts: NDArray[np.int64]
+    members: NDArray[np.uint16]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -73,10 +97,47 @@ def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def gather_block(  # type: ignore[no-untyped-def]
-    parameters, prior, spread, ridge, block, length, table
+def relative_to_consensus(  # type: ignore[no-untyped-def]
+    table, consensus, frequencies, first, last, base, mean
 ):
-    """Couplings of every (j, b) with the positions of one block, unscaled.
+    """Take the gap's couplings and the consensus row out, so that they need not be summed.
+
+    Args:
+        table: (21 L, WIDTH); of positions j in [first, last) every column is taken less the gap's
+            of the same position (so the gap's logits are 0), and then every row less the
+            consensus row.
+        consensus: (L,) commonest state of each position.
+        frequencies: (21 L,) of each (j, b).
+        first, last: Which positions.
+        base: (WIDTH,), added to: what a sequence of nothing but consensus states sums to.
+        mean: (WIDTH,), added to: u = sum of the unchanged rows times their frequencies.
+    """
+    common = np.empty(WIDTH, dtype=table.dtype)
+    taken = np.empty(WIDTH, dtype=table.dtype)
+    for j in range(first, last):
+        row = table[j * STATES + consensus[j]]
+        for k in range(LANES):
+            taken[k] = row[NOT_GAP + k]
+        repeat_lanes(taken)
+        for k in range(WIDTH):
+            common[k] = row[k] - taken[k]
+            base[k] += common[k]
+        for b in range(STATES):
+            row = table[j * STATES + b]
+            frequency = frequencies[j * STATES + b]
+            for k in range(LANES):
+                taken[k] = row[NOT_GAP + k]
+            repeat_lanes(taken)
+            for k in range(WIDTH):
+                mean[k] += frequency * row[k]
+                row[k] -= taken[k] + common[k]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def gather_block(  # type: ignore[no-untyped-def]
+    parameters, prior, spread, ridge, block, consensus, frequencies, table, base, mean
+):
+    """Couplings of every (j, b) with the positions of one block, unscaled, relative to consensus.
 
     Args:
         parameters: All tiles, scaled: J = parameter / sqrt(spread_i(a) spread_j(b) + ridge).
@@ -84,15 +145,18 @@ def gather_block(  # type: ignore[no-untyped-def]
         spread: (blocks, WIDTH) float32, laid out (state, lane).
         ridge: float32, the part of the curvature that the penalty gives.
         block: Which positions.
-        length: L.
-        table: (21 L, WIDTH), overwritten: row (j, b), column (a, i).
+        consensus, frequencies, table, base, mean: As in `relative_to_consensus`; the last three
+            are overwritten.
 
     Returns:
         The sum of (J - prior) squared over the pairs i < j with i in this block.
     """
+    length = len(consensus)
     blocks = len(spread)
     transposed = np.zeros((WIDTH, WIDTH), dtype=np.float32)
     squares = 0.0
+    base[:] = 0
+    mean[:] = 0
     for other in range(blocks):
         count = min(LANES, length - other * LANES)
         if other >= block:
@@ -130,6 +194,8 @@ def gather_block(  # type: ignore[no-untyped-def]
                             target[k] += value
                         else:
                             target[k] = value
+        first = other * LANES
+        relative_to_consensus(table, consensus, frequencies, first, first + count, base, mean)
     return squares
 
 
@@ -157,19 +223,20 @@ def count_states(residues, weights):  # type: ignore[no-untyped-def]
     return counts
 
 
+def index_alignment(
+    residues: NDArray[np.uint8], consensus: NDArray[np.int64], *, chunk: int
+) -> Index:
+    """The `Index` of residues (N, L)."""
+    starts, rows = _index_by_sequence(residues, consensus)
+    member_starts, members = np.zeros(1, np.int64), np.zeros(0, np.uint16)
+    if chunk > 0:
+        member_starts, members = _index_by_row(residues, consensus, chunk)
+    return Index(consensus, starts, rows, chunk, member_starts, members)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def index_alignment(residues, consensus):  # type: ignore[no-untyped-def]
-    """Where the sequences differ from their consensus, one panel of positions after the other.
-
-    Args:
-        residues: (N, L) uint8.
-        consensus: (L,).
-
-    Returns:
-        starts: (panels N + 1,) int64; entries starts[p N + n] to starts[p N + n + 1] are those of
-            sequence n in panel p.
-        rows: uint16; each entry's row 21 j + b, counted from the first row of its panel.
-    """
+def _index_by_sequence(residues, consensus):  # type: ignore[no-untyped-def]
+    """`starts` and `rows` of an `Index`."""
     depth, length = residues.shape
     panels = (length + PANEL - 1) // PANEL
     starts = np.empty(panels * depth + 1, dtype=np.int64)
@@ -191,47 +258,38 @@ def index_alignment(residues, consensus):  # type: ignore[no-untyped-def]
     return starts, rows
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def relative_to_consensus(table, consensus, frequencies, base, mean):  # type: ignore[no-untyped-def]
-    """Take the gap's couplings and the consensus row out, so that they need not be summed.
-
-    Args:
-        table: (21 L, WIDTH), changed: every column less the gap's of the same position (so the
-            gap's logits are 0), and then every row of a position less its consensus row.
-        consensus: (L,) commonest state of each position.
-        frequencies: (21 L,) of each (j, b).
-        base: (WIDTH,), overwritten: what a sequence of nothing but consensus states sums to.
-        mean: (WIDTH,), overwritten: u = sum of the unchanged rows times their frequencies.
-    """
-    base[:] = 0
-    mean[:] = 0
-    common = np.empty(WIDTH, dtype=table.dtype)
-    taken = np.empty(WIDTH, dtype=table.dtype)
-    for j in range(len(consensus)):
-        row = table[j * STATES + consensus[j]]
-        for k in range(LANES):
-            taken[k] = row[NOT_GAP + k]
-        repeat_lanes(taken)
-        for k in range(WIDTH):
-            common[k] = row[k] - taken[k]
-            base[k] += common[k]
-        for b in range(STATES):
-            row = table[j * STATES + b]
-            frequency = frequencies[j * STATES + b]
-            for k in range(LANES):
-                taken[k] = row[NOT_GAP + k]
-            repeat_lanes(taken)
-            for k in range(WIDTH):
-                mean[k] += frequency * row[k]
-                row[k] -= taken[k] + common[k]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _index_by_row(residues, consensus, chunk):  # type: ignore[no-untyped-def]
+    """`member_starts` and `members` of an `Index`."""
+    depth, length = residues.shape
+    chunks = (depth + chunk - 1) // chunk
+    starts = np.zeros(chunks * length * STATES + 1, dtype=np.int64)
+    for n in range(depth):
+        first = n // chunk * length
+        for j in range(length):
+            if residues[n, j] != consensus[j]:
+                starts[(first + j) * STATES + residues[n, j] + 1] += 1
+    starts[:] = np.cumsum(starts)
+    members = np.empty(starts[-1], dtype=np.uint16)
+    ends = starts.copy()
+    for n in range(depth):
+        first = n // chunk * length
+        for j in range(length):
+            if residues[n, j] != consensus[j]:
+                row = (first + j) * STATES + residues[n, j]
+                members[ends[row]] = n % chunk
+                ends[row] += 1
+    return starts, members
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def sum_rows(table, starts, rows, depth, first, last, base, sums):  # type: ignore[no-untyped-def]
+def sum_rows(table, index, depth, first, last, base, sums):  # type: ignore[no-untyped-def]
     """sums[n - first] = base + the rows of `table` of sequence n, for n in [first, last).
 
-    Panel by panel: the rows of one panel stay in the first caches while all sequences pass.
+    Panel by panel: the rows of one panel stay in the first caches while all sequences pass. Several
+    rows at a time: each pass loads and stores the sum. The gap's columns are left out.
     """
+    starts, rows = index.starts, index.rows
     for n in range(last - first):
         sums[n] = base
     for panel in range((len(starts) - 1) // depth):
@@ -239,7 +297,16 @@ def sum_rows(table, starts, rows, depth, first, last, base, sums):  # type: igno
         for n in range(first, last):
             target = sums[n - first]
             at, end = starts[panel * depth + n], starts[panel * depth + n + 1]
-            while at + 4 <= end:
+            while at + 8 <= end:
+                r0, r1 = part[rows[at]], part[rows[at + 1]]
+                r2, r3 = part[rows[at + 2]], part[rows[at + 3]]
+                r4, r5 = part[rows[at + 4]], part[rows[at + 5]]
+                r6, r7 = part[rows[at + 6]], part[rows[at + 7]]
+                for k in range(NOT_GAP):
+                    four = (r0[k] + r1[k]) + (r2[k] + r3[k])
+                    target[k] += four + ((r4[k] + r5[k]) + (r6[k] + r7[k]))
+                at += 8
+            if at + 4 <= end:
                 r0, r1 = part[rows[at]], part[rows[at + 1]]
                 r2, r3 = part[rows[at + 2]], part[rows[at + 3]]
                 for k in range(NOT_GAP):
@@ -257,16 +324,52 @@ def sum_rows(table, starts, rows, depth, first, last, base, sums):  # type: igno
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def add_residuals(residual, starts, rows, depth, first, last, gradient):  # type: ignore[no-untyped-def]
-    """The transpose of `sum_rows`: add each sequence's residuals to the rows of its residues."""
-    for panel in range((len(starts) - 1) // depth):
-        part = gradient[panel * PANEL * STATES :]
-        for n in range(first, last):
-            here = residual[n - first]
-            for at in range(starts[panel * depth + n], starts[panel * depth + n + 1]):
-                target = part[rows[at]]
+def add_residuals(residual, index, first, total, gradient):  # type: ignore[no-untyped-def]
+    """The transpose of `sum_rows`: to each row the residuals of the sequences that have it.
+
+    Row by row: a row of the gradient stays in the first cache until all of a chunk are added.
+
+    Args:
+        residual: (n, WIDTH) of one chunk of sequences.
+        index: Of the alignment.
+        first: The chunk's first sequence; with 0, what `gradient` held is overwritten.
+        total: (WIDTH,) sum of all residuals with the last chunk, for the consensus rows; empty
+            before.
+        gradient: (21 L, WIDTH), added to.
+    """
+    starts, members = index.member_starts, index.members
+    lists = first // index.chunk * len(gradient)
+    for j in range(len(index.consensus)):
+        for row in range(j * STATES, (j + 1) * STATES):
+            target = gradient[row]
+            if first == 0:
+                target[:] = 0
+            at, end = starts[lists + row], starts[lists + row + 1]
+            while at + 4 <= end:
+                r0, r1 = residual[members[at]], residual[members[at + 1]]
+                r2, r3 = residual[members[at + 2]], residual[members[at + 3]]
                 for k in range(WIDTH):
-                    target[k] += here[k]
+                    target[k] += (r0[k] + r1[k]) + (r2[k] + r3[k])
+                at += 4
+            while at < end:
+                r0 = residual[members[at]]
+                for k in range(WIDTH):
+                    target[k] += r0[k]
+                at += 1
+        if len(total) > 0:
+            _complete(gradient[j * STATES : (j + 1) * STATES], index.consensus[j], total)
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def _complete(gradient, consensus, total):  # type: ignore[no-untyped-def]
+    """The consensus row of a position: what all sequences sum to, less its other rows."""
+    common = gradient[consensus]
+    common[:] = total
+    for b in range(STATES):
+        if b != consensus:
+            other = gradient[b]
+            for k in range(WIDTH):
+                common[k] -= other[k]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -407,8 +510,8 @@ def _shifted_exponentials(row, lane, t):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def block_gradient(  # type: ignore[no-untyped-def]
-    table, base, starts, rows, consensus, states, weights, lanes, work, gradient, total
-):  # fmt: skip
+    table, base, index, states, weights, lanes, work, gradient, total
+):
     """Loss of one block of positions and its gradient with respect to its couplings and fields.
 
     In the precision of `table`, `base`, `weights` and `work`, float32 or float64.
@@ -416,8 +519,7 @@ def block_gradient(  # type: ignore[no-untyped-def]
     Args:
         table: (21 L, WIDTH) couplings made relative by `relative_to_consensus`.
         base: (WIDTH,) logits of a row of consensus states, the gap's 0.
-        starts, rows: Of `index_alignment`.
-        consensus: (L,).
+        index: Of the alignment; its chunk is len(work) if a gradient is wanted.
         states: (N, LANES) uint8, observed states of the block's positions.
         weights: (N,).
         lanes: How many lanes are positions.
@@ -429,28 +531,23 @@ def block_gradient(  # type: ignore[no-untyped-def]
         The loss, float64.
     """
     depth = len(states)
-    gradient[:] = 0
     total[:] = 0
     loss = 0.0
     for first in range(0, depth, len(work)):
         last = min(first + len(work), depth)
         here = work[: last - first]
-        sum_rows(table, starts, rows, depth, first, last, base, here)
+        sum_rows(table, index, depth, first, last, base, here)
         loss += residuals(here, states[first:last], weights[first:last], lanes)
         for n in range(last - first):
             for k in range(WIDTH):
                 total[k] += here[n, k]
         if len(gradient) > 0:
-            add_residuals(here, starts, rows, depth, first, last, gradient)
-    if len(gradient) > 0:
-        _add_consensus(consensus, total, gradient)
+            add_residuals(here, index, first, total[: WIDTH if last == depth else 0], gradient)
     return loss
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def independent_gradient(  # type: ignore[no-untyped-def]
-    base, starts, rows, consensus, states, weights, lanes, gradient, total
-):
+def independent_gradient(base, index, states, weights, lanes, gradient, total):  # type: ignore[no-untyped-def]
     """What `block_gradient` gives where all couplings are zero, from counts of pairs of states.
 
     Each sequence then has the same probabilities: its residuals need not be added row by row.
@@ -476,37 +573,23 @@ def independent_gradient(  # type: ignore[no-untyped-def]
             loss -= counts[a * LANES + i] * log_share
     for k in range(WIDTH):
         total[k] = meff * shares[k] - counts[k]
-    gradient[:] = 0
-    row_weights = np.zeros(len(gradient), dtype=base.dtype)
-    for panel in range((len(starts) - 1) // depth):
-        part = gradient[panel * PANEL * STATES :]
-        part_weights = row_weights[panel * PANEL * STATES :]
-        for n in range(depth):
-            weight = weights[n]
-            for at in range(starts[panel * depth + n], starts[panel * depth + n + 1]):
-                part_weights[rows[at]] += weight
-                target = part[rows[at]]
-                for i in range(lanes):
-                    target[states[n, i] * LANES + i] -= weight
     for row in range(len(gradient)):
-        if row_weights[row] > 0:
+        target = gradient[row]
+        target[:] = 0
+        row_weight = base.dtype.type(0)
+        for lists in range(0, len(index.member_starts) - 1, len(gradient)):
+            first = lists // len(gradient) * index.chunk
+            for at in range(index.member_starts[lists + row], index.member_starts[lists + row + 1]):
+                n = first + index.members[at]
+                row_weight += weights[n]
+                for i in range(lanes):
+                    target[states[n, i] * LANES + i] -= weights[n]
+        if row_weight > 0:
             for k in range(WIDTH):
-                gradient[row, k] += row_weights[row] * shares[k]
-    _add_consensus(consensus, total, gradient)
+                target[k] += row_weight * shares[k]
+    for j in range(len(index.consensus)):
+        _complete(gradient[j * STATES : (j + 1) * STATES], index.consensus[j], total)
     return loss
-
-
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _add_consensus(consensus, total, gradient):  # type: ignore[no-untyped-def]
-    """The consensus row of each position: what all sequences sum to, less the other rows."""
-    for j in range(len(consensus)):
-        common = gradient[j * STATES + consensus[j]]
-        common[:] = total
-        for b in range(STATES):
-            if b != consensus[j]:
-                other = gradient[j * STATES + b]
-                for k in range(WIDTH):
-                    common[k] -= other[k]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -609,21 +692,27 @@ def combine(basis, coefficients, slot, step, parameters, start, end):  # type: i
             moved[k] += np.float32(step) * widen(target[k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def unpack_tile(first, second, length, spread, ridge, parameters, couplings):  # type: ignore[no-untyped-def]
     """Write the couplings of one tile, unscaled, to (L, L, 21, 21), both halves."""
     start = tile_offset(first, second, len(spread))
+    values = np.empty((STATES, WIDTH), dtype=np.float32)
     for lane in range(min(LANES, length - second * LANES)):
         j = second * LANES + lane
         for b in range(STATES):
             factor = spread[second, b * LANES + lane]
             at = start + (lane * STATES + b) * WIDTH
+            source = parameters[at : at + WIDTH]
+            for k in range(WIDTH):
+                values[b, k] = source[k] / np.sqrt(factor * spread[first, k] + ridge)
+        for lane_i in range(min(LANES, j - first * LANES)):
+            i = first * LANES + lane_i
             for a in range(STATES):
-                for i in range(min(LANES, j - first * LANES)):
-                    k = a * LANES + i
-                    value = parameters[at + k] / np.sqrt(factor * spread[first, k] + ridge)
-                    couplings[first * LANES + i, j, a, b] = value
-                    couplings[j, first * LANES + i, b, a] = value
+                for b in range(STATES):
+                    couplings[i, j, a, b] = values[b, a * LANES + lane_i]
+            for b in range(STATES):
+                for a in range(STATES):
+                    couplings[j, i, b, a] = values[b, a * LANES + lane_i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -125,7 +125,9 @@ def objective(
             f"for residues of {residues.shape}"
         )
     consensus = _consensus(residues)
-    starts, rows = kernels.index_alignment(residues, consensus)
+    index = kernels.index_alignment(residues, consensus, chunk=0)
+    states = _block_states(residues)
+    fields = _blocked(potts.fields, np.float64)
     workspaces = _Workspaces(threads, depth, length, np.float64)
 
     def block_loss(block: int) -> float:
@@ -133,16 +135,16 @@ def objective(
         lanes = min(LANES, length - first)
         with workspaces.borrow() as (table, work):
             kernels.block_columns(potts.couplings, block, table)
-            base, mean = np.empty(WIDTH), np.empty(WIDTH)
-            kernels.relative_to_consensus(table, consensus, np.zeros(len(table)), base, mean)
-            base += _less_gap(_to_lanes(potts.fields[first : first + lanes].astype(np.float64)))
+            base, mean = np.zeros(WIDTH), np.zeros(WIDTH)
+            kernels.relative_to_consensus(
+                table, consensus, np.zeros(len(table)), 0, length, base, mean
+            )
+            base += _less_gap(fields[block])
             return kernels.block_gradient(
                 table,
                 base,
-                starts,
-                rows,
-                consensus,
-                _block_states(residues, block),
+                index,
+                states[block],
                 row_weights,
                 lanes,
                 work,
@@ -289,7 +291,8 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     columns = 4 * blocks * length * STATES * WIDTH
     model = 4 * (length * STATES) ** 2
     work = threads * 8 * WIDTH * (length * STATES + _chunk(depth, 8))
-    index = depth * (4 * length + 8 * -(-length // PANEL))
+    lists = -(-depth // _chunk(depth, 4)) * length * STATES
+    index = depth * (4 * length + 8 * -(-length // PANEL)) + 16 * lists
     fitting = vector + (2 * MEMORY + 1) * vector // 2 + columns
     return max(fitting, vector + model) + work + index
 
@@ -360,9 +363,9 @@ class _Problem:
         self.pool = pool
         self.blocks = _blocks(self.length)
         self.weights = row_weights.astype(np.float32)
-        self.states = [_block_states(residues, block) for block in range(self.blocks)]
-        self.consensus = _consensus(residues)
-        self.starts, self.rows = kernels.index_alignment(residues, self.consensus)
+        self.states = _block_states(residues)
+        consensus = _consensus(residues)
+        self.index = kernels.index_alignment(residues, consensus, chunk=_chunk(len(residues), 4))
         meff = row_weights.sum()
         shares = frequencies(residues, row_weights)
         self.flat_frequencies = shares.astype(np.float32).ravel()
@@ -443,25 +446,18 @@ class _Problem:
                         self.spread,
                         self.ridge,
                         block,
-                        self.length,
+                        self.index.consensus,
+                        self.flat_frequencies,
                         table,
-                    )
-                    kernels.relative_to_consensus(
-                        table, self.consensus, self.flat_frequencies, base, mean
+                        base,
+                        mean,
                     )
                 fields = self.fields[block]
                 fields[:] = centred[block] - mean
                 if not self.penalty.gap_field:
                     fields[:] = _less_gap(fields)
                 base += _less_gap(fields)
-                data = (
-                    self.starts,
-                    self.rows,
-                    self.consensus,
-                    self.states[block],
-                    self.weights,
-                    self._lanes(block),
-                )
+                data = (self.index, self.states[block], self.weights, self._lanes(block))
                 gradient = self.gradients[block], self.totals[block]
                 if independent:
                     loss = kernels.independent_gradient(base, *data, *gradient)
@@ -536,7 +532,7 @@ class _Problem:
 
     def potts(self) -> Potts:
         """The model at the parameters; the workspace is released."""
-        del self.basis, self.gradients, self.starts, self.rows, self.workspaces
+        del self.basis, self.gradients, self.index, self.workspaces
         couplings = np.zeros((self.length, self.length, STATES, STATES), dtype=np.float32)
         self._each_tile(
             lambda i, j: kernels.unpack_tile(
@@ -682,10 +678,12 @@ def field_curvature(shares: Doubles, meff: float) -> Doubles:
     return meff * smoothed * (1 - smoothed)
 
 
-def _block_states(residues: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
-    """(N, LANES) states of the positions of one block, padded with 0."""
-    part = residues[:, block * LANES : (block + 1) * LANES]
-    return np.ascontiguousarray(np.pad(part, ((0, 0), (0, LANES - part.shape[1]))))
+def _block_states(residues: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(blocks, N, LANES) states of the positions of each block, padded with 0."""
+    depth, length = residues.shape
+    blocks = _blocks(length)
+    padded = np.pad(residues, ((0, 0), (0, blocks * LANES - length)))
+    return np.ascontiguousarray(padded.reshape(depth, blocks, LANES).swapaxes(0, 1))
 
 
 def _narrow(values: Floats) -> NDArray[np.uint16]:
@@ -701,7 +699,7 @@ def _widen(values: NDArray[np.uint16]) -> Floats:
 
 def _less_gap(values: NDArray) -> NDArray:
     """(WIDTH,) less the gap's value of each lane."""
-    return values - np.tile(values[GAP * LANES :], STATES)
+    return (values.reshape(STATES, LANES) - values[GAP * LANES :]).ravel()
 
 
 def _chunk(depth: int, itemsize: int) -> int:
@@ -717,15 +715,11 @@ def _aligned(shape: tuple[int, ...], kind: type) -> NDArray:
     return whole[begin : begin + size].reshape(shape)
 
 
-def _to_lanes(values: NDArray) -> NDArray:
-    """(WIDTH,) laid out (state, lane) from (up to LANES, 21), padded with 0."""
-    return np.pad(values, ((0, LANES - len(values)), (0, 0))).T.ravel()
-
-
-def _blocked(values: NDArray) -> Floats:
-    """(blocks, WIDTH) float32 laid out (state, lane) from (L, 21), padded with 0."""
-    starts = range(0, len(values), LANES)
-    return np.stack([_to_lanes(values[at : at + LANES]) for at in starts]).astype(np.float32)
+def _blocked(values: NDArray, kind: type = np.float32) -> NDArray:
+    """(blocks, WIDTH) of a type, laid out (state, lane), from (L, 21), padded with 0."""
+    blocks = _blocks(len(values))
+    padded: NDArray = np.pad(values.astype(kind), ((0, blocks * LANES - len(values)), (0, 0)))
+    return padded.reshape(blocks, LANES, STATES).swapaxes(1, 2).reshape(blocks, WIDTH)
 
 
 def _from_blocks(values: Floats, length: int) -> Floats:

@@ -15,6 +15,7 @@ IDENTITY_THRESHOLD = 0.8
 """Paper, section 2: Morcos et al. 2011, neighbours agree in at least 80 % of the columns."""
 
 _ROWS_PER_TASK = 256
+_GROUP = 128
 
 
 def sequence_weights(
@@ -107,29 +108,46 @@ def _bit_planes(residues: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 @njit(nogil=True, cache=True)
+def _set_bits(bits):  # type: ignore[no-untyped-def]
+    """How many bits of a uint64 are set; LLVM makes vectors of it."""
+    bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    bits = (bits & np.uint64(0x3333333333333333)) + (
+        (bits >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
+    bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit(nogil=True, cache=True)
 def _count_pairs(planes, allowed, first, last):  # type: ignore[no-untyped-def]
-    """Rows n in [first, last) against m > n: (N,) counts, for both rows of each pair."""
+    """Rows n in [first, last) against m > n: (N,) counts, for both rows of each pair.
+
+    Words of 64 columns are compared until every row of a group differs in more than the allowed
+    number of columns: most groups need one word.
+    """
     words, _, depth = planes.shape
     counts = np.zeros(depth, dtype=np.int64)
-    different = np.empty(depth, dtype=np.int64)
+    different = np.empty(_GROUP, dtype=np.int64)
     for n in range(first, last):
-        different[n + 1 :] = 0
-        for word in range(words):
-            p0, p1, p2, p3, p4 = planes[word]
-            q0, q1, q2, q3, q4 = p0[n], p1[n], p2[n], p3[n], p4[n]
-            for m in range(n + 1, depth):
-                bits = (p0[m] ^ q0) | (p1[m] ^ q1) | (p2[m] ^ q2) | (p3[m] ^ q3) | (p4[m] ^ q4)
-                # LLVM turns this into the machine's population count.
-                bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
-                bits = (bits & np.uint64(0x3333333333333333)) + (
-                    (bits >> np.uint64(2)) & np.uint64(0x3333333333333333)
-                )
-                bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-                different[m] += np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
         here = 0
-        for m in range(n + 1, depth):
-            near = different[m] <= allowed
-            counts[m] += near
-            here += near
+        for start in range(n + 1, depth, _GROUP):
+            end = min(start + _GROUP, depth)
+            different[:] = 0
+            least = np.int64(0)
+            for word in range(words):
+                p0, p1, p2, p3, p4 = planes[word]
+                q0, q1, q2, q3, q4 = p0[n], p1[n], p2[n], p3[n], p4[n]
+                least = np.int64(64 * words)
+                for m in range(start, end):
+                    bits = (p0[m] ^ q0) | (p1[m] ^ q1) | (p2[m] ^ q2) | (p3[m] ^ q3) | (p4[m] ^ q4)
+                    different[m - start] += _set_bits(bits)
+                    least = min(least, different[m - start])
+                if least > allowed:
+                    break
+            if least <= allowed:
+                for m in range(start, end):
+                    near = different[m - start] <= allowed
+                    counts[m] += near
+                    here += near
         counts[n] += here
     return counts
