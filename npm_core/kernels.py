@@ -79,8 +79,8 @@ def widen(bits):  # type: ignore[no-untyped-def]
 def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-def]
     """From rows (position, state), columns (state, lane) to those of the other side of the pair.
 
-    transposed[lane STATES + b, a LANES + i] = tile[i STATES + a, b LANES + lane]. The innermost
-    loops read whole vectors and write to rows that stay in the first cache.
+    transposed[lane STATES + b, a LANES + i] = tile[i STATES + a, b LANES + lane]. What a row is
+    written to stays in the first cache: the next rows go to the same lines.
 
     Args:
         tile: (>= rows, WIDTH).
@@ -89,10 +89,10 @@ def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-de
         transposed: (WIDTH, WIDTH).
     """
     for a in range(STATES):
-        for b in range(STATES):
-            for i in range(rows // STATES):
-                source = tile[i * STATES + a]
-                for lane in range(count):
+        for i in range(rows // STATES):
+            source = tile[i * STATES + a]
+            for lane in range(count):
+                for b in range(STATES):
                     transposed[lane * STATES + b, a * LANES + i] = source[b * LANES + lane]
 
 
@@ -447,14 +447,16 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
+def residuals(logits, states, weights, lanes, wanted):  # type: ignore[no-untyped-def]
     """Turn logits into weighted residuals w (p - observed); return the weighted loss.
 
     Args:
-        logits: (n, WIDTH) float32 or float64, laid out (state, lane), the gap's 0; overwritten.
+        logits: (n, WIDTH) float32 or float64, laid out (state, lane), the gap's 0; overwritten if
+            the residuals are wanted.
         states: (n, LANES) uint8, observed states.
         weights: (n,), of the logits' type.
         lanes: How many lanes are positions; the rest is padding, its residuals are set to 0.
+        wanted: Whether more than the loss is wanted.
 
     Returns:
         sum_n w_n sum_lanes -log p(observed), float64.
@@ -487,6 +489,8 @@ def residuals(logits, states, weights, lanes):  # type: ignore[no-untyped-def]
                 product *= shares[i]
         weight = weights[n]
         loss += weight * (here + np.log(product))
+        if not wanted:
+            continue
         for i in range(LANES):
             shares[i] = weight / shares[i] if i < lanes else 0
         repeat_lanes(shares)
@@ -525,7 +529,7 @@ def block_gradient(  # type: ignore[no-untyped-def]
         lanes: How many lanes are positions.
         work: (chunk, WIDTH); as many sequences are worked on at a time, so that they stay in cache.
         gradient: (21 L, WIDTH), overwritten; empty if only the loss is wanted.
-        total: (WIDTH,), overwritten: sum of the residuals.
+        total: (WIDTH,), overwritten: sum of the residuals, 0 if only the loss is wanted.
 
     Returns:
         The loss, float64.
@@ -537,11 +541,12 @@ def block_gradient(  # type: ignore[no-untyped-def]
         last = min(first + len(work), depth)
         here = work[: last - first]
         sum_rows(table, index, depth, first, last, base, here)
-        loss += residuals(here, states[first:last], weights[first:last], lanes)
-        for n in range(last - first):
-            for k in range(WIDTH):
-                total[k] += here[n, k]
-        if len(gradient) > 0:
+        wanted = len(gradient) > 0
+        loss += residuals(here, states[first:last], weights[first:last], lanes, wanted)
+        if wanted:
+            for n in range(last - first):
+                for k in range(WIDTH):
+                    total[k] += here[n, k]
             add_residuals(here, index, first, total[: WIDTH if last == depth else 0], gradient)
     return loss
 
