@@ -34,9 +34,12 @@ demo-full: setup
 	bash workflow/install_packages.sh
 	@touch $@
 
+REAL_DATA = @[ -n "$$NPM_REAL_DATA" ] \
+  || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
+
 # The same chain on real proteins; NPM_REAL_DATA names their folder. Planned for some two hours of one core.
 real: setup .venv/.packages
-	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
+	$(REAL_DATA)
 	python benchmarks/real_tables.py runs/real/tables
 	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all
 	@echo "The reports: $(CURDIR)/runs/real/reports/"
@@ -51,12 +54,11 @@ MODEL := snakemake --directory $(RUN) --cores $$(nproc) --set-threads search_sha
 
 model: setup $(RUN)/mirror/held_out.txt
 	$(MODEL) results/models/uniref50/README.md reports/uniref50.html
-	$(if $(GPU),,mkdir -p npm_core/small_model)
 	$(if $(GPU),,cp $(RUN)/results/models/uniref50/{config.json,model.safetensors,README.md} \
 	  npm_core/small_model)
 
 $(RUN)/mirror/held_out.txt: | .venv/.packages
-	@[ -n "$$NPM_REAL_DATA" ] || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
+	$(REAL_DATA)
 	$(MODEL) results/packages/sequences.fasta.gz
 	python benchmarks/real_mirror.py $(RUN)/mirror --sequences 400000 --max-length 256 \
 	  --also $(RUN)/results/packages/sequences.fasta.gz
