@@ -7,7 +7,7 @@ parameters; the rest of the tiles of the diagonal, and what pads L, stays zero. 
 holds the whole symmetric J: each block gathers its own columns of it.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -33,6 +33,10 @@ OVERFLOWS = 1e34
 
 _FAST = {"reassoc", "contract", "arcp", "nsz"}
 """May reorder sums, must keep NaN and infinity: the line search needs to see them."""
+
+_INLINE: Final = "always"
+"""Numba copies these into their callers. A call is bound to other machine code in the process that
+compiled it than in those that read it from the cache, and the two may round differently."""
 
 
 class Index(NamedTuple):
@@ -372,7 +376,7 @@ def _complete(gradient, consensus, total):  # type: ignore[no-untyped-def]
                 common[k] -= other[k]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(inline=_INLINE, nogil=True, error_model="numpy")
 def fold_sum(t):  # type: ignore[no-untyped-def]
     """t[lane] = sum of t over states, in place; loops of constant offsets become vectors."""
     for k in range(10 * LANES):
@@ -385,7 +389,7 @@ def fold_sum(t):  # type: ignore[no-untyped-def]
         t[k] += t[LANES + k] + (t[4 * LANES + k] + t[20 * LANES + k])
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(inline=_INLINE, nogil=True, error_model="numpy")
 def repeat_lanes(t):  # type: ignore[no-untyped-def]
     """t[state, lane] = t[lane], in place."""
     for k in range(LANES):
@@ -446,7 +450,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return single if x == types.float32 else double
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+@njit(inline=_INLINE, nogil=True, fastmath=_FAST, error_model="numpy")
 def residuals(logits, states, weights, lanes, wanted):  # type: ignore[no-untyped-def]
     """Turn logits into weighted residuals w (p - observed); return the weighted loss.
 

@@ -1,6 +1,9 @@
 """The fit of one alignment: objective by definition, minimum by law and by golden value."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -59,6 +62,30 @@ def test_the_objective_is_its_definition(rng, penalty):
     model = random_model(rng, 11)
     value = plm.objective(model, residues, row_weights, penalty)
     assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
+
+
+def test_compiled_and_cached_kernels_give_the_same_bits(tmp_path):
+    code = """
+import hashlib, numpy as np
+from npm_core import kernels
+rng = np.random.default_rng(1)
+residues = rng.integers(0, 21, (30, 8)).astype(np.uint8)
+index = kernels.index_alignment(residues, np.zeros(8, np.int64), chunk=30)
+table = rng.normal(size=(8 * 21, kernels.WIDTH)).astype(np.float32)
+work, gradient, total = np.zeros_like(table[:30]), np.zeros_like(table), np.zeros_like(table[0])
+weights = np.ones(30, np.float32)
+loss = kernels.block_gradient(
+    table, table[0], index, residues, weights, 8, work, gradient, total
+)
+print(loss, hashlib.sha256(gradient).hexdigest())
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).stdout
+        for _ in range(2)
+    )
+    assert first
+    assert first == second
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
