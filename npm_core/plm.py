@@ -128,12 +128,12 @@ def objective(
     index = kernels.index_alignment(residues, consensus, chunk=0)
     states = _block_states(residues)
     fields = _blocked(potts.fields, np.float64)
-    workspaces = _Workspaces(threads, depth, length, np.float64)
+    workspaces = _Workspaces(threads, depth, length, np.float64, gradient=False)
 
     def block_loss(block: int) -> float:
         first = block * LANES
         lanes = min(LANES, length - first)
-        with workspaces.borrow() as (table, work):
+        with workspaces.borrow() as (table, work, gradient):
             kernels.block_columns(potts.couplings, block, table)
             base, mean = np.zeros(WIDTH), np.zeros(WIDTH)
             kernels.relative_to_consensus(
@@ -148,7 +148,7 @@ def objective(
                 row_weights,
                 lanes,
                 work,
-                table[:0],
+                gradient,
                 mean,
             )
 
@@ -288,7 +288,7 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     """How many bytes `fit` needs at its peak, the model it returns included."""
     blocks = _blocks(length)
     vector = 4 * _parameters(blocks)
-    columns = 4 * blocks * length * STATES * WIDTH
+    columns = 2 * blocks * length * STATES * WIDTH
     model = 4 * (length * STATES) ** 2
     work = threads * 8 * WIDTH * (length * STATES + _chunk(depth, 8))
     lists = -(-depth // _chunk(depth, 4)) * length * STATES
@@ -321,18 +321,20 @@ class _Threads:
 
 
 class _Workspaces:
-    """For each thread a table (21 L, WIDTH) and work (chunk, WIDTH) of `kernels.block_gradient`."""
+    """For each thread `table`, `work` and `gradient` of `kernels.block_gradient`."""
 
-    def __init__(self, threads: int, depth: int, length: int, kind: type) -> None:
-        self._free: SimpleQueue[tuple[NDArray, NDArray]] = SimpleQueue()
-        chunk = _chunk(depth, np.dtype(kind).itemsize)
+    def __init__(
+        self, threads: int, depth: int, length: int, kind: type, *, gradient: bool
+    ) -> None:
+        self._free: SimpleQueue[tuple[NDArray, NDArray, NDArray]] = SimpleQueue()
+        rows = length * STATES
+        shapes = (rows, WIDTH), (_chunk(depth, np.dtype(kind).itemsize), WIDTH)
         for _ in range(threads):
-            self._free.put(
-                (_aligned((length * STATES, WIDTH), kind), _aligned((chunk, WIDTH), kind))
-            )
+            table, work = (_aligned(shape, kind) for shape in shapes)
+            self._free.put((table, work, _aligned((rows if gradient else 0, WIDTH), kind)))
 
     @contextmanager
-    def borrow(self) -> Iterator[tuple[NDArray, NDArray]]:
+    def borrow(self) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
         taken = self._free.get()
         yield taken
         self._free.put(taken)
@@ -381,7 +383,7 @@ class _Problem:
         self.parameters = _aligned((size,), np.float32)
         self.basis = _aligned((2 * MEMORY + 1, size), np.uint16)
         self.used = np.zeros(len(self.basis), dtype=np.bool_)
-        self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.float32)
+        self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.uint16)
         self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
         self.fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
         self.prior = np.zeros(0, dtype=np.float32)
@@ -401,7 +403,9 @@ class _Problem:
                 )
             )
             self.prior_fields[:] = _blocked(prior.fields)
-        self.workspaces = _Workspaces(pool.threads, len(residues), self.length, np.float32)
+        self.workspaces = _Workspaces(
+            pool.threads, len(residues), self.length, np.float32, gradient=True
+        )
         self.independent = start is None and prior is None
         self._begin_at(start, shares, meff)
 
@@ -438,7 +442,7 @@ class _Problem:
         def block_loss(block: int) -> float:
             base, mean = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
             squares = 0.0
-            with self.workspaces.borrow() as (table, work):
+            with self.workspaces.borrow() as (table, work, gradient):
                 if not independent:
                     squares = kernels.gather_block(
                         self.parameters,
@@ -458,11 +462,12 @@ class _Problem:
                     fields[:] = _less_gap(fields)
                 base += _less_gap(fields)
                 data = (self.index, self.states[block], self.weights, self._lanes(block))
-                gradient = self.gradients[block], self.totals[block]
+                total = self.totals[block]
                 if independent:
-                    loss = kernels.independent_gradient(base, *data, *gradient)
+                    loss = kernels.independent_gradient(base, *data, gradient, total)
                 else:
-                    loss = kernels.block_gradient(table, base, *data, work, *gradient)
+                    loss = kernels.block_gradient(table, base, *data, work, gradient, total)
+                kernels.narrow_rows(gradient, self.gradients[block])
             pull = ((fields - self.prior_fields[block]) * self.real[block]).astype(np.float64)
             loss += self.penalty.fields * float(pull @ pull)
             return loss + self.penalty.couplings * squares
