@@ -15,7 +15,9 @@ IDENTITY_THRESHOLD = 0.8
 """Paper, section 2: Morcos et al. 2011, neighbours agree in at least 80 % of the columns."""
 
 _ROWS_PER_TASK = 256
+
 _GROUP = 128
+"""Rows compared at a time; twice as many or half of them are as fast."""
 
 
 def sequence_weights(
