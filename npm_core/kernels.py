@@ -80,15 +80,6 @@ def widen(bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def narrow_rows(rows, narrowed):  # type: ignore[no-untyped-def]
-    """`narrow` of a float32 matrix."""
-    for row in range(len(rows)):
-        source, target = rows[row], narrowed[row]
-        for k in range(len(source)):
-            target[k] = narrow(source[k])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-def]
     """From rows (position, state), columns (state, lane) to those of the other side of the pair.
 
@@ -622,7 +613,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
     Args:
         first, second: The tile's blocks.
         length: L.
-        gradients: (blocks, 21 L, WIDTH) bfloat16, of `block_gradient`.
+        gradients: (blocks, 21 L, WIDTH), of `block_gradient`.
         field_gradient: (blocks, WIDTH): g.
         frequencies: (blocks, WIDTH): f.
         spread, ridge: The scale, as in `gather_block`.
@@ -638,7 +629,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
     start = tile_offset(first, second, len(spread))
     count = min(LANES, length - second * LANES)
     lanes = min(LANES, length - first * LANES)
-    other_side = np.zeros((WIDTH, WIDTH), dtype=np.uint16)
+    other_side = np.zeros((WIDTH, WIDTH), dtype=np.float32)
     source = gradients[second, first * WIDTH : first * WIDTH + lanes * STATES]
     transpose_tile(source, lanes * STATES, count, other_side)
     g_i = field_gradient[first]
@@ -655,8 +646,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
             f_j = frequencies[second, b * LANES + lane]
             g_j = field_gradient[second, b * LANES + lane]
             for k in range(WIDTH):
-                both = widen(direct[k]) + widen(transposed[k])
-                value[k] = both - (g_i[k] * f_j + f_i[k] * g_j)
+                value[k] = direct[k] + transposed[k] - (g_i[k] * f_j + f_i[k] * g_j)
             if len(prior) > 0:
                 shrunk_to = prior[at : at + WIDTH]
                 for k in range(WIDTH):

@@ -128,12 +128,12 @@ def objective(
     index = kernels.index_alignment(residues, consensus, chunk=0)
     states = _block_states(residues)
     fields = _blocked(potts.fields, np.float64)
-    workspaces = _Workspaces(threads, depth, length, np.float64, gradient=False)
+    workspaces = _Workspaces(threads, depth, length, np.float64)
 
     def block_loss(block: int) -> float:
         first = block * LANES
         lanes = min(LANES, length - first)
-        with workspaces.borrow() as (table, work, gradient):
+        with workspaces.borrow() as (table, work):
             kernels.block_columns(potts.couplings, block, table)
             base, mean = np.zeros(WIDTH), np.zeros(WIDTH)
             kernels.relative_to_consensus(
@@ -148,7 +148,7 @@ def objective(
                 row_weights,
                 lanes,
                 work,
-                gradient,
+                table[:0],
                 mean,
             )
 
@@ -288,7 +288,7 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     """How many bytes `fit` needs at its peak, the model it returns included."""
     blocks = _blocks(length)
     vector = 4 * _parameters(blocks)
-    columns = 2 * blocks * length * STATES * WIDTH
+    columns = 4 * blocks * length * STATES * WIDTH
     model = 4 * (length * STATES) ** 2
     work = threads * 8 * WIDTH * (length * STATES + _chunk(depth, 8))
     lists = -(-depth // _chunk(depth, 4)) * length * STATES
@@ -321,20 +321,18 @@ class _Threads:
 
 
 class _Workspaces:
-    """For each thread `table`, `work` and `gradient` of `kernels.block_gradient`."""
+    """For each thread a table (21 L, WIDTH) and work (chunk, WIDTH) of `kernels.block_gradient`."""
 
-    def __init__(
-        self, threads: int, depth: int, length: int, kind: type, *, gradient: bool
-    ) -> None:
-        self._free: SimpleQueue[tuple[NDArray, NDArray, NDArray]] = SimpleQueue()
-        rows = length * STATES
-        shapes = (rows, WIDTH), (_chunk(depth, np.dtype(kind).itemsize), WIDTH)
+    def __init__(self, threads: int, depth: int, length: int, kind: type) -> None:
+        self._free: SimpleQueue[tuple[NDArray, NDArray]] = SimpleQueue()
+        chunk = _chunk(depth, np.dtype(kind).itemsize)
         for _ in range(threads):
-            table, work = (_aligned(shape, kind) for shape in shapes)
-            self._free.put((table, work, _aligned((rows if gradient else 0, WIDTH), kind)))
+            self._free.put(
+                (_aligned((length * STATES, WIDTH), kind), _aligned((chunk, WIDTH), kind))
+            )
 
     @contextmanager
-    def borrow(self) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    def borrow(self) -> Iterator[tuple[NDArray, NDArray]]:
         taken = self._free.get()
         yield taken
         self._free.put(taken)
@@ -383,7 +381,7 @@ class _Problem:
         self.parameters = _aligned((size,), np.float32)
         self.basis = _aligned((2 * MEMORY + 1, size), np.uint16)
         self.used = np.zeros(len(self.basis), dtype=np.bool_)
-        self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.uint16)
+        self.gradients = _aligned((self.blocks, self.length * STATES, WIDTH), np.float32)
         self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
         self.fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
         self.prior = np.zeros(0, dtype=np.float32)
@@ -403,9 +401,7 @@ class _Problem:
                 )
             )
             self.prior_fields[:] = _blocked(prior.fields)
-        self.workspaces = _Workspaces(
-            pool.threads, len(residues), self.length, np.float32, gradient=True
-        )
+        self.workspaces = _Workspaces(pool.threads, len(residues), self.length, np.float32)
         self.independent = start is None and prior is None
         self._begin_at(start, shares, meff)
 
@@ -442,7 +438,7 @@ class _Problem:
         def block_loss(block: int) -> float:
             base, mean = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
             squares = 0.0
-            with self.workspaces.borrow() as (table, work, gradient):
+            with self.workspaces.borrow() as (table, work):
                 if not independent:
                     squares = kernels.gather_block(
                         self.parameters,
@@ -462,12 +458,11 @@ class _Problem:
                     fields[:] = _less_gap(fields)
                 base += _less_gap(fields)
                 data = (self.index, self.states[block], self.weights, self._lanes(block))
-                total = self.totals[block]
+                gradient = self.gradients[block], self.totals[block]
                 if independent:
-                    loss = kernels.independent_gradient(base, *data, gradient, total)
+                    loss = kernels.independent_gradient(base, *data, *gradient)
                 else:
-                    loss = kernels.block_gradient(table, base, *data, work, gradient, total)
-                kernels.narrow_rows(gradient, self.gradients[block])
+                    loss = kernels.block_gradient(table, base, *data, work, *gradient)
             pull = ((fields - self.prior_fields[block]) * self.real[block]).astype(np.float64)
             loss += self.penalty.fields * float(pull @ pull)
             return loss + self.penalty.couplings * squares

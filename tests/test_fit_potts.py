@@ -119,12 +119,12 @@ def test_a_bad_alignment_is_named_and_nothing_is_written(tmp_path, capsys, rows,
 
 
 def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 3 << 30)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 4 << 30)
     path = write(tmp_path, "long.a3m", "ACDEFGHIKL" * 100, "ACDEFGHIKM" * 100)
     assert fit("--msa", path, "--output", str(tmp_path / "a.safetensors")) == 2
     error = capsys.readouterr().err
     assert "long.a3m: a Potts model of 1000 columns needs" in error
-    assert "3,072 MiB are available; fit fewer columns" in error
+    assert "4,096 MiB are available; fit fewer columns" in error
 
 
 @pytest.mark.parametrize(

@@ -260,10 +260,7 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     dense = plm_dense.fit_objective(residues, objective=objective, stop_rel=1e-8, device="cpu")
     assert dense.converged
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
-    # F grows by at least lambda_J |J - J*|^2 away from its minimum; both stop within 1e-7 of it.
-    _, penalty = plm.objective_terms(residues, objective)
-    near = 2 * np.sqrt(1e-7 * sparse.objective / penalty.couplings)
-    assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=near)
+    assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
     assert potts.check(dense.potts, "dense") is dense.potts
 
 
