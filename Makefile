@@ -61,7 +61,7 @@ $(RUN)/mirror/held_out.txt: | .venv/.packages
 	$(REAL_DATA)
 	$(MODEL) results/packages/sequences.fasta.gz
 	python benchmarks/real_mirror.py $(RUN)/mirror --sequences 400000 --max-length 256 \
-	  --also $(RUN)/results/packages/sequences.fasta.gz
+	  --also $(RUN)/results/packages/sequences.fasta.gz --clans
 
 test: setup
 	python -m pytest -q -n 2 --dist loadfile

@@ -1,17 +1,19 @@
 """The files that UniProt and the PDB publish, written from the real proteins of NPM_REAL_DATA.
 
     python benchmarks/real_mirror.py DIR [--sequences 3200] [--max-length 200] [--also FASTA]
+        [--clans]
 
-writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any),
+writes DIR/uniprot.fasta.gz (UniProt sequences: what the PDB chains resemble, then any; with --clans
+the members of the clans' families, too, each cut to its domain),
 DIR/uniref50.fasta.gz (representatives of their clusters at 50 % identity, named as UniRef50's),
-DIR/held_out.txt (those of clusters with a member that half of the PDB entries resemble),
+DIR/held_out.txt (those of clusters with a member that half of the PDB entries resemble, the entries
+of the families' structures included),
 DIR/members.fasta.gz (all members of the other clusters),
 DIR/pdb/entries.idx, DIR/pdb/pdb_seqres.txt.gz and DIR/pdb/mmCIF. config/real_uniref50.yaml and
 config/small_model.yaml read them as a mirror.
 """
 
 import argparse
-import csv
 import gzip
 import hashlib
 import os
@@ -22,12 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gemmi
+from real_tables import manifest
 
 from npm_core.errors import DataError
 from npm_core.files import open_text, write_text
 from npm_core.hhsuite import program
 from npm_core.msa import fasta_records
-from npm_core.structures import read_structure
+from npm_core.structures import read_chain, read_structure
 from npm_core.universe.mirror import INDEX_HEADER
 
 RELATIVES = 40
@@ -49,27 +52,38 @@ def fasta(records: dict[str, str]) -> str:
 
 
 def proteins(paths: list[Path], max_length: int) -> dict[str, str]:
-    """Distinct UniProt sequences by accession."""
+    """Distinct UniProt sequences by accession, domains (of A3M) by accession and range."""
     found: dict[str, str] = {}
     seen: set[str] = set()
     for path in paths:
         with open_text(path) as stream:
-            for header, sequence in fasta_records(stream, str(path)):
+            for header, row in fasta_records(stream, str(path)):
                 word = header.split(maxsplit=1)[0]
-                accession = word.split("|")[1] if "|" in word else word
+                accession = word.split("|")[1] if "|" in word else word.replace("/", "_")
+                sequence = row.replace("-", "").upper()
                 if len(sequence) <= max_length and sequence not in seen:
                     seen.add(sequence)
-                    found.setdefault(accession, sequence.upper())
+                    found.setdefault(accession, sequence)
     return found
+
+
+def family_chains(data: Path) -> dict[str, str]:
+    """Sequences of the chains on which families of Pfam and of the clans are judged."""
+    chains = {}
+    for row in (*manifest(data, "pfam40"), *manifest(data, "clans")):
+        _, *structures = row["files"].split(";")
+        if structures:
+            path = data / structures[0]
+            _, entry, chain = path.name.split(".")[0].split("_", 2)
+            chains[f"{entry.lower()}_{chain}"] = read_chain(path, chain).sequence
+    return chains
 
 
 def entries(data: Path) -> Iterator[gemmi.Structure]:
     """PDB entries at hand, each once: mmCIF files first, then PDB files of single chains."""
     seen: set[str] = set()
-    with (data / "MANIFEST.tsv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
     places = sorted((data / "struct_cif").glob("*.cif.gz"))
-    places += [data / row["files"].split(";")[1] for row in rows if row["set"] == "pdb_sprot"]
+    places += [data / row["files"].split(";")[1] for row in manifest(data, "pdb_sprot")]
     for path in places:
         entry = path.name[:4].lower()
         if entry in seen or not path.name.endswith((".pdb.gz", ".cif.gz")):
@@ -179,6 +193,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=3200)
     parser.add_argument("--max-length", type=int, default=200)
     parser.add_argument("--also", type=Path, nargs="+", default=[], help="more sequences, as FASTA")
+    parser.add_argument("--clans", action="store_true", help="the clans' families, too")
     args = parser.parse_args()
     if not os.environ.get("NPM_REAL_DATA"):
         parser.error("set NPM_REAL_DATA to the folder of real proteins")
@@ -195,13 +210,15 @@ def main() -> None:
     write_text(output / "pdb" / "entries.idx", "".join(index))
     write_gzip(output / "pdb" / "pdb_seqres.txt.gz", "".join(seqres))
     seqdb = ("mmseqs2_examples_DB", "mmseqs2_examples_QUERY", "swissprot2014_40k")
+    clans = sorted((data / "clans").glob("*/*.a3m.gz")) if args.clans else []
     pool = proteins(
-        [*(data / "seqdb" / f"{name}.fasta.gz" for name in seqdb), *args.also], args.max_length
+        [*(data / "seqdb" / f"{name}.fasta.gz" for name in seqdb), *args.also, *clans],
+        args.max_length,
     )
     with tempfile.TemporaryDirectory() as name:
         chosen = choose(pool, chains, count=args.sequences, folder=Path(name))
         clusters = representatives(chosen, Path(name))
-        kept_back = held_out(chains, clusters, Path(name))
+        kept_back = held_out(chains | family_chains(data), clusters, Path(name))
     write_gzip(
         output / "uniprot.fasta.gz",
         fasta({f"tr|{name}|{name}": sequence for name, sequence in chosen.items()}),
