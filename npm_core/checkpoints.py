@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import write_tensors, write_text
+from npm_core.files import atomic_path
 from npm_core.model import (
     HeadSettings,
     MaskedLanguageModel,
@@ -38,6 +39,20 @@ KINDS = {
 }
 
 
+def make_folder(folder: Path | str) -> None:
+    """Make the folder of a checkpoint, before the hours that go into what it is to hold.
+
+    Raises:
+        DataError: Nothing can be written there.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written to ({error}); name another folder") from error
+
+
 def save_model(
     folder: Path | str,
     model: Model,
@@ -47,28 +62,46 @@ def save_model(
 ) -> None:
     """Write a model; `config.json` comes last and names the sha256 of the weights.
 
+    Both files are whole on the disk before the first takes its name. An end between the two
+    renames leaves a folder that `load_model` refuses; saved again, it is whole.
+
     Args:
-        folder: Made if need be. A model that stood there stays usable until the very end.
+        folder: Made if need be. A model that stood there is untouched if an error is raised.
         model: What to write.
         facts: Settings and outcome of the training, for the record.
         weights: The model's, gathered, where other processes hold a share of them.
+
+    Raises:
+        DataError: A weight is not finite, or there is no room.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = model.state_dict() if weights is None else weights
     whole = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    write_tensors(folder / WEIGHTS, whole)
+    for name, weight in whole.items():
+        if not weight.isfinite().all():
+            raise DataError(
+                f"{folder}: not saved, as {name} holds NaN or infinity: the training has diverged. "
+                "Lower its learning rates"
+            )
     trunk = model if isinstance(model, Trunk) else model.trunk
     head = model.head_settings if isinstance(model, NeuralPottsModel) else None
-    config = {
+    config: dict[str, Any] = {
         "kind": next(kind for kind, made in KINDS.items() if isinstance(model, made)),
         "alphabet": alphabet.ALPHABET,
         "trunk": dataclasses.asdict(trunk.settings),
         "head": None if head is None else dataclasses.asdict(head),
-        "sha256": file_digest(folder / WEIGHTS),
-        "facts": dict(facts),
     }
-    write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
+    try:
+        # The inner block ends first.
+        with atomic_path(folder / CONFIG) as text, atomic_path(folder / WEIGHTS) as tensors:
+            save_file(whole, tensors)
+            config |= {"sha256": file_digest(tensors), "facts": dict(facts)}
+            text.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error}); what stood there is still whole. "
+            "Make room and give the same command again"
+        ) from error
 
 
 def load_model(folder: Path | str) -> Model:

@@ -14,7 +14,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +127,10 @@ class Task(nn.Module, ABC):
     def facts(self) -> dict[str, Any]:
         """Settings and data: together with the initial weights they name this training."""
 
+    def watched_facts(self) -> Any:
+        """What `validate` looks at: rows of metrics on other data are of another table."""
+        return None
+
 
 @dataclass
 class Progress:
@@ -168,6 +172,7 @@ def fit(
     team: Workers,
     tensorboard: Path | None = None,
     compiled: bool = False,
+    save: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Optimise the weights of a task, in place; with `ema` their running mean is what remains.
 
@@ -180,6 +185,8 @@ def fit(
         team: This process and its peers.
         tensorboard: Folder to write the same measures for TensorBoard.
         compiled: Compile the Transformer's layers. Sums may come in another order.
+        save: Called at the end by every process, to write the model. Only then the checkpoint is
+            deleted: if it fails, the training goes on from there.
 
     Raises:
         TrainingError: The loss is still not finite after MAX_ROLLBACKS roll-backs.
@@ -192,19 +199,22 @@ def fit(
         *("step", "epoch", "seconds", "waiting", "learning_rate", "gradient_norm", "loss"),
         *(*task.measures, *task.validation_measures),
     )
-    path = scratch / f"{_name(task, settings)}.safetensors"
-    kept = path.with_suffix(".csv")
+    name = _name(task, settings)
+    watched = json.dumps([columns, task.watched_facts()], sort_keys=True)
+    kept = scratch / f"{name}-{hashlib.sha256(watched.encode()).hexdigest()[:8]}.csv"
     board = tensorboard if team.first else None
     table = Metrics(metrics, columns, kept=kept, tensorboard=board)
     task.to(team.device)
     if compiled:
         for layer in task.layers():
             layer.compile(dynamic=True)
-    run = _Run(task, settings, path, table, team)
+    run = _Run(task, settings, scratch / f"{name}.safetensors", table, team)
     with _sigterm() as stopping:
         outcome = run.go(stopping)
-    path.unlink(missing_ok=True)
-    kept.unlink(missing_ok=True)
+    save(outcome)
+    if team.first:
+        for file in scratch.glob(f"{name}*"):
+            file.unlink()
     return outcome
 
 
@@ -226,9 +236,9 @@ class _Run:
             self.progress = self.state.load(path)
             if team.first:
                 note(f"resuming after {self.progress.step} updates from {path}")
-            self.table.keep_until(self.progress.step)
+            self.table.keep_until(self.progress.step, write=team.first)
         else:
-            self.table.keep_until(-1)
+            self.table.keep_until(-1, write=False)
             self._checkpoint()
 
     def go(self, stopping: list[int]) -> Outcome:

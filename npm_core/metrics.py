@@ -34,11 +34,13 @@ class Metrics:
         if tensorboard is not None:
             self._writer_class = _summary_writer()
 
-    def keep_until(self, step: int) -> None:
+    def keep_until(self, step: int, *, write: bool) -> None:
         """Take over the rows of an earlier start, up to this update; -1 takes none."""
         if step >= 0 and self.kept.is_file():
             with self.kept.open(newline="", encoding="utf-8") as stream:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+            if write:
+                self._write()
         if self._folder is not None:
             self._board = self._writer_class(str(self._folder), purge_step=step + 1)
 
@@ -46,17 +48,20 @@ class Metrics:
         self.rows.append(
             {key: f"{value:.6g}" for key, value in row.items()} | {"step": f"{row['step']:.0f}"}
         )
+        self._write()
+        if self._board is not None:
+            for key, value in row.items():
+                if key != "step":
+                    self._board.add_scalar(key, value, int(row["step"]))
+            self._board.flush()
+
+    def _write(self) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         for path in (self.kept, self.path):
             write_text(path, text.getvalue())
-        if self._board is not None:
-            for key, value in row.items():
-                if key != "step":
-                    self._board.add_scalar(key, value, int(row["step"]))
-            self._board.flush()
 
     def close(self) -> None:
         if self._board is not None:

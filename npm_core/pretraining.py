@@ -237,3 +237,7 @@ class MaskedLanguageTask(Task):
             "sequences": len(self.sequences.lengths),
             "residues": hashlib.sha256(self.sequences.residues.data).hexdigest(),
         }
+
+    def watched_facts(self) -> str:
+        watched = self.validation
+        return "" if watched is None else hashlib.sha256(watched.residues.data).hexdigest()

@@ -1,6 +1,7 @@
 """Training of the Neural Potts Model: families in, eq. (8) down (Algorithm 1)."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from npm_core.loop import LoopSettings, Task
 from npm_core.model import HeadSettings, K, NeuralPottsModel
 from npm_core.objective import NO_STATE, Loss, ObjectiveSettings, npm_loss, padded_losses
 from npm_core.settings import knob, require_positive
+from npm_core.tables import Target
+from npm_core.validation import long_range_precision
 
 VALIDATION_SEED = 0
 
@@ -65,7 +68,7 @@ class NpmTask(Task):
         loop: LoopSettings,
         validation: Families | None = None,
         reduced: Families | None = None,
-        contacts: Callable[[NeuralPottsModel], dict[str, float]] | None = None,
+        targets: Sequence[Target] | None = None,
     ) -> None:
         """Tie a model to its data.
 
@@ -75,7 +78,7 @@ class NpmTask(Task):
             train, objective, loop: Settings.
             validation: Families whose loss is watched.
             reduced: The same families at the depth that is trained on; their loss is watched too.
-            contacts: Precisions of the present model, by name ("long_P@L", "long_P@L/5").
+            targets: Structures whose long-range P@L and P@L/5 are watched.
 
         Raises:
             DataError: There are no families to train or to validate on.
@@ -91,14 +94,14 @@ class NpmTask(Task):
         if train.frozen:
             model.trunk.requires_grad_(False)
         self.model = model
-        self.families, self.contacts = families, contacts
+        self.families, self.targets = families, targets
         self.train_settings, self.objective, self.loop = train, objective, loop
         self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
         weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
         self.weights = weights / weights.mean()
         self.validation_measures = (
             *self.watched,
-            *(("long_P@L", "long_P@L/5") if contacts else ()),
+            *(() if targets is None else ("long_P@L", "long_P@L/5")),
         )
 
     def layers(self) -> Iterable[nn.Module]:
@@ -185,8 +188,8 @@ class NpmTask(Task):
             name: validation_loss(self.model, families, self.train_settings, self.objective)
             for name, families in self.watched.items()
         }
-        if self.contacts is not None:
-            found |= self.contacts(self.model)
+        if self.targets is not None:
+            found |= long_range_precision(self.model, self.targets)
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -195,6 +198,13 @@ class NpmTask(Task):
             "objective": dataclasses.asdict(self.objective),
             "families": self.families.digest(),
         }
+
+    def watched_facts(self) -> dict[str, Any]:
+        targets = hashlib.sha256()
+        for target in self.targets or ():
+            targets.update(f"{target.id} {target.sequence}".encode() + target.coordinates.tobytes())
+        families = {name: watched.digest() for name, watched in self.watched.items()}
+        return {**families, "targets": targets.hexdigest()}
 
 
 def residues_together(device: torch.device, head: HeadSettings) -> int:

@@ -96,17 +96,8 @@ class Interrupted(Exception):
 def test_a_training_that_was_killed_resumes_to_the_same_weights(shard, tmp_path, at):
     whole = make_task(shard)
     train(whole, tmp_path / "whole")
-    killed = make_task(shard)
-    update = killed.batches
-
-    def dies(step: int, rank: int, world: int) -> list[Batch]:
-        if step == at:
-            raise Interrupted
-        return update(step, rank, world)
-
-    killed.batches = dies  # type: ignore[method-assign]
     with pytest.raises(Interrupted):
-        train(killed, tmp_path / "killed")
+        train(killed(make_task(shard), at=at), tmp_path / "killed")
     # As Snakemake does with what a failed job declared.
     (tmp_path / "killed" / "m.csv").unlink()
     resumed = make_task(shard)
@@ -125,26 +116,48 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_sigterm_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path):
-    whole = make_task(shard)
-    train(whole, tmp_path / "whole")
-    stopped = make_task(shard)
-    forward = stopped.forward
+def signalled(task: NpmTask, *, update: int) -> NpmTask:
+    forward, calls = task.forward, []
 
-    def signalled(batch: Batch):
-        stopped.calls += 1
-        if stopped.calls == 5:
+    def watched(batch: Batch):
+        calls.append(batch)
+        if len(calls) == update:
             os.kill(os.getpid(), signal.SIGTERM)
         return forward(batch)
 
-    stopped.calls = 0
-    stopped.forward = signalled  # type: ignore[method-assign]
+    task.forward = watched  # type: ignore[method-assign]
+    return task
+
+
+def killed(task: NpmTask, *, at: int) -> NpmTask:
+    made = task.batches
+
+    def dies(step: int, rank: int, world: int) -> list[Batch]:
+        if step == at:
+            raise Interrupted
+        return made(step, rank, world)
+
+    task.batches = dies  # type: ignore[method-assign]
+    return task
+
+
+def test_sigterm_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path):
+    whole = make_task(shard)
+    train(whole, tmp_path / "whole")
     with pytest.raises(Stopped, match="after 5 updates"):
-        train(stopped, tmp_path / "stopped")
+        train(signalled(make_task(shard), update=5), tmp_path / "stopped")
     resumed = make_task(shard)
     train(resumed, tmp_path / "stopped")
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_stopped_in_its_last_update_a_training_resumes_to_all_rows_of_metrics(shard, tmp_path):
+    with pytest.raises(Stopped, match="after 8 updates"):
+        train(signalled(make_task(shard), update=8), tmp_path)
+    (tmp_path / "m.csv").unlink()
+    train(make_task(shard), tmp_path)
+    assert [row["step"] for row in table(tmp_path / "m.csv")] == ["0", "2", "4", "6", "8"]
 
 
 def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
@@ -155,6 +168,50 @@ def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
     other = dataclasses.replace(LOOP, seed=1)
     train(make_task(shard, other), tmp_path, other)
     assert len(list((tmp_path / "scratch").glob("*.safetensors"))) == 1
+
+
+def test_resumed_with_other_validation_data_the_rows_begin_anew(shard, tmp_path):
+    with pytest.raises(Interrupted):
+        train(killed(make_task(shard), at=5), tmp_path)
+    other = make_task(shard)
+    target = Target("t", "test", "A" * 30, np.zeros((30, 3), np.float32), "x")
+    resumed = NpmTask(
+        other.model,
+        other.families,
+        train=other.train_settings,
+        objective=other.objective,
+        loop=LOOP,
+        targets=[target],
+    )
+    train(resumed, tmp_path)
+    rows = table(tmp_path / "m.csv")
+    assert [row["step"] for row in rows] == ["3", "4", "6", "8"]
+    assert "validation_pseudolikelihood" not in rows[0]
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_checkpoint_of_its_training(shard, tmp_path):
+    def fails(outcome) -> None:
+        raise Interrupted
+
+    files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv", "team": ALONE}
+    with pytest.raises(Interrupted):
+        fit(make_task(shard), LOOP, save=fails, **files)
+    (checkpoint,) = (tmp_path / "scratch").glob("*.safetensors")
+    seen = []
+    fit(make_task(shard), LOOP, save=lambda _: seen.append(checkpoint.is_file()), **files)
+    assert seen == [True]
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_an_output_that_cannot_be_written_to_is_refused_before_the_first_update(
+    flags, tmp_path, capsys
+):
+    (tmp_path / "npm").write_text("a file")
+    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
+    assert main(["train", *flags, *out]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
@@ -453,7 +510,7 @@ def test_a_training_killed_without_warning_resumes_to_the_same_file(flags, tmp_p
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed").exists()
+    assert not list((tmp_path / "killed").iterdir())
     (checkpoint,) = (tmp_path / "scratch").glob("*.safetensors")
     assert main(command("killed")) == 0
     assert not checkpoint.exists()
@@ -676,11 +733,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
         assert torch.equal(value, weights(resumed)[name]), name
 
 
-def test_a_full_disk_leaves_the_model_before(shard, tmp_path):
+@pytest.mark.parametrize(("size", "facts"), [(2000, 0), (1 << 20, 2 << 20)])
+def test_a_full_disk_leaves_the_model_before(shard, tmp_path, size, facts):
     model = make_task(shard).model
     save_model(tmp_path / "npm", model, {})
-    with files_of_at_most(2000), pytest.raises(DataError, match="still whole"):
-        save_model(tmp_path / "npm", make_task(shard).model, {"other": 1})
+    other = make_task(shard, dataclasses.replace(LOOP, seed=1)).model
+    with files_of_at_most(size), pytest.raises(DataError, match="still whole"):
+        save_model(tmp_path / "npm", other, {"long": "x" * facts})
     found = load_model(tmp_path / "npm").state_dict()
     assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())
 

@@ -6,14 +6,12 @@ Under torchrun it trains on all processes.
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from npm_core.checkpoints import Model
-    from npm_core.loop import Task
-    from npm_core.model import NeuralPottsModel
+    from npm_core.loop import Outcome, Task
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.objective import ObjectiveSettings
     from npm_core.selection import read_choice, with_choice
     from npm_core.settings import overridden
+    from npm_core.tables import read_targets
     from npm_core.training import NpmTask, TrainSettings, check_frozen
 
     choice = read_choice(args.choice) if args.choice else {}
@@ -126,17 +125,9 @@ def run(args: argparse.Namespace) -> None:
         loop=loop,
         validation=Families(args.validation) if args.validation else None,
         reduced=Families(args.validation_reduced) if args.validation_reduced else None,
-        contacts=_contacts(args.validation_targets) if args.validation_targets else None,
+        targets=list(read_targets(*args.validation_targets)) if args.validation_targets else None,
     )
     optimise(task, model, args, train, objective, loop)
-
-
-def _contacts(paths: list[Path]) -> "Callable[[NeuralPottsModel], dict[str, float]]":
-    from npm_core.tables import read_targets
-    from npm_core.validation import long_range_precision
-
-    targets = list(read_targets(*paths))
-    return lambda model: long_range_precision(model, targets)
 
 
 def optimise(task: "Task", model: "Model", args: argparse.Namespace, *settings: Any) -> None:
@@ -150,13 +141,23 @@ def optimise(task: "Task", model: "Model", args: argparse.Namespace, *settings: 
     """
     import dataclasses
 
-    from npm_core.checkpoints import save_model
+    from npm_core.checkpoints import make_folder, save_model
     from npm_core.loop import fit
     from npm_core.progress import note
     from npm_core.provenance import provenance
     from npm_core.team import whole_weights, workers
 
+    record = {type(part).__name__: dataclasses.asdict(part) for part in settings}
+    facts = {"init": args.init, **record, **provenance()}
+    make_folder(args.output)
     with workers(args.device, sharded=args.sharded) as team:
+
+        def save(outcome: "Outcome") -> None:
+            weights = whole_weights(model)
+            if team.first:
+                done = {**facts, "outcome": dataclasses.asdict(outcome)}
+                save_model(args.output, model, done, weights=weights)
+
         outcome = fit(
             task,
             settings[-1],
@@ -165,14 +166,10 @@ def optimise(task: "Task", model: "Model", args: argparse.Namespace, *settings: 
             team=team,
             tensorboard=args.tensorboard,
             compiled=args.compile,
+            save=save,
         )
-        weights = whole_weights(model)
-        if not team.first:
-            return
-    record = {type(part).__name__: dataclasses.asdict(part) for part in settings}
-    facts = {"init": args.init, **record, "outcome": dataclasses.asdict(outcome), **provenance()}
-    save_model(args.output, model, facts, weights=weights)
-    note(
-        f"{args.output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
-        f"{outcome.ended_by}, {outcome.waiting:.1%} of the time waiting for data"
-    )
+    if team.first:
+        note(
+            f"{args.output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
+            f"{outcome.ended_by}, {outcome.waiting:.1%} of the time waiting for data"
+        )
