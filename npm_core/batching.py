@@ -35,7 +35,13 @@ PURPOSES = ("order", "buckets", "rows", "masks", "validation")
 """What a draw is for; its place in this list is part of the counter."""
 
 BATCHES_A_BUCKET = 8
-"""Sequences of this many batches are sorted by length together, to pad little."""
+"""Sequences of at most this many batches are sorted by length together, to pad little."""
+
+ITEMS_A_BUCKET = 512
+"""Nor are more than these, or half a window, if a batch is smaller: it lies in few windows."""
+
+FILES_OPEN = 16
+"""Shards whose footers are kept; a batch of the paper's size lies in a few."""
 
 
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
@@ -51,8 +57,9 @@ class Order:
     """An endless stream of items, each once an epoch, cut into batches of similar length.
 
     Item number t belongs to epoch t // count. Within an epoch the windows of `window` consecutive
-    items come in random order, and the items of a window in random order: a reader that holds a
-    window or two in memory serves the stream. Batches run on across epochs, so all are full.
+    items come in random order, and the items of a window in random order. What is sorted by length
+    together is a batch, or less than a window: a reader that holds the windows of one batch, and
+    one more, serves the stream. Batches run on across epochs, so all are full.
 
     Attributes:
         lengths: (count,), residues of each item, for the buckets.
@@ -69,13 +76,28 @@ class Order:
     def __post_init__(self) -> None:
         if not len(self.lengths):
             raise DataError("there is nothing to train on: no families or sequences were read")
+        most = max(ITEMS_A_BUCKET, self.window // 2) // self.batch
+        object.__setattr__(self, "_together", min(max(1, most), BATCHES_A_BUCKET))
         object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._permuted))
         object.__setattr__(self, "_bucket", lru_cache(maxsize=2)(self._sorted))
 
     def items(self, step: int) -> list[tuple[int, int]]:
         """(stream number t, item) of each member of batch `step`."""
-        bucket, place = divmod(step, BATCHES_A_BUCKET)
+        bucket, place = divmod(step, self._together)  # type: ignore[attr-defined]
         return self._bucket(bucket)[place]  # type: ignore[attr-defined]
+
+    def share(self, step: int, rank: int, world: int) -> list[tuple[int, int]]:
+        """Members of batch `step` for one of `world` processes, the shortest first.
+
+        They are dealt out by length, so that all have as much to do. Of a large batch each takes
+        neighbours instead: else all would read most of the windows that the batch lies in.
+        """
+        items = self.items(step)
+        if self._together > 1:  # type: ignore[attr-defined]
+            return items[rank::world]
+        each = len(items) // world
+        neighbours = sorted(items, key=lambda pair: pair[1])[rank * each :][:each]
+        return sorted(neighbours, key=lambda pair: (self.lengths[pair[1]], pair[0]))
 
     def epoch(self, step: int) -> float:
         """Epochs that batch `step` has behind it."""
@@ -89,13 +111,14 @@ class Order:
         return np.concatenate([rng.permutation(window) for window in windows])
 
     def _sorted(self, bucket: int) -> list[list[tuple[int, int]]]:
-        size = self.batch * BATCHES_A_BUCKET
+        together: int = self._together  # type: ignore[attr-defined]
+        size = self.batch * together
         numbers = range(bucket * size, (bucket + 1) * size)
         count = len(self.lengths)
         stream = [(t, int(self._epoch(t // count)[t % count])) for t in numbers]  # type: ignore[attr-defined]
         stream.sort(key=lambda pair: self.lengths[pair[1]])
         batches = [stream[i : i + self.batch] for i in range(0, size, self.batch)]
-        places = generator(self.seed, "buckets", bucket).permutation(BATCHES_A_BUCKET)
+        places = generator(self.seed, "buckets", bucket).permutation(together)
         return [batches[place] for place in places]
 
 
@@ -152,6 +175,7 @@ class Families:
         self._places = np.stack([columns[name] for name in ("file", "group", "row")], axis=1)
         self._groups: OrderedDict[tuple[int, int], list[Family]] = OrderedDict()
         self._groups_in_memory = groups_in_memory
+        self._open = lru_cache(maxsize=FILES_OPEN)(pq.ParquetFile)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -162,11 +186,24 @@ class Families:
         key = (file, group)
         with self._lock:
             if key not in self._groups:
-                self._groups[key] = _read_group(self._files[file], group)
+                self._groups[key] = self._read_group(self._files[file], group)
                 while len(self._groups) > self._groups_in_memory:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(key)
             return self._groups[key][row]
+
+    def _read_group(self, path: Path, group: int) -> list[Family]:
+        with reading(path):
+            table = self._open(path).read_row_group(group, columns=FAMILIES.names)
+        columns = (table[name].combine_chunks() for name in ("id", "length", "residues", "weights"))
+        return [
+            Family(
+                name.as_py(),
+                np.frombuffer(residues.as_buffer(), np.uint8).reshape(-1, length.as_py()),
+                weights.values.to_numpy(),
+            )
+            for name, length, residues, weights in zip(*columns, strict=True)
+        ]
 
     def digest(self) -> str:
         """Of the ids, lengths and Meff: which families these are."""
@@ -227,20 +264,6 @@ def _index(paths: Sequence[Path | str]) -> pa.Table:
         twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
         raise DataError(f"{', '.join(map(str, paths))}: family {twice} occurs twice")
     return index
-
-
-def _read_group(path: Path, group: int) -> list[Family]:
-    with reading(path):
-        table = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names)
-    columns = (table[name].combine_chunks() for name in ("id", "length", "residues", "weights"))
-    return [
-        Family(
-            name.as_py(),
-            np.frombuffer(residues.as_buffer(), np.uint8).reshape(-1, length.as_py()),
-            weights.values.to_numpy(),
-        )
-        for name, length, residues, weights in zip(*columns, strict=True)
-    ]
 
 
 # --- One protein of a minibatch -----------------------------------------------------------------

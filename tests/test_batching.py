@@ -103,6 +103,28 @@ def test_members_of_a_batch_have_similar_lengths():
     assert max(spread) < np.ptp(lengths) / 2
 
 
+def test_a_batch_of_the_papers_size_lies_in_few_windows_and_each_process_reads_its_own_part():
+    lengths = np.random.default_rng(0).integers(50, 500, 6000)
+    order = Order(lengths, batch=512, seed=0, window=256)
+    for step in range(12):
+        items = [item for _, item in order.items(step)]
+        assert len({item // 256 for item in items}) <= 4
+        shares = [order.share(step, rank, 4) for rank in range(4)]
+        assert sorted(pair for share in shares for pair in share) == sorted(order.items(step))
+        # Of four pieces of neighbours only the outermost row groups are read twice
+        groups = [{item // 16 for _, item in share} for share in shares]
+        assert sum(map(len, groups)) <= len(set().union(*groups)) + 3
+        for share in shares:
+            found = lengths[[item for _, item in share]]
+            assert (np.diff(found) >= 0).all()
+
+
+def test_members_of_a_small_batch_are_dealt_out_by_length():
+    order = Order(np.arange(100), batch=8, seed=0)
+    items = order.items(3)
+    assert [order.share(3, rank, 2) for rank in range(2)] == [items[::2], items[1::2]]
+
+
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(DataError, match="nothing to train on"):
         Order(np.array([], dtype=int), batch=4, seed=0)
@@ -125,6 +147,19 @@ def test_families_are_found_in_any_order_with_one_row_group_in_memory(shards):
     for index in (6, 0, 3, 6, 1):
         assert found[index].id == f"f{index}"
         assert found[index].length == found.lengths[index]
+
+
+def test_the_footer_of_a_shard_is_read_once(shards, monkeypatch):
+    import pyarrow.parquet as pq
+
+    opened = []
+    real = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or real(path))
+    found = Families([shards / "0.parquet", shards / "1.parquet"], groups_in_memory=1)
+    for index in (6, 0, 3, 6, 1):
+        assert found[index].id == f"f{index}"
+    # Once for the index, once for the alignments
+    assert len(opened) == 4
 
 
 def test_replaced_families_stand_where_the_others_stood(shards):
