@@ -39,6 +39,11 @@ KINDS = {
 }
 
 
+def kind_of(model: Model) -> str:
+    """Its name in KINDS."""
+    return next(kind for kind, made in KINDS.items() if isinstance(model, made))
+
+
 def make_folder(folder: Path | str) -> None:
     """Make the folder of a checkpoint, before the hours that go into what it is to hold.
 
@@ -86,7 +91,7 @@ def save_model(
     trunk = model if isinstance(model, Trunk) else model.trunk
     head = model.head_settings if isinstance(model, NeuralPottsModel) else None
     config: dict[str, Any] = {
-        "kind": next(kind for kind, made in KINDS.items() if isinstance(model, made)),
+        "kind": kind_of(model),
         "alphabet": alphabet.ALPHABET,
         "trunk": dataclasses.asdict(trunk.settings),
         "head": None if head is None else dataclasses.asdict(head),
@@ -157,7 +162,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     """`config.json` of a checkpoint.
 
     Raises:
-        DataError: It is missing, no JSON, or of another alphabet.
+        DataError: It is missing, no JSON object, or of another alphabet.
     """
     path = Path(folder) / CONFIG
     try:
@@ -168,6 +173,8 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: {config!r}, expected the settings of a model by name")
     missing = {"kind", "alphabet", "trunk", "head", "sha256"} - set(config)
     if missing:
         raise DataError(f"{path}: {sorted(missing)} are missing")
@@ -175,6 +182,8 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         raise DataError(
             f"{path}: the model's alphabet is {config['alphabet']}, ours is {alphabet.ALPHABET}"
         )
+    if not isinstance(config.get("facts", {}), dict):
+        raise DataError(f"{path}: facts are {config['facts']!r}, expected them by name")
     return config
 
 

@@ -30,7 +30,7 @@ from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_tensors
 from npm_core.metrics import Metrics
 from npm_core.progress import note, track
-from npm_core.settings import knob, require_positive
+from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.team import Workers, gradients_of, let_go, own_share, placed_like, shared, whole
 
 MAX_ROLLBACKS = 5
@@ -79,6 +79,9 @@ class LoopSettings:
         require_positive(
             self, "steps", "batch", "micro_batch", "log_every", "validate_every", "checkpoint_every"
         )
+        require_non_negative(self, "warm_up", "weight_decay", "clip", "max_seconds")
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingsError(f"LoopSettings: seed is {self.seed}, expected 0 to below 2^63")
         if not 0 <= self.ema < 1:
             raise SettingsError(f"LoopSettings: ema is {self.ema}, expected 0 to below 1")
 

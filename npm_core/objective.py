@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from npm_core.errors import SettingsError
 from npm_core.model import Couplings, Factored, Held, K, Tied
-from npm_core.settings import knob
+from npm_core.settings import knob, require_non_negative
 
 FORMS = ("cheapest", "held", "symmetric", "matrix_free")
 
@@ -42,6 +42,9 @@ class ObjectiveSettings:
     lambda_couplings: float = knob(1e-3, "Multiplier of |J|^2.")
     lambda_fields: float = knob(1e-2, "Multiplier of |h|^2.")
     form: str = knob("cheapest", "How the loss is computed; the value is the same.", choices=FORMS)
+
+    def __post_init__(self) -> None:
+        require_non_negative(self, "lambda_couplings", "lambda_fields")
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,11 @@ def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[T
 
 
 def cheapest_form(*, length: int, rank: int, depth: int) -> str:
-    """The form with fewer multiply-adds after the projection, for an untied head.
+    """The form with fewer multiply-adds after the projection, for a factored J.
 
     Args:
         length: L.
-        rank: d'.
+        rank: Of the factors: d' of an untied head, 2 d' of an asymmetric one.
         depth: M.
     """
     matrix_free = 2 * depth * length * K * K * rank + length * K * K * rank**2

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from npm_core import alphabet
 from npm_core.batching import Order, generator
-from npm_core.errors import DataError
+from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import MASK, PAD, MaskedLanguageModel
@@ -45,6 +45,8 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "asked", "max_length")
+        if self.asked > 1:
+            raise SettingsError(f"PretrainSettings: asked is {self.asked}, expected at most 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +70,10 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
     """Sequences of FASTA files, gzipped or not.
 
     Raises:
-        DataError: A sequence holds a character that is no amino acid, or is empty.
+        DataError: A sequence holds a character that is no amino acid, or is empty, or none of them
+            holds an amino acid to ask for.
     """
+    paths = list(paths)
     arrays: list[NDArray[np.uint8]] = []
     for path in paths:
         with open_text(path) as stream:
@@ -81,8 +85,11 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
                 if not len(states):
                     raise DataError(f"{path}: {name} has no residues")
                 arrays.append(states)
-    if not arrays:
-        raise DataError("no sequences to learn from")
+    if not any((states < alphabet.GAP).any() for states in arrays):
+        raise DataError(
+            f"{', '.join(map(str, paths))}: nothing to learn from: {len(arrays)} sequences, none "
+            "with a letter that names one amino acid"
+        )
     starts = np.cumsum([0, *(len(states) for states in arrays)], dtype=np.int64)
     return Sequences(np.concatenate(arrays), starts)
 

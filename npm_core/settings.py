@@ -56,14 +56,18 @@ def overridden(base: T, args: argparse.Namespace) -> T:
     return dataclasses.replace(base, **given)  # type: ignore[type-var]
 
 
-def from_mapping(settings: type[T], values: Mapping[str, Any], where: str) -> T:
+def from_mapping(settings: type[T], values: Any, where: str) -> T:
     """Settings from a JSON or YAML mapping.
 
     Raises:
-        SettingsError: A key is unknown or a value has another type.
+        SettingsError: It is no mapping, a key is unknown, or a value has another type or is none
+            of the choices.
     """
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where}: {values!r}, expected settings by name")
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(settings)
-    unknown = sorted(set(values) - set(hints))
+    unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
         raise SettingsError(f"{where}: unknown {unknown}; known are {sorted(hints)}")
     for name, value in values.items():
@@ -75,6 +79,9 @@ def from_mapping(settings: type[T], values: Mapping[str, Any], where: str) -> T:
         )
         if not right:
             raise SettingsError(f"{where}: {name} is {value!r}, expected {kind.__name__}")
+        if choices[name] and value not in choices[name]:
+            known = ", ".join(choices[name])
+            raise SettingsError(f"{where}: {name} is {value!r}, expected one of {known}")
     return settings(**values)
 
 
@@ -88,9 +95,23 @@ def _plain_type(hint: Any) -> type:
     return hint
 
 
+MOST = 10**9
+"""No number of updates, of rows or of any size is larger."""
+
+
 def require_positive(settings: object, *names: str) -> None:
-    """Raise SettingsError unless each of these fields is above zero."""
+    """Raise SettingsError unless each of these fields is a number above zero."""
+    require_non_negative(settings, *names)
+    for name in names:
+        if getattr(settings, name) == 0:
+            raise SettingsError(f"{type(settings).__name__}: {name} is 0, expected above 0")
+
+
+def require_non_negative(settings: object, *names: str) -> None:
+    """Raise SettingsError unless each of these fields is a number, zero or above."""
     for name in names:
         value = getattr(settings, name)
-        if value <= 0:
-            raise SettingsError(f"{type(settings).__name__}: {name} is {value}, expected above 0")
+        if not 0 <= value <= MOST:
+            raise SettingsError(
+                f"{type(settings).__name__}: {name} is {value}, expected 0 to {MOST:,}"
+            )

@@ -22,7 +22,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import HeadSettings, K, NeuralPottsModel
 from npm_core.objective import NO_STATE, Loss, ObjectiveSettings, npm_loss, padded_losses
-from npm_core.settings import knob, require_positive
+from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
 from npm_core.validation import long_range_precision
 
@@ -51,6 +51,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "rows", "max_length", "head_learning_rate")
+        require_non_negative(self, "trunk_learning_rate")
 
 
 class NpmTask(Task):
@@ -117,7 +118,7 @@ class NpmTask(Task):
         return groups
 
     def batches(self, step: int, rank: int, world: int) -> list[Batch]:
-        items = self.order.items(step)[rank::world]
+        items = self.order.share(step, rank, world)
         size = self.loop.micro_batch
         return [
             collate([self._example(number, item) for number, item in items[i : i + size]])

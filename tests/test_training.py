@@ -225,7 +225,17 @@ def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
         train(make_task(shard), tmp_path)
 
 
-def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(shard, tmp_path):
+@pytest.fixture
+def optimizers(monkeypatch) -> list[torch.optim.Optimizer]:
+    made: list[torch.optim.Optimizer] = []
+    make = loop_module._optimizer
+    monkeypatch.setattr(loop_module, "_optimizer", lambda *to: made.append(make(*to)) or made[-1])
+    return made
+
+
+def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(
+    shard, tmp_path, optimizers
+):
     task = make_task(shard)
     forward = task.forward
     calls = []
@@ -240,6 +250,42 @@ def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(shard
     assert outcome.rollbacks == 1
     assert all(torch.isfinite(value).all() for value in weights(task).values())
     assert float(table(tmp_path / "m.csv")[-1]["learning_rate"]) == 0.5
+    assert [group["lr"] for group in optimizers[0].param_groups] == 3 * [0.5e-2]
+
+
+def test_heads_and_trunk_learn_at_their_own_rates_and_only_matrices_decay(shard):
+    loop = dataclasses.replace(LOOP, weight_decay=0.3)
+    task = make_task(shard, loop, head_learning_rate=0.1, trunk_learning_rate=0.2)
+    found = {
+        id(weight): (group["lr"], group["weight_decay"])
+        for group in loop_module._optimizer(task, loop).param_groups
+        for weight in group["params"]
+    }
+    for name, weight in task.named_parameters():
+        rate = 0.2 if name.startswith("model.trunk.") else 0.1
+        assert found[id(weight)] == (rate, 0.3 if weight.ndim > 1 else 0.0), name
+
+
+def test_a_gradient_is_cut_to_the_clip(shard, tmp_path):
+    loop = dataclasses.replace(LOOP, steps=1, log_every=1, clip=1e-3)
+    task = make_task(shard, loop)
+    train(task, tmp_path, loop)
+    gradients = [weight.grad for weight in task.parameters() if weight.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
+    assert float(table(tmp_path / "m.csv")[-1]["gradient_norm"]) > 0.1
+
+
+@pytest.mark.parametrize(("query", "seen"), [("first", 1), ("random", 6)])
+def test_the_model_reads_the_first_row_of_a_family_or_any(shard, query, seen):
+    task = make_task(shard, query=query)
+    found: dict[int, set] = {}
+    for step in range(60):
+        (batch,) = task.batches(step, 0, 1)
+        for tokens, length in zip(batch.tokens, batch.lengths.tolist(), strict=True):
+            found.setdefault(length, set()).add(tuple(tokens[:length].tolist()))
+    # Families differ in length, and each has six rows
+    assert [len(queries) for queries in found.values()] == 5 * [seen]
 
 
 def test_a_loss_that_always_explodes_ends_the_training(shard, tmp_path):
@@ -289,11 +335,15 @@ def test_families_weigh_as_the_root_of_their_meff(shard):
     ratio = task.weights[0] / task.weights[1]
     assert ratio == pytest.approx((families.meff[0] / families.meff[1]) ** 0.5)
     assert task.weights.mean() == pytest.approx(1.0)
+    (batch,) = task.batches(0, 0, 1)
+    expected = [task.weights[item] for _, item in task.order.items(0)]
+    assert batch.weights.tolist() == pytest.approx(expected)
 
 
 def test_the_loss_is_a_weighted_mean_over_proteins(shard):
     task = make_task(shard)
     (batch,) = task.batches(0, 0, 1)
+    batch = dataclasses.replace(batch, weights=torch.tensor([0.5, 1.0, 2.0, 0.0]))
     with torch.no_grad():
         single = [
             task(
@@ -301,12 +351,12 @@ def test_the_loss_is_a_weighted_mean_over_proteins(shard):
                     batch.tokens[n : n + 1, : batch.lengths[n]],
                     batch.lengths[n : n + 1],
                     [batch.rows[n]],
-                    batch.weights[n : n + 1],
+                    torch.ones(1),
                 )
             )[0]
             for n in range(4)
         ]
-        torch.testing.assert_close(task(batch)[0], torch.stack(single).sum())
+        torch.testing.assert_close(task(batch)[0], torch.stack(single) @ batch.weights)
 
 
 def test_figure_4_has_losses_and_precisions_at_every_validation(flags, shard, rng, tmp_path):
@@ -419,6 +469,9 @@ def test_learning_rates_rise_and_fall():
     assert loop.learning_rate(9) == pytest.approx(1.0)
     assert 0 < loop.learning_rate(109) < 0.02
     assert LoopSettings(warm_up=0).learning_rate(999) == 1.0
+    cosine = LoopSettings(steps=100, warm_up=0, decay="cosine")
+    quarters = [cosine.learning_rate(step) for step in (0, 25, 50, 75, 100)]
+    assert quarters == pytest.approx([1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4, 0])
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(shard, tmp_path):
@@ -431,7 +484,44 @@ def test_unknown_and_mistyped_settings_are_refused():
         from_mapping(TrainSettings, {"row": 3}, "config")
     with pytest.raises(SettingsError, match="rows is '3'"):
         from_mapping(TrainSettings, {"rows": "3"}, "config")
+    with pytest.raises(SettingsError, match="query is 'last', expected one of first, random"):
+        from_mapping(TrainSettings, {"query": "last"}, "config")
+    for wrong in (5, None, ["rows"]):
+        with pytest.raises(SettingsError, match="expected settings by name"):
+            from_mapping(TrainSettings, wrong, "config")
     assert from_mapping(TrainSettings, {"head_learning_rate": 1}, "config").head_learning_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "values"),
+    [
+        (LoopSettings, "warm_up", (-1,)),
+        (LoopSettings, "weight_decay", (-5.0, np.nan)),
+        (LoopSettings, "clip", (-1.0, np.inf)),
+        (LoopSettings, "max_seconds", (-1.0,)),
+        (LoopSettings, "seed", (-1, 2**70)),
+        (TrainSettings, "head_learning_rate", (0.0, np.nan, 1e38)),
+        (TrainSettings, "trunk_learning_rate", (-0.01, np.nan)),
+        (ObjectiveSettings, "lambda_couplings", (-1.0, np.nan)),
+        (ObjectiveSettings, "lambda_fields", (-1.0,)),
+        (PretrainSettings, "asked", (0.0, 2.0, np.nan)),
+        (HeadSettings, "rank", (0, 10**12)),
+        (HeadSettings, "initial_coupling", (np.nan,)),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, name, values):
+    for value in values:
+        with pytest.raises(SettingsError, match=f"{name} is .*expected"):
+            settings(**{name: value})
+
+
+def test_weights_that_are_not_finite_are_not_saved(shard, tmp_path):
+    model = make_task(shard).model
+    with torch.no_grad():
+        model.fields.weight[0, 0] = float("nan")
+    with pytest.raises(DataError, match=r"fields\.weight holds NaN.*diverged"):
+        save_model(tmp_path / "npm", model, {})
+    assert not (tmp_path / "npm").exists()
 
 
 @pytest.fixture
@@ -664,6 +754,9 @@ def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
     found = read_sequences([tmp_path / "a.fasta"])
     assert alphabet.decode(found.residues) == "MKVAC-"
     assert found.starts.tolist() == [0, 3, 6]
+    (tmp_path / "a.fasta").write_text(">a\nXXX\n>b\nB\n")
+    with pytest.raises(DataError, match=r"a\.fasta: nothing to learn from: 2 sequences"):
+        read_sequences([tmp_path / "a.fasta"])
     (tmp_path / "a.fasta").write_text(">a\nM1\n")
     with pytest.raises(DataError, match=r"a\.fasta: a: character '1'"):
         read_sequences([tmp_path / "a.fasta"])

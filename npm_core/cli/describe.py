@@ -6,6 +6,7 @@ with the sections trunk and head (and frozen: true where the trunk is not traine
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +18,8 @@ def run(args: argparse.Namespace) -> None:
     import dataclasses
 
     import torch
-    import yaml
 
-    from npm_core.checkpoints import CONFIG, model_settings
+    from npm_core.checkpoints import model_settings
     from npm_core.errors import DataError
     from npm_core.model import PAPER, NeuralPottsModel, build_trunk, count_parameters
 
@@ -28,23 +28,18 @@ def run(args: argparse.Namespace) -> None:
         trunk, head = PAPER[args.config]
         frozen = args.config == "pfam_clan"
     else:
-        path = Path(args.config)
-        path = path / CONFIG if path.is_dir() else path
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file; the paper's are {sorted(PAPER)}") from error
-        except yaml.YAMLError as error:
-            raise DataError(f"{path}: neither JSON nor YAML ({error})") from error
-        if not isinstance(content, dict) or "trunk" not in content:
-            raise DataError(f"{path}: expected the sections trunk and head")
-        trunk, found = model_settings(content, str(path))
+        content = _read(Path(args.config))
+        trunk, found = model_settings(content, args.config)
         if found is None:
-            raise DataError(f"{path}: a model without a head")
+            raise DataError(f"{args.config}: a model without a head")
         head = found
-        facts = content.get("facts", {}).get("TrainSettings", content)
-        frozen = bool(facts.get("frozen", False))
-    if args.rank:
+        facts = content.get("facts", {})
+        trained = facts.get("TrainSettings", content) if isinstance(facts, dict) else None
+        still = trained.get("frozen", False) if isinstance(trained, dict) else None
+        if not isinstance(still, bool):
+            raise DataError(f"{args.config}: expected facts by name, and frozen true or false")
+        frozen = still
+    if args.rank is not None:
         head = dataclasses.replace(head, rank=args.rank)
     with torch.device("meta"):
         model = NeuralPottsModel(build_trunk(trunk), head)
@@ -55,7 +50,32 @@ def run(args: argparse.Namespace) -> None:
     }
     rows = [(what, count_parameters(part), still) for what, (part, still) in parts.items()]
     print(f"{'part':<40} {'parameters':>13}")
-    for what, count, still in rows:
-        print(f"{what:<40} {count:>13,}{'  frozen' if still else ''}")
+    for what, count, frozen in rows:
+        print(f"{what:<40} {count:>13,}{'  frozen' if frozen else ''}")
     print(f"{'all':<40} {sum(count for _, count, _ in rows):>13,}")
     print(f"{'trained':<40} {sum(count for _, count, still in rows if not still):>13,}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The config.json of a checkpoint, or a settings file."""
+    import json
+
+    import yaml
+
+    from npm_core.checkpoints import read_config
+    from npm_core.errors import DataError
+    from npm_core.model import PAPER
+
+    if path.is_dir():
+        return read_config(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        # YAML takes JSON's 1e-05 for a word.
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; the paper's are {sorted(PAPER)}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: neither JSON nor YAML ({error})") from error
+    if not isinstance(content, dict) or "trunk" not in content:
+        raise DataError(f"{path}: expected the sections trunk and head")
+    return content
