@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npm_core import alphabet, memory, potts
-from npm_core.checkpoints import load_model
-from npm_core.errors import DataError, SettingsError
+from npm_core.checkpoints import kind_of, load_model
+from npm_core.devices import usable_device
+from npm_core.errors import DataError
 from npm_core.files import atomic_path, write_text
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
@@ -38,14 +39,12 @@ def load_predictor(folder: Path | str, device: str = "cpu") -> NeuralPottsModel:
         DataError: The checkpoint is damaged or no Neural Potts Model.
         SettingsError: The device is not there.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"device {device!r}: no GPU can be reached; use --device cpu")
+    place = usable_device(device)
     model = load_model(folder)
     if not isinstance(model, NeuralPottsModel):
-        raise DataError(
-            f"{folder}: a masked language model; `train --init` makes a predictor of it"
-        )
-    return model.to(device).eval()
+        kind = kind_of(model).replace("_", " ")
+        raise DataError(f"{folder}: a {kind}; `train --init` makes a predictor of it")
+    return model.to(place).eval()
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,18 @@ def contact_scores(windows: Windows, *, centre: potts.Centre = "none") -> Floats
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
     no coupling: their norm is zero. `centre` is that of `potts.contact_scores`, which needs J.
+
+    Raises:
+        SettingsError: The scores, or J where it is needed, do not fit into memory.
+        DataError: They are not finite.
     """
     if centre != "none":
         return potts.contact_scores(potts_model(windows).couplings, centre=centre)
+    memory.require(
+        4 * 8 * windows.length**2,
+        f"a table of {windows.length} x {windows.length} scores",
+        "predict parts of the sequence",
+    )
     norms = _squared_norms(windows).clamp(min=0).sqrt().cpu().numpy()
     if not np.isfinite(norms).all():
         raise DataError("the couplings hold NaN or infinity; the model has diverged")
@@ -384,6 +392,7 @@ def draw_contact_map(path: Path, name: str, scores: Floats, *, separation: int =
     axes.imshow(shown, cmap="Blues", origin="upper", extent=(0.5, length + 0.5, length + 0.5, 0.5))
     axes.scatter(j[strongest] + 1, i[strongest] + 1, s=max(2, 600 / length), color="tab:red")
     axes.set(xlim=(0.5, length + 0.5), ylim=(length + 0.5, 0.5))
-    axes.set(xlabel="residue", ylabel="residue", title=f"{name[:60]}: scores | L strongest")
+    axes.set(xlabel="residue", ylabel="residue")
+    axes.set_title(f"{name[:60]}: scores | L strongest", parse_math=False)
     figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
     pyplot.close(figure)

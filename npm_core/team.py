@@ -13,6 +13,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from npm_core.devices import usable_device
 from npm_core.errors import SettingsError
 
 
@@ -43,16 +44,15 @@ def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
     Raises:
         SettingsError: The device is not there, or one process alone is asked to shard.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"device {device!r}: no GPU can be reached; use --device cpu")
+    place = usable_device(device)
     if "RANK" not in os.environ:
         if sharded:
             raise SettingsError("--sharded needs several processes; start them with torchrun")
-        yield Workers(device=torch.device(device))
+        yield Workers(device=place)
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
     if place.type == "cuda":
+        place = usable_device(f"cuda:{local}")
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:

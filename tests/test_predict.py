@@ -15,6 +15,7 @@ from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings,
 from npm_core.predict import (
     casp_rr,
     contact_scores,
+    draw_contact_map,
     file_stem,
     load_predictor,
     potts_model,
@@ -120,6 +121,9 @@ def test_couplings_that_do_not_fit_into_memory_are_refused(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 29**2 * 21**2 * 4)
     with pytest.raises(SettingsError, match=r"J of 29 residues.*ask for scores"):
         potts_model(windows)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 29**2 * 8)
+    with pytest.raises(SettingsError, match=r"29 x 29 scores.*parts of the sequence"):
+        contact_scores(windows)
 
 
 def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
@@ -226,18 +230,44 @@ def test_without_a_checkpoint_the_small_model_reads(tmp_path, capsys):
     assert "## Limits" in Path(card).read_text(encoding="utf-8")
 
 
-def test_a_language_model_is_no_predictor(tmp_path):
+def test_what_has_no_couplings_is_no_predictor(tmp_path):
     from npm_core.model import MaskedLanguageModel
 
-    save_model(tmp_path / "mlm", MaskedLanguageModel(make_model().trunk), {})
-    with pytest.raises(DataError, match="language model"):
-        load_predictor(tmp_path / "mlm")
+    trunk = make_model().trunk
+    for model, kind in ((MaskedLanguageModel(trunk), "masked language model"), (trunk, "trunk")):
+        save_model(tmp_path / kind, model, {})
+        with pytest.raises(DataError, match=f": a {kind};"):
+            load_predictor(tmp_path / kind)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused(checkpoint):
     with pytest.raises(SettingsError, match="no GPU"):
-        load_predictor(checkpoint, "cuda")
+        load_predictor(checkpoint, "cuda" if not torch.cuda.is_available() else "cuda:99")
+
+
+@pytest.mark.parametrize("device", ["foo", "gpu", "mps", "meta", "cuda:x", ""])
+def test_a_device_of_another_kind_is_refused(checkpoint, tmp_path, device, capsys):
+    fasta = tmp_path / "in.fasta"
+    fasta.write_text(">a\nMKV\n")
+    flags = ["--checkpoint", str(checkpoint), "--output", str(tmp_path), "--device", device]
+    assert main(["predict", "--fasta", str(fasta), *flags]) == 2
+    assert "expected cpu, cuda" in capsys.readouterr().err
+
+
+def test_threads_are_no_more_than_cores(monkeypatch):
+    from npm_core import devices
+
+    used = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
+    for count in (1, 4, 100_000):
+        devices.use_threads(count)
+    assert used == [1, 4, 4]
+
+
+def test_dollars_in_a_name_are_no_formula(tmp_path):
+    draw_contact_map(tmp_path / "a.png", "a$\\frac$b", np.eye(9, dtype=np.float32))
+    assert (tmp_path / "a.png").stat().st_size > 0
 
 
 def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_path):
@@ -246,7 +276,9 @@ def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_
     ]
     write_targets(tmp_path / "t.parquet", targets, {})
     arguments = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "s.parquet")]
-    flags = ["--targets", str(tmp_path / "t.parquet"), "--shuffle-seed", "5"]
+    flags = ["--targets", str(tmp_path / "t.parquet"), "--shuffle-seed", "-1"]
+    assert main(["npm-contacts", *arguments, *flags]) == 2
+    flags[-1] = "5"
     assert main(["npm-contacts", *arguments, *flags]) == 0
     found = [(score.id, score.model, score.depth) for score in read_scores(tmp_path / "s.parquet")]
     assert found == [(n, m, None) for n in ("b", "a") for m in ("npm", "npm_shuffled")]

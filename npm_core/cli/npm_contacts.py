@@ -43,8 +43,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    import torch
-
+    from npm_core.devices import use_threads
+    from npm_core.errors import SettingsError
     from npm_core.neighbours import read_neighbours
     from npm_core.predict import load_predictor, target_scores
     from npm_core.progress import track
@@ -52,7 +52,10 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.sisters import sister_scores
     from npm_core.tables import read_families, read_targets, write_scores
 
-    torch.set_num_threads(args.threads)
+    use_threads(args.threads)
+    for flag, seed in (("shuffle", args.shuffle_seed), ("sister", args.sister_seed)):
+        if seed is not None and seed < 0:
+            raise SettingsError(f"--{flag}-seed {seed}: expected 0 or above")
     model = load_predictor(args.checkpoint, args.device)
     targets = list(read_targets(*args.targets))
     scores = target_scores(

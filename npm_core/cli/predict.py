@@ -35,9 +35,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    import torch
-
     from npm_core import alphabet
+    from npm_core.devices import use_threads
     from npm_core.errors import DataError
     from npm_core.files import open_text
     from npm_core.msa import fasta_records
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
 
-    torch.set_num_threads(args.threads)
+    use_threads(args.threads)
     with open_text(args.fasta) as stream:
         records = [
             (name, sequence.upper()) for name, sequence in fasta_records(stream, str(args.fasta))

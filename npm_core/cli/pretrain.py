@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
 
     from npm_core.checkpoints import load_model, require_same
     from npm_core.cli.train import optimise
+    from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
     from npm_core.loop import LoopSettings
     from npm_core.model import MaskedLanguageModel, TrunkSettings, build_trunk
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
     loop = overridden(LoopSettings(), args)
     pretrain = overridden(PretrainSettings(), args)
-    torch.set_num_threads(args.threads)
+    use_threads(args.threads)
     torch.manual_seed(loop.seed)
     if args.init == "random":
         model = MaskedLanguageModel(build_trunk(overridden(TrunkSettings(), args)))

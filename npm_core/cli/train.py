@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> None:
 
     from npm_core.batching import Families
     from npm_core.checkpoints import start_from
+    from npm_core.devices import use_threads
     from npm_core.loop import LoopSettings
     from npm_core.objective import ObjectiveSettings
     from npm_core.selection import read_choice, with_choice
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         overridden(ObjectiveSettings(), args),
     )
     check_frozen(train, args.init)
-    torch.set_num_threads(args.threads)
+    use_threads(args.threads)
     torch.manual_seed(loop.seed)
     model = start_from(args.init, lambda settings: overridden(settings, args))
     task = NpmTask(

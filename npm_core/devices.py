@@ -1,0 +1,26 @@
+"""What a model works on: the device, and the threads of a CPU."""
+
+import os
+
+import torch
+
+from npm_core.errors import SettingsError
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name: cpu, cuda, or cuda:1 for the second GPU.
+
+    Raises:
+        SettingsError: It is of another kind, or not there.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
+        raise SettingsError(f"device {name!r}, expected cpu, cuda or, of several GPUs, cuda:1")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"device {name!r}: no GPU can be reached; use --device cpu")
+    return torch.device(name)
+
+
+def use_threads(count: int) -> None:
+    """Let torch work with so many threads, of which more than there are cores are of no use."""
+    torch.set_num_threads(min(count, os.cpu_count() or 1))
