@@ -1,6 +1,7 @@
 """fair-esm's ESM-1 and ESM-2 as trunks: their layers, our alphabet, no language-model head."""
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,9 +122,9 @@ def read_published(path: Path | str, *, sha256: str) -> EsmTrunk:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is no safe checkpoint
         raise DataError(f"{path}: not a checkpoint of tensors and settings ({error})") from error
-    settings, prefix = _published_settings(content, str(path))
+    settings = _published_settings(content, str(path))
     trunk = EsmTrunk(settings)
-    weights = {f"esm.{name.removeprefix(prefix)}": w for name, w in content["model"].items()}
+    weights = {f"esm.{_PREFIX.sub('', name)}": w for name, w in content["model"].items()}
     weights = {
         name: w
         for name, w in weights.items()
@@ -138,23 +139,24 @@ def read_published(path: Path | str, *, sha256: str) -> EsmTrunk:
     return trunk
 
 
-def _published_settings(content: Mapping[str, Any], where: str) -> tuple[TrunkSettings, str]:
-    """Trunk settings of a fair-esm file, and the prefix of its weights' names."""
+_PREFIX = re.compile(r"^(decoder|encoder\.sentence_encoder|encoder)\.")
+"""What stands before the weights' names: ESM-2's Transformer has another than its lm_head."""
+
+
+def _published_settings(content: Mapping[str, Any], where: str) -> TrunkSettings:
+    """Trunk settings of a fair-esm file."""
     if "args" in content and getattr(content["args"], "arch", None) == "protein_bert_base":
         found = {key.removeprefix("decoder_"): v for key, v in vars(content["args"]).items()}
-        kind, prefix = "esm1", "decoder."
+        kind = "esm1"
     elif "cfg" in content:
         model = content["cfg"]["model"]
         model = model if isinstance(model, Mapping) else vars(model)
         found = {key.removeprefix("encoder_"): v for key, v in model.items()}
-        kind, prefix = "esm2", "encoder.sentence_encoder."
+        kind = "esm2"
     else:
         raise DataError(f"{where}: neither an ESM-1 (protein_bert_base) nor an ESM-2 checkpoint")
     width = found["embed_dim"]
     hidden = found.get("ffn_embed_dim", 4 * width)
     if hidden % width:
         raise DataError(f"{where}: feed-forward width {hidden} is no multiple of {width}")
-    return (
-        TrunkSettings(kind, found["layers"], width, found["attention_heads"], hidden // width),
-        prefix,
-    )
+    return TrunkSettings(kind, found["layers"], width, found["attention_heads"], hidden // width)

@@ -24,11 +24,15 @@ def head_flops(trunk: TrunkSettings, head: HeadSettings, length: int, rows: int)
         made += 2.0 * length**2 * (2 * f * f + f * pairs)
         return made + 2.0 * rows * length**2 * pairs
     if head.kind == "tied":
-        made = 2.0 * length * d * STATES * rank
+        made = 2.0 * length * d * STATES * rank + 2.0 * length * pairs * (rank + rows)
         return made + 4.0 * rows * length * STATES * rank + 2.0 * length * STATES * rank**2
+    # An asymmetric head has two projections; left and right factors are both, end to end.
+    sides = 2 if head.kind == "asymmetric" else 1
+    rank *= sides
     made = 2.0 * length * d * pairs * rank
     if cheapest_form(length=length, rank=rank, depth=rows) == "matrix_free":
-        return made + 4.0 * rows * length * pairs * rank + 2.0 * pairs * length * rank**2
+        grams = 2.0 * sides * pairs * length * rank**2
+        return made + 4.0 * rows * length * pairs * rank + grams
     made += 1.0 * length**2 * STATES * (STATES + 1) * rank
     return made + 2.0 * rows * length**2 * pairs
 

@@ -77,7 +77,8 @@ def test_tied_equals_untied_with_copied_weights():
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("untied", 0.3), ("tied", 0.3), ("asymmetric", 0.3 / 2**0.5)]
+    ("kind", "expected"),
+    [("untied", 0.3), ("tied", 0.3), ("asymmetric", 0.3 / 2**0.5), ("conv", 0.3 / 2**0.5)],
 )
 def test_random_weights_give_couplings_of_the_asked_for_size(kind, expected):
     made = HEADS[kind](64, HeadSettings(kind, rank=16, initial_coupling=0.3))
@@ -132,23 +133,27 @@ def test_esm_trunks_give_the_last_hidden_state_of_fair_esm():
         torch.testing.assert_close(ours[1], theirs[1, 1:21])
 
 
-@pytest.fixture
-def published(tmp_path):
-    """A small checkpoint in the layout of esm1_t12_85M_UR50S.pt."""
+@pytest.fixture(params=["esm1", "esm2"])
+def published(request, tmp_path):
+    """A small checkpoint in the layout of esm1_t12_85M_UR50S.pt or esm2_t6_8M_UR50D.pt."""
     from npm_core.esm_trunk import _build
 
-    model = _build(TrunkSettings("esm1", layers=1, width=16, attention_heads=2))
-    arguments = argparse.Namespace(
-        arch="protein_bert_base",
-        decoder_layers=1,
-        decoder_embed_dim=16,
-        decoder_ffn_embed_dim=64,
-        decoder_attention_heads=2,
-        final_bias=True,
+    model = _build(TrunkSettings(request.param, layers=1, width=16, attention_heads=2))
+    coder = {"esm1": "decoder", "esm2": "encoder"}[request.param]
+    sizes = {"layers": 1, "embed_dim": 16, "ffn_embed_dim": 64, "attention_heads": 2}
+    settings = argparse.Namespace(
+        arch="protein_bert_base", **{f"{coder}_{name}": size for name, size in sizes.items()}
     )
-    path = tmp_path / "esm1_small.pt"
-    weights = {f"decoder.{name}": weight for name, weight in model.state_dict().items()}
-    torch.save({"args": arguments, "model": weights}, path)
+
+    def name_of(weight: str) -> str:
+        # As fairseq names them: only ESM-2's Transformer stands in a sentence encoder
+        inner = coder == "encoder" and not weight.startswith("lm_head")
+        return f"{coder}.sentence_encoder.{weight}" if inner else f"{coder}.{weight}"
+
+    path = tmp_path / "published.pt"
+    weights = {name_of(name): weight for name, weight in model.state_dict().items()}
+    about = {"args": settings} if coder == "decoder" else {"cfg": {"model": settings}}
+    torch.save({**about, "model": weights}, path)
     return path, hashlib.sha256(path.read_bytes()).hexdigest(), model
 
 
@@ -170,8 +175,8 @@ def test_an_esm_checkpoint_with_another_digest_is_not_opened(published, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda weights: weights.pop("decoder.layers.0.fc1.weight"), "1 weights are missing"),
-        (lambda weights: weights.update({"decoder.other": torch.zeros(1)}), "1 are unknown"),
+        (lambda weights: weights.pop(sorted(weights)[-1]), "1 weights are missing"),
+        (lambda weights: weights.update({"other": torch.zeros(1)}), "1 are unknown"),
     ],
 )
 def test_an_esm_checkpoint_with_other_weights_is_refused(published, change, message):
@@ -214,6 +219,44 @@ def test_describe_prints_the_parameter_counts_of_table_2(name, rank, millions, t
     lines = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-2:])
     counts = {key.strip(): int(value.replace(",", "")) / 1e6 for key, value in lines.items()}
     assert counts == pytest.approx({"all": millions, "trained": trained}, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: 5, "expected the settings"),
+        (lambda config: None, "expected the settings"),
+        (lambda config: {**config, "trunk": None}, "trunk: None"),
+        (lambda config: {**config, "head": []}, "head: []"),
+        (lambda config: {**config, "trunk": {**config["trunk"], "kind": "esm9"}}, "esm9"),
+        (lambda config: {**config, "head": {**config["head"], "kind": "bound"}}, "bound"),
+        (lambda config: {**config, "head": {**config["head"], "rank": 10**12}}, "rank is"),
+        (lambda config: {**config, "head": {"initial_coupling": float("nan")}}, "nan"),
+        (lambda config: {**config, "facts": None}, "facts"),
+    ],
+)
+def test_a_config_of_other_types_is_refused(saved, change, message, capsys):
+    import json
+
+    path = saved[0] / "config.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    assert main(["describe", str(saved[0])]) == 2
+    assert message in capsys.readouterr().err
+    with pytest.raises((DataError, SettingsError)):
+        load_model(saved[0])
+
+
+def test_describe_reads_the_numbers_of_json_and_refuses_what_is_no_text(saved, tmp_path, capsys):
+    path = saved[0] / "config.json"
+    path.write_text(
+        path.read_text().replace('"initial_coupling": 0.01', '"initial_coupling": 1e-05')
+    )
+    assert "1e-05" in path.read_text()
+    assert main(["describe", str(saved[0])]) == main(["describe", str(path)]) == 0
+    assert main(["describe", str(saved[0]), "--rank", "0"]) == 2
+    (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    assert main(["describe", str(tmp_path / "bytes")]) == 2
+    assert "neither JSON nor YAML" in capsys.readouterr().err
 
 
 def test_the_papers_models_are_those_of_table_2():
