@@ -13,10 +13,18 @@ import pandas as pd
 from npm_core.checkpoints import WEIGHTS, model_settings, read_config
 from npm_core.errors import DataError
 from npm_core.flops import training_flops
-from npm_core.precision import compare_models, meff_bin, meff_bins
+from npm_core.precision import FEWEST, compare_models, meff_bin, meff_bins
 
 CURVE_ROWS = 12
 """Rows of a training curve on the card, at most."""
+
+MEASURES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "pseudolikelihood": "negative log-pseudolikelihood",
+    "validation_pseudolikelihood": "validation negative log-pseudolikelihood",
+}
+"""Columns of metrics.csv that a card shows, and how it heads them."""
 
 BASELINES = {
     "potts": "independent Potts",
@@ -59,6 +67,7 @@ def stage(name: str, folder: Path) -> Stage:
         DataError: A file is missing, or the metrics hold no update.
     """
     config = read_config(folder)
+    facts = _facts(config, folder, "LoopSettings")
     path = folder / "metrics.csv"
     if not path.is_file():
         raise DataError(f"{path}: no such file; it is what `train --metrics` writes")
@@ -66,13 +75,13 @@ def stage(name: str, folder: Path) -> Stage:
     updates = rows.dropna(subset=["residues"]) if "residues" in rows else rows[:0]
     if updates.empty:
         raise DataError(f"{path}: no update with its number of residues; train anew")
-    batch = int(config["facts"]["LoopSettings"]["batch"])
+    batch = int(facts["LoopSettings"]["batch"])
     # A row holds means over the updates since the row before.
     since = np.diff(updates["step"], prepend=0)
     proteins = batch * float(since.sum())
     residues = batch * float((since * updates["residues"]).sum())
     trunk, head = model_settings(config, str(folder))
-    train = config["facts"].get("TrainSettings", {})
+    train = facts.get("TrainSettings", {})
     flops = proteins * training_flops(
         trunk,
         head,
@@ -93,20 +102,28 @@ def stage(name: str, folder: Path) -> Stage:
     )
 
 
+def _facts(config: Mapping[str, Any], folder: Path, *names: str) -> dict[str, Any]:
+    """What a checkpoint records of its training, these parts at least."""
+    facts: dict[str, Any] = config.get("facts", {})
+    missing = [name for name in names if name not in facts]
+    if missing:
+        raise DataError(
+            f"{folder}: config.json records no {', '.join(missing)}; a card tells of what `train` "
+            "and `pretrain` wrote"
+        )
+    return facts
+
+
 def _curve(rows: pd.DataFrame) -> list[list[str]]:
     """Losses and validation measures at evenly spaced updates, the last included."""
-    measures = [
-        name
-        for name in ("loss", "accuracy", "pseudolikelihood", "validation_pseudolikelihood")
-        if name in rows and rows[name].notna().any()
-    ]
+    measures = [name for name in MEASURES if name in rows and rows[name].notna().any()]
     watched = measures[-1]
     shown = rows[rows[watched].notna()]
     chosen = np.unique(np.linspace(0, len(shown) - 1, CURVE_ROWS).round().astype(int))
     table = shown.iloc[chosen]
     cells = [["" if np.isnan(x) else f"{x:.3f}" for x in row] for row in table[measures].to_numpy()]
     return [
-        ["update", *(name.replace("_", " ") for name in measures)],
+        ["update", *(MEASURES[name] for name in measures)],
         *([str(step), *row] for step, row in zip(table["step"], cells, strict=True)),
     ]
 
@@ -152,6 +169,8 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
 
 def _interval(line: Mapping[str, Any]) -> str:
     """A difference with its interval."""
+    if line["count"] < FEWEST:
+        return f"{line['difference']:+.3f} (too few, n = {line['count']:.0f})"
     return f"{line['difference']:+.3f} ({line['low']:+.3f} to {line['high']:+.3f})"
 
 
@@ -178,6 +197,7 @@ def render(
     import safetensors
 
     config = read_config(folder)
+    facts = _facts(config, folder, "TrainSettings", "ObjectiveSettings", "npm_core")
     trunk, head = model_settings(config, str(folder))
     with safetensors.safe_open(folder / WEIGHTS, framework="numpy") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
@@ -192,14 +212,15 @@ def render(
         parameters=sum(int(np.prod(shape)) for shape in shapes),
         megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
         sha256=config["sha256"],
-        version=config["facts"]["npm_core"],
+        version=facts["npm_core"],
         trunk=trunk,
         head=head,
-        settings={**config["facts"]["TrainSettings"], **config["facts"]["ObjectiveSettings"]},
+        settings={**facts["TrainSettings"], **facts["ObjectiveSettings"]},
         stages=[
             stage("masked language modelling", pretrained),
             stage("Neural Potts Model", folder),
         ],
         results=results(precision, seed=seed),
         about=about,
+        fewest=FEWEST,
     )

@@ -27,6 +27,9 @@ CUTOFFS = {"L": 1, "L/2": 2, "L/5": 5}
 AUC = "AUC"
 AUC_STEPS = 10
 
+FEWEST = 5
+"""Of fewer proteins no interval is told: their bootstrap says little of others."""
+
 MEFF_EDGES = (15.0, 50.0, 100.0, 500.0)
 """Right-closed bins of Fig. 5: (0, 15], (15, 50], (50, 100], (100, 500], > 500."""
 

@@ -2,11 +2,14 @@ import json
 
 import pandas as pd
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from npm_core import model_card
 from npm_core.errors import DataError
-from npm_core.flops import trunk_flops
-from npm_core.model import TrunkSettings
+from npm_core.flops import head_flops, trunk_flops
+from npm_core.model import HEADS, HeadSettings, K, TrunkSettings
+from npm_core.objective import ObjectiveSettings, cheapest_form, npm_loss
 
 CONFIG = {
     "kind": "masked_language_model",
@@ -25,6 +28,19 @@ def test_a_transformer_layer_is_twelve_matrices_of_its_width_and_two_products_of
     assert trunk_flops(settings, length) == 3 * layer
 
 
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize(("rank", "form"), [(2, "matrix_free"), (8, "symmetric")])
+def test_operations_of_a_head_and_its_loss_are_those_that_torch_counts(kind, rank, form):
+    head, length, rows = HeadSettings(kind, rank=rank, channels=5), 12, 2
+    assert {cheapest_form(length=length, rank=r, depth=rows) for r in (rank, 2 * rank)} == {form}
+    trunk = TrunkSettings("rotary", layers=1, width=8, attention_heads=2)
+    made = HEADS[kind](trunk.width, head)
+    states = torch.zeros(rows, length, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        npm_loss(torch.zeros(length, K), made(torch.randn(length, 8)), states, ObjectiveSettings())
+    assert head_flops(trunk, head, length, rows) == counter.get_total_flops()
+
+
 def test_the_record_of_a_training_adds_up(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "metrics.csv").write_text(
@@ -40,6 +56,12 @@ def test_the_record_of_a_training_adds_up(tmp_path):
     assert stage.curve == [["update", "loss"], ["20", "2.900"], ["30", "2.500"]]
 
 
+def test_a_checkpoint_without_a_record_of_its_training_has_no_card(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG, "facts": {}}))
+    with pytest.raises(DataError, match="records no LoopSettings"):
+        model_card.stage("language", tmp_path)
+
+
 def test_metrics_without_residues_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "metrics.csv").write_text("step,epoch,seconds,loss\n20,0.5,90,2.9\n")
@@ -47,7 +69,32 @@ def test_metrics_without_residues_are_refused(tmp_path):
         model_card.stage("language", tmp_path)
 
 
-def test_results_are_means_and_paired_differences_of_each_bin():
+def test_a_curve_says_that_its_pseudolikelihoods_are_to_be_minimised(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,seconds,validation_pseudolikelihood,residues\n20,0.5,90,2.9,100\n"
+    )
+    stage = model_card.stage("npm", tmp_path)
+    assert stage.curve == [["update", "validation negative log-pseudolikelihood"], ["20", "2.900"]]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(4, "(too few, n = 4)"), (5, "(+0.100 to +0.100)")])
+def test_a_handful_of_proteins_gives_no_interval(count, shown):
+    rows = [
+        {"model": model, "id": f"t{n}", "split": "test", "meff": 3.0, "precision": precision}
+        for n in range(count)
+        for model, precision in zip(
+            ("npm", "potts", "prior", "npm_shuffled", "chance"),
+            (0.3, 0.2, 0.3, 0.2, 0.2),
+            strict=True,
+        )
+    ]
+    table = pd.DataFrame(rows).assign(range="long", cutoff="L/5")
+    assert model_card.results(table, seed=0)[1][4] == f"0.200; +0.100 {shown}"
+
+
+def test_results_are_means_and_paired_differences_of_each_bin(monkeypatch):
+    monkeypatch.setattr(model_card, "FEWEST", 1)
     rows = [
         (model, name, split, meff, precision)
         for name, split, meff, precisions in (

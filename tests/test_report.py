@@ -81,9 +81,14 @@ def test_a_paired_difference_counts_only_targets_both_models_have():
     assert row["unpaired"] == 1
 
 
-def test_a_single_target_has_a_mean_and_no_interval():
-    (row,) = summary.means(precision_table(npm=[0.5]), ["bin"], seed=1).to_dict("records")
-    assert (row["mean"], row["n"], row["low"], row["high"]) == (0.5, 1, None, None)
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_a_handful_of_targets_has_a_mean_and_no_interval(count):
+    table = precision_table(npm=count * [0.5], potts=count * [0.25])
+    for found in (summary.means(table, ["bin"], seed=1),
+                  summary.differences(table, ["bin"], baseline="potts", seed=1)):  # fmt: skip
+        row = found.iloc[0]
+        assert row["n"] == count
+        assert (row["low"] is None) == (row["high"] is None) == (count < 5)
 
 
 def test_rounds_are_averaged_before_their_deviation_is_taken():
@@ -108,7 +113,7 @@ def test_one_round_has_no_deviation():
 
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
-    [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "open")],
+    [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "few")],
 )
 def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcome):
     verdict = summary.Verdict(
@@ -122,10 +127,10 @@ def verdict(where: str, low: float | None, high: float | None, baseline: str = "
 
 
 def test_the_headline_says_first_where_models_are_told_apart():
-    open_, better = verdict("1 test protein", None, None), verdict("18 proteins", 0.01, 0.1)
-    assert summary.headline([open_, better]) == (
-        "On 18 proteins, NPM is more precise than Potts; "
-        "on 1 test protein, it cannot be told from it."
+    few, better = verdict("1 test protein", None, None), verdict("18 proteins", 0.01, 0.1)
+    assert summary.headline([few, verdict("7", -0.1, 0.1), better]) == (
+        "On 18 proteins, NPM is more precise than Potts; on 7, it cannot be told from it; "
+        "on 1 test protein, it is tested on too few to be compared with it."
     )
     assert summary.headline([better, verdict("3 more", 0.1, 0.2)]) == (
         "On 18 proteins and on 3 more, NPM is more precise than Potts."
@@ -261,7 +266,7 @@ def test_the_values_of_figure_5_are_those_of_the_table(uniref50):
     table = pq.read_table(made["precision"][0]).to_pandas()
     figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-5")
     rows = [dict(zip(figure["columns"], row, strict=True)) for row in figure["rows"]]
-    checked = 0
+    checked = []
     for row in rows:
         if row["n"] == 0 or row["bin"] != "(0, 15]":
             continue
@@ -274,9 +279,13 @@ def test_the_values_of_figure_5_are_those_of_the_table(uniref50):
         ]
         assert row["n"] == len(same)
         assert row["mean"] == pytest.approx(same["precision"].mean(), abs=1e-5)
-        assert row["low"] <= row["mean"] <= row["high"]
-        checked += 1
-    assert checked == 2 * 2 * 5
+        if row["n"] < 5:
+            assert row["low"] is row["high"] is None
+        else:
+            assert row["low"] <= row["mean"] <= row["high"]
+        checked.append(row["n"] < 5)
+    assert len(checked) == 2 * 2 * 5
+    assert {True, False} == set(checked)
 
 
 def test_a_bin_without_targets_has_no_number(uniref50):
@@ -326,7 +335,7 @@ def test_a_clan_report_of_one_round_gives_no_deviation(tmp_path):
     output = tmp_path / "page.html"
     assert main(["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]) == 0
     page = output.read_text()
-    assert "cannot be told from the independent Potts model" in page
+    assert "is tested on too few to be compared with the independent Potts model" in page
     figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-3")
     sd = figure["columns"].index("sd")
     assert {row[sd] for row in figure["rows"]} == {None}

@@ -25,7 +25,8 @@ QUANTITIES = {
     "long_P@L": "long-range P@L",
     "long_P@L/5": "long-range P@L/5",
 }
-"""What `train` logs and Figure 4 shows; losses are pseudolikelihoods, in nats a residue."""
+"""What `train` logs and Figure 4 shows; losses are negative log-pseudolikelihoods, in
+nats a residue."""
 
 BASELINES = {
     "potts": "the independent Potts model",
@@ -267,8 +268,8 @@ def training(
         id="training",
         short="Training" if row is None else "Figure 4",
         title=title,
-        caption=f"{caption} Losses: pseudolikelihood, nats a residue. "
-        f"Trainings: n = {runs['run'].nunique()}.",
+        caption=f"{caption} Losses: negative log-pseudolikelihood, nats a residue; lower is "
+        f"better. Trainings: n = {runs['run'].nunique()}.",
         alt=f"Lines against the training step: {', '.join(quantities)}.",
         chart=trajectories(
             table, quantities=quantities, rows=list(dict.fromkeys(table["row"])), lines=lines

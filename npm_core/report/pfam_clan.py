@@ -158,6 +158,8 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
         clauses.append(f"is less precise in {outcomes['worse']}")
     if outcomes["open"]:
         clauses.append(f"cannot be told from it in {outcomes['open']}")
+    if outcomes["few"]:
+        clauses.append(f"is tested on too few to be compared with it in {outcomes['few']}")
     return f"With MSAs {_at(depth)}, NPM {listed(clauses)}."
 
 

@@ -13,6 +13,7 @@ from npm_core.errors import DataError
 from npm_core.precision import (
     AUC,
     CUTOFFS,
+    FEWEST,
     RANGES,
     compare_models,
     meff_bin,
@@ -98,10 +99,11 @@ def means(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFrame:
 
     Returns:
         `by`, model, n, mean, low, high; one row a group that has targets. low and high are None
-        where a single target gives no interval.
+        of fewer than FEWEST targets.
     """
     found = summarise(table.dropna(subset=list(by)), [*by, "model"], seed=seed)
-    return _objects(found.rename(columns={"count": "n"}), n="n", optional=("low", "high"))
+    found = found.rename(columns={"count": "n"})
+    return _objects(found, n="n", fewest=FEWEST, optional=("low", "high"))
 
 
 def differences(
@@ -111,7 +113,8 @@ def differences(
 
     Returns:
         `by`, model (the baseline), n, difference, low, high, win_rate, win_low, win_high (95 %
-        bootstrap over targets), ties (share), unpaired (targets that only one of them has).
+        bootstrap over targets, None of fewer than FEWEST), ties (share), unpaired (targets that
+        only one of them has).
     """
     found = compare_models(
         table.dropna(subset=list(by)),
@@ -123,7 +126,7 @@ def differences(
     ).rename(columns={"count": "n"})
     found.insert(len(by), "model", baseline)
     bounds = ("low", "high", "win_low", "win_high")
-    return _objects(found, n="n", optional=bounds)
+    return _objects(found, n="n", fewest=FEWEST, optional=bounds)
 
 
 def rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -136,7 +139,7 @@ def rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     found = over_rounds(table.dropna(subset=list(by)), [*by, "model"])
     found = found.rename(columns={"count": "n", "deviation": "sd"})
     found["low"], found["high"] = found["mean"] - found["sd"], found["mean"] + found["sd"]
-    return _objects(found, n="rounds", optional=("sd", "low", "high"))
+    return _objects(found, n="rounds", fewest=2, optional=("sd", "low", "high"))
 
 
 def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) -> pd.DataFrame:
@@ -174,10 +177,10 @@ def pairs(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return both.assign(difference=both["npm"] - both[baseline])
 
 
-def _objects(table: pd.DataFrame, *, n: str, optional: Sequence[str]) -> pd.DataFrame:
-    """The table with None in its `optional` columns where fewer than two values make them."""
+def _objects(table: pd.DataFrame, *, n: str, fewest: int, optional: Sequence[str]) -> pd.DataFrame:
+    """The table with None in its `optional` columns where fewer than `fewest` make them."""
     table = table.astype(object)
-    table.loc[table[n] < 2, list(optional)] = None
+    table.loc[table[n] < fewest, list(optional)] = None
     return table
 
 
@@ -211,8 +214,13 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """better, worse or open: whether the interval leaves zero out, and on which side."""
-        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+        """better, worse or open: whether the interval leaves zero out, and on which side.
+
+        few: there is no interval.
+        """
+        if self.low is None or self.high is None:
+            return "few"
+        if self.low <= 0 <= self.high:
             return "open"
         return "better" if self.low > 0 else "worse"
 
@@ -232,6 +240,7 @@ VERBS = {
     "better": "is more precise than",
     "worse": "is less precise than",
     "open": "cannot be told from",
+    "few": "is tested on too few to be compared with",
 }
 
 
@@ -243,7 +252,7 @@ def headline(verdicts: Sequence[Verdict]) -> str:
     """
     by_outcome = {
         outcome: [verdict for verdict in verdicts if verdict.outcome == outcome]
-        for outcome in ("better", "worse", "open")
+        for outcome in VERBS
     }
     clauses: list[str] = []
     for outcome, found in by_outcome.items():

@@ -77,7 +77,9 @@ def page(inputs: Inputs) -> Page:
     return Page(
         title=TITLE,
         headline=_headline(verdicts),
-        explanation=contents.explanation(verdicts, metric=METRIC, where="of the shallowest MSAs"),
+        explanation=contents.explanation(
+            verdicts, metric=METRIC, where="in the lowest bin of Meff"
+        ),
         tiles=_tiles(verdicts, main, inputs.seed),
         sections=[section for section in sections if section is not None],
         targets=targets,
@@ -149,7 +151,7 @@ def _tiles(verdicts: dict[str, list[Verdict]], main: pd.DataFrame, seed: int) ->
         tiles += [contents.verdict_tile(verdict) for verdict in found[:2]]
         for row in contents.among(whole, split=split).to_dict("records"):
             bounds = (
-                "one target, no interval"
+                f"too few for an interval (n = {row['n']})"
                 if row["win_low"] is None
                 else f"95 % interval {row['win_low']:.1%} to {row['win_high']:.1%}"
             )
