@@ -58,8 +58,8 @@ class Order:
 
     Item number t belongs to epoch t // count. Within an epoch the windows of `window` consecutive
     items come in random order, and the items of a window in random order. What is sorted by length
-    together is a batch, or less than a window: a reader that holds the windows of one batch, and
-    one more, serves the stream. Batches run on across epochs, so all are full.
+    together is a batch, or at most half a window: a reader that holds the windows of one batch,
+    and one more, serves the stream. Batches run on across epochs, so all are full.
 
     Attributes:
         lengths: (count,), residues of each item, for the buckets.
@@ -129,7 +129,7 @@ class Families:
     """Random access to the families of one or more Parquet shards, in bounded memory.
 
     Of each family an id, its length, Meff and place are held, some 50 bytes; of the alignments a
-    number of row groups.
+    number of row groups, and of the files the footers of those read last.
 
     Attributes:
         ids: Names, in the order of the shards.

@@ -16,8 +16,11 @@ def usable_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
         raise SettingsError(f"device {name!r}, expected cpu, cuda or, of several GPUs, cuda:1")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"device {name!r}: no GPU can be reached; use --device cpu")
+    there = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= there:
+        raise SettingsError(
+            f"device {name!r}: {there or 'no'} GPU can be reached; use --device cpu"
+        )
     return torch.device(name)
 
 

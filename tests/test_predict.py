@@ -10,6 +10,7 @@ import torch
 from npm_core import alphabet, potts
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
+from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.predict import (
@@ -252,6 +253,13 @@ def test_a_device_of_another_kind_is_refused(checkpoint, tmp_path, device, capsy
     flags = ["--checkpoint", str(checkpoint), "--output", str(tmp_path), "--device", device]
     assert main(["predict", "--fasta", str(fasta), *flags]) == 2
     assert "expected cpu, cuda" in capsys.readouterr().err
+
+
+def test_a_gpu_is_known_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert usable_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(SettingsError, match="2 GPU can be reached"):
+        usable_device("cuda:2")
 
 
 def test_threads_are_no_more_than_cores(monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from npm_core.precision import AUC, RANGES
+from npm_core.precision import AUC, FEWEST, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
     MODELS,
@@ -37,8 +37,9 @@ PAPER_WINS = {"train": 0.223, "test": 0.227}
 ALL = "all"
 MEANS = ("model", "label", "n", "mean", "low", "high")
 INTERVALS = (
-    "Whiskers are 95 % percentile bootstrap intervals over targets (10,000 draws). In a bin where "
-    "models have different numbers of targets, n is the largest; the data table has each."
+    f"Whiskers are 95 % percentile bootstrap intervals over targets (10,000 draws), of {FEWEST} "
+    "targets or more. In a bin where models have different numbers of targets, n is the largest; "
+    "the data table has each."
 )
 
 
