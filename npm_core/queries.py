@@ -75,6 +75,8 @@ def _check_unique(path: Path | str, hashes: NDArray[np.uint64]) -> None:
     doubled = {int(value) for value in values[counts > 1]}
     if not doubled:
         return
+    if not Path(path).is_file():  # a pipe, which cannot be read again to name them
+        raise DataError(f"{path}: {len(doubled)} ids occur twice; ids must be unique")
     seen: set[str] = set()
     with open_text(path) as stream:
         for line in stream:
