@@ -63,6 +63,41 @@ def test_a_query_with_gaps_keeps_only_its_own_columns(tmp_path):
     assert msa.names[0] == "one two"
 
 
+def test_an_x_of_the_query_keeps_its_column(tmp_path):
+    (tmp_path / "x.a3m").write_text(">q\nAX-D\n>r\nACKD\n")
+    msa = read_msa(tmp_path / "x.a3m")
+    assert [alphabet.decode(row) for row in msa.residues] == ["A-D", "ACD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.aln", "AC.D\nA.CD\n"),
+        ("a.fasta", ">q\nAC.D\n>r\nA.CD\n"),
+        ("a.sto", "q AC.D\nr A.CD\n//\n"),
+        ("a.sto", "q AC.-.D\nr A.vC.D\n//\n"),  # a Pfam row: an insert, then an empty column
+    ],
+)
+def test_a_dot_is_a_gap_in_a_column_of_capitals(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    msa = read_alignment(tmp_path / name)
+    assert [alphabet.decode(row) for row in msa.residues] == ["AC-D", "A-CD"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q ACD\nr A.CD\n", "row r has 4 characters, row q has 3"),
+        ("q ACD\nr AcD\n", "column 2 is an insert"),
+        ("q Ac\nr A-\n", "column 2 is an insert"),
+    ],
+)
+def test_a_stockholm_file_of_no_convention_is_refused(tmp_path, text, message):
+    (tmp_path / "a.sto").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_alignment(tmp_path / "a.sto")
+
+
 def test_every_format_reads_the_same_alignment_gzipped_or_not(tmp_path):
     (tmp_path / "a.fasta").write_text(">q\nACd.\n>r\nA-DE\n")
     with gzip.open(tmp_path / "b.sto.gz", "wt") as stream:
