@@ -15,12 +15,13 @@ from torch import Tensor
 
 from npm_core import alphabet, memory, potts
 from npm_core.checkpoints import load_model
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError
 from npm_core.files import atomic_path, write_text
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
 from npm_core.tables import Scores, Target
+from npm_core.team import device_named
 
 Floats = NDArray[np.float32]
 
@@ -38,14 +39,13 @@ def load_predictor(folder: Path | str, device: str = "cpu") -> NeuralPottsModel:
         DataError: The checkpoint is damaged or no Neural Potts Model.
         SettingsError: The device is not there.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"device {device!r}: no GPU can be reached; use --device cpu")
+    place = device_named(device)
     model = load_model(folder)
     if not isinstance(model, NeuralPottsModel):
         raise DataError(
             f"{folder}: a masked language model; `train --init` makes a predictor of it"
         )
-    return model.to(device).eval()
+    return model.to(place).eval()
 
 
 @dataclass(frozen=True)

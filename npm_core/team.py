@@ -36,6 +36,20 @@ class Workers:
         return self.rank == 0
 
 
+def device_named(name: str) -> torch.device:
+    """The device that --device names: cpu, cuda or cuda:N.
+
+    Raises:
+        SettingsError: There is no such device.
+    """
+    kind, _, number = name.partition(":")
+    if name != "cpu" and not (kind == "cuda" and (number.isdecimal() or name == "cuda")):
+        raise SettingsError(f"--device {name}: expected cpu, cuda or cuda:N")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"device {name!r}: no GPU can be reached; use --device cpu")
+    return torch.device(name)
+
+
 @contextmanager
 def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
     """Join the processes that `torchrun` started, or be the only one.
@@ -43,16 +57,14 @@ def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
     Raises:
         SettingsError: The device is not there, or one process alone is asked to shard.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError(f"device {device!r}: no GPU can be reached; use --device cpu")
+    place = device_named(device)
     if "RANK" not in os.environ:
         if sharded:
             raise SettingsError("--sharded needs several processes; start them with torchrun")
-        yield Workers(device=torch.device(device))
+        yield Workers(device=place)
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
     if place.type == "cuda":
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:

@@ -58,7 +58,7 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
     parser = argparse.ArgumentParser()
     fit_potts.register(parser)
     args = parser.parse_args(words)
-    todo = fit_potts.jobs(args.msa, args.output, str(tmp_path / "reports"))
+    todo = fit_potts.jobs(args.msa, args.output, tmp_path / "reports")
     lines = list(fit_potts.fit_together(todo, args))
     assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
     for path, job in zip(alignments, todo, strict=True):
@@ -87,7 +87,7 @@ def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
                "--report", str(report)) == 0  # fmt: skip
     facts = json.loads(report.read_text())
     assert list(facts) == [
-        "objective", "evaluations", "converged", "length", "depth", "meff",
+        "objective", "evaluations", "converged", "length", "depth", "nonstandard", "meff",
         "seconds_setup", "seconds_fit", "peak_mib",
     ]  # fmt: skip
     assert (facts["length"], facts["depth"], facts["meff"]) == (7, 40, 40.0)
@@ -130,7 +130,6 @@ def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--threads", "0"], "--threads 0"),
         (["--prior-weight", "2"], "--prior-weight 2"),
         (["--stop-rel", "0"], "stop_rel"),
         (["--backend", "ccmpred", "--objective", "paper"], "--backend ccmpred"),
@@ -148,3 +147,39 @@ def test_two_alignments_of_one_name_are_refused(tmp_path, capsys):
     paths = [write(folder, "a.a3m", "AC") for folder in (tmp_path, tmp_path / "other")]
     assert fit("--msa", *paths, "--output", str(tmp_path / "out")) == 2
     assert "would both be written as a" in capsys.readouterr().err
+
+
+def test_a_named_query_comes_first_among_all_columns(tmp_path):
+    path = write(tmp_path, "a.a3m", "AC-D", "A-WD")
+    model = tmp_path / "a.safetensors"
+    assert fit("--msa", path, "--query", "1", "--all-columns", "--output", str(model)) == 0
+    assert potts.load(model).metadata["query"] == "A-WD"
+    assert fit("--msa", path, "--query", "none", "--all-columns", "--output", str(model)) == 2
+
+
+def test_letters_of_no_single_amino_acid_keep_their_columns_and_are_counted(tmp_path, capsys):
+    path = write(tmp_path, "a.a3m", "AX-D", "AUWD")
+    model, report = tmp_path / "a.safetensors", tmp_path / "a.json"
+    assert fit("--msa", path, "--output", str(model), "--report", str(report)) == 0
+    assert potts.load(model).metadata["query"] == "A-D"
+    assert "length 3 (2 nonstandard letters replaced)" in capsys.readouterr().err
+    assert json.loads(report.read_text())["nonstandard"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "same", "--report", "same"], "same: would be written twice"),
+        (["--output", "one.a3m"], "one.a3m: is an input too"),
+        (["--output", "."], ".: is a folder"),
+        (["--output", "one.a3m/x"], "is no folder"),
+    ],
+)
+def test_outputs_that_would_overwrite_are_refused(
+    tmp_path, alignments, capsys, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "one.a3m").read_text()
+    assert fit("--msa", alignments[0], *words) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "one.a3m").read_text() == before

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core import __version__
+from npm_core.arguments import check_arguments
 from npm_core.errors import NpmError
 
 
@@ -52,17 +53,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.register(parser)
             parser.set_defaults(run=module.run)
     args = top.parse_args(argv)
+    if "run" not in args:
+        top.error(f"name the verb itself, not in {chosen}")
     try:
+        check_arguments(args)
         args.run(args)
-    except NpmError as error:
-        if os.environ.get("NPM_DEBUG") == "1":
-            raise
-        print(f"ERROR: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (NpmError, OSError) as error:
+        if os.environ.get("NPM_DEBUG") == "1":
+            raise
+        print(f"ERROR: {_message(error)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

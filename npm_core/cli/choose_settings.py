@@ -7,6 +7,8 @@ The record (JSON) holds the chosen settings, the measure, and every candidate wi
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `choose-settings`."""
@@ -15,7 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--metrics", required=True, nargs="+", type=Path, help="trajectories, one a candidate"
     )
     parser.add_argument("--measure", default="validation_pseudolikelihood")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.json")
 
 
 def run(args: argparse.Namespace) -> None:

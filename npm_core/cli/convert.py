@@ -6,12 +6,15 @@ scores cannot become a model.
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `convert`."""
-    parser.add_argument("--input", required=True, metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--input", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE")
     parser.add_argument(
         "--from",
         dest="source",

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npm_core.arguments import positive_int
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from npm_core.msa import Msa
     from npm_core.plm import Fit
 
 
@@ -23,6 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `fit-potts`."""
     parser.add_argument(
         "--msa",
+        type=Path,
         required=True,
         nargs="+",
         metavar="FILE",
@@ -30,13 +34,17 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--query",
-        help="name of the query row, whose gap columns are dropped; the first row when not given",
+        help="name of the query row, which comes first and whose gap columns are dropped; the "
+        "first row when not given",
     )
     parser.add_argument(
         "--all-columns", action="store_true", help="keep the query's gap columns too"
     )
     parser.add_argument(
-        "--output", required=True, help="FILE.safetensors, or a folder for several alignments"
+        "--output",
+        type=Path,
+        required=True,
+        help="FILE.safetensors, or a folder for several alignments",
     )
     parser.add_argument("--backend", choices=("own", "ccmpred"), default="own")
     parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
@@ -48,18 +56,26 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target-objective", type=float, help="stop as soon as this is reached")
     parser.add_argument("--max-evaluations", type=int, default=500)
-    parser.add_argument("--start", metavar="FILE.safetensors", help="begin at this Potts model")
     parser.add_argument(
-        "--prior", metavar="FILE.safetensors", help="shrink to this Potts model, not to zero"
+        "--start", type=Path, metavar="FILE.safetensors", help="begin at this Potts model"
+    )
+    parser.add_argument(
+        "--prior",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="shrink to this Potts model, not to zero",
     )
     parser.add_argument(
         "--prior-weight", type=float, default=1.0, help="times the prior, 0 (zero) to 1"
     )
     parser.add_argument(
-        "--threads", type=int, default=1, help="of one fit; or how many alignments at a time"
+        "--threads",
+        type=positive_int,
+        default=1,
+        help="of one fit; or how many alignments at a time",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--report", help="FILE.json, or a folder for several alignments")
+    parser.add_argument("--report", type=Path, help="FILE.json, or a folder for several alignments")
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from functools import partial
 
+    from npm_core.arguments import check_outputs
     from npm_core.errors import SettingsError
     from npm_core.parallel import map_in_processes
     from npm_core.plm import compile_kernels
@@ -82,8 +99,6 @@ def run(args: argparse.Namespace) -> None:
 
     if not 0 <= args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
-    if args.threads < 1:
-        raise SettingsError(f"--threads {args.threads} must be positive")
     if args.backend == "ccmpred":
         for option in ("start", "prior", "target_objective"):
             if getattr(args, option) is not None:
@@ -91,6 +106,10 @@ def run(args: argparse.Namespace) -> None:
         if args.objective != "ccmpred" or args.device != "cpu":
             raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
     todo = jobs(args.msa, args.output, args.report)
+    check_outputs(
+        (path for job in todo for path in (job.output, job.report) if path),
+        (path for path in (*args.msa, args.start, args.prior) if path),
+    )
     if args.device != "cpu":
         for option in ("start", "prior"):
             if getattr(args, option) is not None:
@@ -118,12 +137,12 @@ def fit_job(job: Job, args: argparse.Namespace) -> str:
     memory.reset_peak()
     start = potts.load(args.start) if args.start else None
     prior = potts.scaled(potts.load(args.prior), args.prior_weight) if args.prior else None
-    residues = read_residues(job.msa, query=args.query, all_columns=args.all_columns)
+    msa = read(job.msa, query=args.query, all_columns=args.all_columns)
     try:
-        result = fit_one(residues, args, start, prior)
+        result = fit_one(msa.residues, args, start, prior)
     except (DataError, SettingsError) as error:
         raise type(error)(f"{job.msa}: {error}") from error
-    return write_fit(job, residues, result)
+    return write_fit(job, msa, result)
 
 
 def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
@@ -131,15 +150,13 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
     from npm_core import plm_dense
     from npm_core.errors import DataError, SettingsError
 
-    alignments = [
-        read_residues(job.msa, query=args.query, all_columns=args.all_columns) for job in todo
-    ]
-    shapes = [residues.shape for residues in alignments]
+    alignments = [read(job.msa, query=args.query, all_columns=args.all_columns) for job in todo]
+    shapes = [msa.residues.shape for msa in alignments]
     # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
     for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device) / 2):
         try:
             fits = plm_dense.fit_objectives(
-                [alignments[number] for number in batch],
+                [alignments[number].residues for number in batch],
                 objective=args.objective,
                 threads=args.threads,
                 stop_rel=args.stop_rel,
@@ -154,23 +171,24 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
             yield write_fit(todo[number], alignments[number], result)
 
 
-def write_fit(job: Job, residues: "NDArray[np.uint8]", result: "Fit") -> str:
+def write_fit(job: Job, msa: "Msa", result: "Fit") -> str:
     """Write a fit where its job says; a line that says how it went."""
-    from npm_core import alphabet, potts
+    from npm_core import potts
 
-    facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
+    facts = {"query": msa.query, "objective": repr(result.objective)}
     potts.save(job.output, replace(result.potts, metadata=facts))
     if job.report:
-        write_report(job.report, residues, result)
+        write_report(job.report, msa, result)
     state = "converged" if result.converged else "NOT converged"
+    replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
     return (
-        f"{job.msa.name}: depth {residues.shape[0]}, length {residues.shape[1]}, "
+        f"{job.msa.name}: depth {msa.depth}, length {msa.length}{replaced}, "
         f"Meff {result.meff:.1f}, objective {result.objective:.6f}, {state} after "
         f"{result.evaluations} evaluations"
     )
 
 
-def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
+def jobs(msas: list[Path], output: Path, report: Path | None) -> list[Job]:
     """Where each alignment's model and report go.
 
     Raises:
@@ -179,11 +197,10 @@ def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
     from npm_core.errors import SettingsError
     from npm_core.msa import SUFFIXES
 
-    paths = [Path(name) for name in msas]
-    if len(paths) == 1:
-        return [Job(paths[0], Path(output), Path(report) if report else None)]
+    if len(msas) == 1:
+        return [Job(msas[0], output, report)]
     names: dict[str, Path] = {}
-    for path in paths:
+    for path in msas:
         stem = path.name.removesuffix(".gz")
         head, _, suffix = stem.rpartition(".")
         stem = head if suffix in SUFFIXES else stem
@@ -193,20 +210,25 @@ def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
     return [
         Job(
             path,
-            Path(output) / f"{stem}.potts.safetensors",
-            Path(report) / f"{stem}.fit.json" if report else None,
+            output / f"{stem}.potts.safetensors",
+            report / f"{stem}.fit.json" if report else None,
         )
         for stem, path in names.items()
     ]
 
 
-def read_residues(path: Path, *, query: str | None, all_columns: bool) -> "NDArray[np.uint8]":
-    """States of an alignment, in the columns of its query or in all of them."""
+def read(path: Path, *, query: str | None, all_columns: bool) -> "Msa":
+    """An alignment with its query first, in the query's columns or in all of them."""
+    from npm_core.errors import DataError
     from npm_core.msa import read_alignment, read_msa
 
-    if all_columns:
-        return read_alignment(path).residues
-    return read_msa(path, query=0 if query is None else query).residues
+    if not all_columns:
+        return read_msa(path, query=0 if query is None else query)
+    msa = read_alignment(path)
+    try:
+        return msa if query is None else msa.led_by(msa.row(query))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def fit_one(
@@ -242,7 +264,7 @@ def fit_one(
     )
 
 
-def write_report(path: Path, residues: "NDArray[np.uint8]", result: "Fit") -> None:
+def write_report(path: Path, msa: "Msa", result: "Fit") -> None:
     """What the fit cost and where it ended, as JSON."""
     import json
 
@@ -253,8 +275,9 @@ def write_report(path: Path, residues: "NDArray[np.uint8]", result: "Fit") -> No
         "objective": result.objective,
         "evaluations": result.evaluations,
         "converged": result.converged,
-        "length": residues.shape[1],
-        "depth": residues.shape[0],
+        "length": msa.length,
+        "depth": msa.depth,
+        "nonstandard": msa.nonstandard,
         "meff": result.meff,
         "seconds_setup": round(result.seconds_setup, 4),
         "seconds_fit": round(result.seconds_fit, 4),

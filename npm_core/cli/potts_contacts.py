@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npm_core.arguments import OutputFile, positive_int
+
 if TYPE_CHECKING:
     from npm_core.potts import Centre, Potts
     from npm_core.tables import Family, Scores
@@ -24,9 +26,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def register_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
     """Arguments of every verb that fits Potts models; `model` is what the scores call them."""
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument(
-        "--targets", nargs="+", metavar="FILE.parquet", help="fit only families with these ids"
+        "--targets",
+        type=Path,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="fit only families with these ids",
     )
     parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
     parser.add_argument(
@@ -37,9 +43,9 @@ def register_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
     )
     parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
     parser.add_argument("--model", default=model, help="name of the model in the scores")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--output", required=True, metavar="FILE.parquet")
-    parser.add_argument("--report", required=True, metavar="FILE.tsv")
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument("--report", type=OutputFile, required=True, metavar="FILE.tsv")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ resolved has no rows.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -24,7 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=8.0,
         help="angstrom; pairs this close or closer are contacts",
     )
-    parser.add_argument("--output", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
 
 
 def run(args: argparse.Namespace) -> None:

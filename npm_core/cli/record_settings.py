@@ -5,13 +5,14 @@ import json
 
 import yaml
 
+from npm_core.arguments import OutputFile
 from npm_core.files import write_text
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `record-settings`."""
     parser.add_argument("--json", required=True, help="the settings, as one JSON object")
-    parser.add_argument("--output", required=True, metavar="FILE.yaml")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.yaml")
 
 
 def run(args: argparse.Namespace) -> None:

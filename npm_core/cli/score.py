@@ -5,15 +5,22 @@ prints under its own convention (mean centring, then the smallest score becomes 
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `score`."""
     parser.add_argument(
-        "--potts", required=True, metavar="FILE", help="any format that `convert` reads"
+        "--potts", type=Path, required=True, metavar="FILE", help="any format that `convert` reads"
     )
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help=".mat (CCMpred's), .npy, .npz or .rr"
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE",
+        help=".mat (CCMpred's), .npy, .npz or .rr",
     )
     parser.add_argument(
         "--centre",
