@@ -104,7 +104,12 @@ def is_test(name: str, *, share: float, salt: str) -> bool:
         name: The query's id.
         share: Expected share of the test split, in [0, 1].
         salt: Any text; another salt makes another split.
+
+    Raises:
+        SettingsError: The share is outside [0, 1].
     """
+    if not 0 <= share <= 1:
+        raise SettingsError(f"the test share is {share}; expected a number from 0 to 1")
     return _hash(name, salt) < share * 2**64
 
 
@@ -135,8 +140,6 @@ def split_queries(
         DataError: As `read_queries`, or none of the held-out ids is among the sequences.
         SettingsError: The share is outside [0, 1].
     """
-    if not 0 <= share <= 1:
-        raise SettingsError(f"the test share is {share}; expected a number from 0 to 1")
     published = None if held_out is None else _read_ids(held_out)
     counts = [0, 0]
     with atomic_path(train) as train_part, atomic_path(test) as test_part:
