@@ -27,7 +27,7 @@ from torch import Tensor
 from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.model import pad_tokens
-from npm_core.tables import FAMILIES, Family
+from npm_core.tables import FAMILIES, Family, reading
 
 T = TypeVar("T")
 
@@ -210,17 +210,13 @@ def _places_of(
 def _index(paths: Sequence[Path | str]) -> pa.Table:
     parts = [_INDEX.empty_table()]
     for number, path in enumerate(map(Path, paths)):
-        try:
+        with reading(path):
             file = pq.ParquetFile(path)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file") from error
-        except OSError as error:
-            raise DataError(f"{path}: not a Parquet file ({error})") from error
-        missing = set(FAMILIES.names) - set(file.schema_arrow.names)
-        if missing:
-            raise DataError(f"{path}: columns {sorted(missing)} are missing")
+            missing = set(FAMILIES.names) - set(file.schema_arrow.names)
+            if missing:
+                raise DataError(f"{path}: columns {sorted(missing)} are missing")
+            found = file.read(columns=["id", "length", "meff"])
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        found = file.read(columns=["id", "length", "meff"])
         group = np.repeat(np.arange(len(sizes)), sizes)
         row = np.arange(len(group)) - np.repeat(np.cumsum([0, *sizes[:-1]])[: len(sizes)], sizes)
         place = [np.full(len(group), number), group, row]
@@ -234,7 +230,8 @@ def _index(paths: Sequence[Path | str]) -> pa.Table:
 
 
 def _read_group(path: Path, group: int) -> list[Family]:
-    table = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names)
+    with reading(path):
+        table = pq.ParquetFile(path).read_row_group(group, columns=FAMILIES.names)
     columns = (table[name].combine_chunks() for name in ("id", "length", "residues", "weights"))
     return [
         Family(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +213,8 @@ def read_queries(*paths: Path | str) -> dict[str, str]:
 def read_sizes(*paths: Path | str) -> Iterator[tuple[str, int, int]]:
     """(id, depth, length) of each family, without reading its residues."""
     for path in paths:
-        table = _open(path, FAMILIES).read(columns=["id", "depth", "length"])
+        with reading(path):
+            table = _open(path, FAMILIES).read(columns=["id", "depth", "length"])
         yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
@@ -299,12 +301,14 @@ def read_table(path: Path | str, schema: pa.Schema) -> list[dict]:
     Raises:
         DataError: The file is missing, no Parquet, or lacks a column.
     """
-    return _open(path, schema).read(columns=schema.names).to_pylist()
+    with reading(path):
+        return _open(path, schema).read(columns=schema.names).to_pylist()
 
 
 def read_metadata(path: Path | str) -> dict[str, object]:
     """Provenance of a table, as `provenance.provenance` wrote it."""
-    found = pq.read_schema(path).metadata or {}
+    with reading(path):
+        found = pq.read_schema(path).metadata or {}
     values: dict[str, object] = {}
     for key, value in found.items():
         try:
@@ -345,17 +349,28 @@ def _write(
 
 def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
     for path in paths:
-        for batch in _open(path, schema).iter_batches(batch_size=16, columns=schema.names):
-            yield from batch.to_pylist()
+        with reading(path):
+            for batch in _open(path, schema).iter_batches(batch_size=16, columns=schema.names):
+                yield from batch.to_pylist()
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Say which file it is if a Parquet table is missing or damaged.
+
+    Raises:
+        DataError: It is.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a whole Parquet file ({error})") from error
 
 
 def _open(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file ({error})") from error
+    file = pq.ParquetFile(path)
     missing = set(schema.names) - set(file.schema_arrow.names)
     if missing:
         raise DataError(f"{path}: columns {sorted(missing)} are missing")

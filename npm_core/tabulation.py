@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from npm_core.errors import DataError
 from npm_core.files import atomic_path
 from npm_core.precision import RANGES, Measure, measure, measure_chance, rank_ranges
-from npm_core.tables import Scores, Target
+from npm_core.tables import Scores, Target, reading
 
 CHANCE = "chance"
 ALIGNED = "potts"
@@ -76,10 +76,8 @@ def index_scores(*paths: Path | str) -> dict[str, dict[str, Alignment]]:
     """
     found: dict[str, dict[str, Alignment]] = {}
     for path in paths:
-        try:
+        with reading(path):
             table = pq.read_table(path, columns=["id", "model", "depth", "meff"])
-        except (FileNotFoundError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path}: not a table of scores ({error})") from error
         if table.num_columns < 4:
             raise DataError(f"{path}: not a table of scores; columns are {table.column_names}")
         for row in table.to_pylist():

@@ -171,6 +171,17 @@ def test_families_survive_the_round_trip(tmp_path, rng):
     assert read_metadata(path)["seed"] == 3
 
 
+def test_a_damaged_table_is_named(tmp_path, rng):
+    residues = rng.integers(0, 21, (200, 50), dtype=np.uint8)
+    path = tmp_path / "families.parquet"
+    write_families(path, [Family("f", residues, np.ones(200, np.float32))], {})
+    frame = bytes.fromhex("28b52ffd")  # how zstd's data begin
+    assert frame in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(frame, b"torn"))
+    with pytest.raises(DataError, match=r"families\.parquet: not a whole Parquet file"):
+        list(read_families(path))
+
+
 def test_a_family_that_occurs_twice_is_refused(tmp_path):
     family = Family("f", np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
     with pytest.raises(DataError, match="f occurs twice"):

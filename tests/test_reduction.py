@@ -227,7 +227,7 @@ def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):
         [
             *("reduce-families", "--families", "x", "--targets", "x", "--columns", "x"),
             *("--buckets", str(tmp_path / "buckets.tsv"), "--round", "5", "--depth", "2"),
-            *("--seed", "1", "--output", "x", "--target-msas", "x"),
+            *("--seed", "1", "--output", "y", "--target-msas", "z"),
         ]
     )
     assert status == 2

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import t as student_t
 
@@ -21,6 +20,7 @@ from npm_core.precision import (
     over_rounds,
     summarise,
 )
+from npm_core.tables import reading
 
 COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
 STAMPS = ("clan", "variant", "reduced_depth", "round")
@@ -56,12 +56,8 @@ def read_precision(*paths: Path | str) -> pd.DataFrame:
 
 
 def _read(path: Path | str) -> pd.DataFrame:
-    try:
+    with reading(path):
         frame = pq.read_table(path).to_pandas()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file ({error})") from error
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise DataError(f"{path}: columns {missing} are missing")
