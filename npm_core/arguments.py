@@ -1,6 +1,7 @@
 """Types of command line arguments that many verbs share, and the check of what they write."""
 
 import argparse
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path, PosixPath
@@ -17,6 +18,17 @@ def positive_int(text: str) -> int:
     if not (text.isdecimal() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected a finite number above 0, found {text!r}")
+    return value
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -90,6 +90,20 @@ def write_tensors(
 
 
 @contextmanager
+def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
+    """Open a file for reading bytes.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+
+
+@contextmanager
 def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
     """Open a text file for reading, gzipped or not (told by its first two bytes).
 
@@ -98,13 +112,11 @@ def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
     """
     try:
         # Opened once: what a pipe has given it does not give again.
-        with Path(path).open("rb") as raw:
+        with open_binary(path) as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b"
             data = gzip.GzipFile(fileobj=raw) if zipped else raw
             with io.TextIOWrapper(cast("IO[bytes]", data), encoding=encoding) as stream:
                 yield stream
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: gzip data is truncated or corrupt ({error})") from error
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from npm_core import potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_text
-from npm_core.matrices import read_matrix
+from npm_core.matrices import load_arrays, read_matrix, read_sequence
 from npm_core.potts import Doubles, Potts
 
 PLMC_ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
@@ -133,21 +133,20 @@ def _npz_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: not a whole npz file ({error})") from error
 
 
 def _read_npz_model(path: Path) -> Potts:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            fields, couplings = arrays["fields"], arrays["couplings"]
-            query = str(arrays["query"]) if "query" in arrays.files else ""
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: expected the arrays fields and couplings ({error})") from error
-    metadata = {"query": query} if query else {}
-    return Potts(fields.astype(np.float32), couplings.astype(np.float32), metadata)
+    arrays = load_arrays(path)
+    if isinstance(arrays, np.ndarray) or not {"fields", "couplings"} <= arrays.keys():
+        raise DataError(f"{path}: expected the arrays fields and couplings")
+    fields, couplings = (
+        array.astype(np.float32) if array.dtype.kind in "fiu" else array
+        for array in (arrays["fields"], arrays["couplings"])
+    )
+    query = str(arrays["query"]) if "query" in arrays else ""
+    return potts.from_arrays(fields, couplings, {"query": query} if query else {}, str(path))
 
 
 def _write_npz_model(path: Path, model: Potts) -> None:
@@ -224,6 +223,8 @@ def _read_ccmpred_msgpack(path: Path) -> Potts:
     try:
         content = msgpack.unpackb(path.read_bytes(), raw=False)
         kind, length = content["format"], content["ncol"]
+        if not isinstance(length, int) or length < 1:
+            raise DataError(f"{path}: ncol is {length!r}, expected a number of positions")
         fields = np.asarray(content["x_single"], dtype=np.float32).reshape(length, GAP)
         pairs = content["x_pair"]
         upper = np.empty((length * (length - 1) // 2, STATES, STATES), dtype=np.float32)
@@ -357,7 +358,7 @@ def _write_gremlin(path: Path, model: Potts) -> None:
 
 
 def _read_matrix(path: Path) -> ScoreFile:
-    return ScoreFile(read_matrix(path), None)
+    return ScoreFile(read_matrix(path), read_sequence(path))
 
 
 def _write_mat(path: Path, file: ScoreFile) -> None:
@@ -370,8 +371,11 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
 
 
 def _write_npz(path: Path, file: ScoreFile) -> None:
+    arrays = {"scores": file.scores}
+    if file.query is not None:
+        arrays["sequence"] = np.array(file.query)
     with path.open("wb") as stream:
-        np.savez_compressed(stream, scores=file.scores)
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
 def _ranked_pairs(scores: Doubles) -> list[tuple[int, int]]:

@@ -34,9 +34,12 @@ class Potts:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        length = len(self.fields)
-        if self.fields.shape != (length, STATES) or length == 0:
+        for name, values in (("fields", self.fields), ("couplings", self.couplings)):
+            if values.dtype.kind != "f":
+                raise DataError(f"{name} are of type {values.dtype}, expected real numbers")
+        if self.fields.shape[1:] != (STATES,) or self.fields.size == 0:
             raise DataError(f"fields are {self.fields.shape}, expected (L, {STATES})")
+        length = len(self.fields)
         if self.couplings.shape != (length, length, STATES, STATES):
             raise DataError(
                 f"couplings are {self.couplings.shape}, "
@@ -64,6 +67,19 @@ def check(potts: Potts, where: str) -> Potts:
         if not np.array_equal(potts.couplings[i], potts.couplings[:, i].transpose(0, 2, 1)):
             raise DataError(f"{where}: the couplings of position {i + 1} are not symmetric")
     return potts
+
+
+def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], where: str) -> Potts:
+    """A model of arrays that a file holds, checked.
+
+    Raises:
+        DataError: They are no fields and couplings, or as in `check`.
+    """
+    try:
+        model = Potts(fields, couplings, metadata)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    return check(model, where)
 
 
 def full_couplings(upper: Floats, length: int) -> Floats:
@@ -123,6 +139,9 @@ def load(path: Path | str) -> Potts:
                     f"{path}: tensors {sorted(found)} of format {metadata.get('format')!r}, "
                     f"expected fields and couplings of {_FORMAT!r}"
                 )
+            types = {name: file.get_slice(name).get_dtype() for name in sorted(found)}
+            if not set(types.values()) <= {"F16", "F32", "F64"}:
+                raise DataError(f"{path}: tensors of types {types}, expected F32")
             fields, upper = file.get_tensor("fields"), file.get_tensor("couplings")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
@@ -130,10 +149,10 @@ def load(path: Path | str) -> Potts:
         raise DataError(f"{path}: not a whole safetensors file ({error})") from error
     if metadata.get("alphabet") != alphabet.ALPHABET:
         raise DataError(f"{path}: alphabet {metadata.get('alphabet')!r}, not {alphabet.ALPHABET!r}")
-    length = len(fields)
+    length = len(fields) if fields.ndim else 0
     if upper.shape != (length * (length - 1) // 2, STATES, STATES):
-        raise DataError(f"{path}: {upper.shape} couplings for {length} fields")
-    return check(Potts(fields, full_couplings(upper, length), metadata), str(path))
+        raise DataError(f"{path}: {upper.shape} couplings for {fields.shape} fields")
+    return from_arrays(fields, full_couplings(upper, length), metadata, str(path))
 
 
 def scaled(potts: Potts, factor: float) -> Potts:

@@ -1,7 +1,11 @@
 """File formats: round trips to each format's precision, hand-written files, damage that is seen."""
 
+import msgpack
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from npm_core import formats, potts
 from npm_core.alphabet import GAP, STATES, encode
@@ -123,7 +127,7 @@ def test_scores_survive_a_round_trip(tmp_path, scores, name):
     formats.write_scores(path, scores, query="ACDEF")
     found = formats.read_scores(path)
     assert np.array_equal(found.scores, scores)
-    assert found.query == ("ACDEF" if name == "evcouplings" else None)
+    assert found.query == ("ACDEF" if name in ("evcouplings", "npz") else None)
 
 
 def test_rr_files_rank_and_scale_the_pairs(tmp_path):
@@ -153,6 +157,46 @@ def test_damaged_score_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         formats.read_scores(tmp_path / name)
+
+
+SHAPES = {"fields": (2, 21), "couplings": (2, 2, 21, 21)}
+
+
+@pytest.mark.parametrize("name", ["fields", "couplings"])
+@pytest.mark.parametrize("wrong", [np.float32(1), np.zeros(3, "U3"), np.zeros((2, 21), complex)])
+def test_arrays_that_are_no_model_are_refused(tmp_path, name, wrong):
+    arrays = {key: np.zeros(shape, np.float32) for key, shape in SHAPES.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert formats.read_model(tmp_path / "a.npz").length == 2
+    np.savez(tmp_path / "a.npz", **{**arrays, name: wrong})
+    with pytest.raises(DataError, match=r"a.npz: (fields|couplings) are"):
+        formats.read_model(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (torch.zeros(2, 21, dtype=torch.bfloat16), "BF16"),
+        (torch.zeros(2, 21, dtype=torch.int8), "I8"),
+        (torch.tensor(1.0), r"couplings for \(\) fields"),
+    ],
+)
+def test_tensors_that_are_no_model_are_refused(tmp_path, model, fields, message):
+    path = tmp_path / "a.safetensors"
+    formats.write_model(path, model)
+    with safe_open(path, framework="pt") as file:
+        metadata, couplings = file.metadata(), file.get_tensor("couplings")
+    save_file({"fields": fields, "couplings": couplings}, path, metadata=metadata)
+    with pytest.raises(DataError, match=message):
+        formats.read_model(path)
+
+
+@pytest.mark.parametrize("length", [-3, 0, "2", 2.0, None])
+def test_a_msgpack_of_no_positions_is_refused(tmp_path, length):
+    content = {"format": "ccm-1", "ncol": length, "x_single": [], "x_pair": {}}
+    (tmp_path / "a.msgpack").write_bytes(msgpack.packb(content))
+    with pytest.raises(DataError, match="ncol is"):
+        formats.read_model(tmp_path / "a.msgpack")
 
 
 def test_kinds_do_not_mix(tmp_path, model, scores):

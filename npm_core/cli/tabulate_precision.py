@@ -8,7 +8,7 @@ have no rows; the file's metadata counts them.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, positive
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--contact-distance",
-        type=float,
+        type=positive,
         default=8.0,
         help="angstrom, C-beta to C-beta; pairs this close or closer are contacts",
     )
