@@ -188,9 +188,14 @@ def read_families(*paths: Path | str) -> Iterator[Family]:
     """Families of one or more shards in order; at most one row group is held in memory."""
     for row in _rows(paths, FAMILIES):
         residues = np.frombuffer(row["residues"], dtype=np.uint8)
+        depth, length = row["depth"], row["length"]
+        if residues.size != depth * length:
+            raise DataError(
+                f"family {row['id']}: {residues.size} residues for {depth} rows of {length} columns"
+            )
         yield Family(
             row["id"],
-            residues.reshape(row["depth"], row["length"]),
+            residues.reshape(depth, length),
             np.asarray(row["weights"], dtype=np.float32),
         )
 

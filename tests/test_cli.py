@@ -39,6 +39,7 @@ SPLIT = ["split-queries", "--fasta", "in.fasta", "--train"]
         ([*SPLIT, "both", "--test", "folder/../both"], "both: would be written twice"),
         ([*SPLIT, "train", "--test", "in.fasta"], "in.fasta: is an input too"),
         (["predict", "--fasta", "in.fasta", "--output", "p", "--device", "nosuch"], "expected cpu"),
+        (["record-settings", "--json", "{", "--output", "x"], "--json: Expecting property name"),
     ],
 )
 def test_bad_paths_and_devices_are_named(folder, capsys, words, message):

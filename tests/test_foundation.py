@@ -14,6 +14,7 @@ from npm_core.errors import DataError
 from npm_core.files import atomic_path, open_text
 from npm_core.msa import Msa, read_alignment, read_msa
 from npm_core.tables import (
+    FAMILIES,
     Family,
     Scores,
     Target,
@@ -23,6 +24,7 @@ from npm_core.tables import (
     read_targets,
     write_families,
     write_scores,
+    write_table,
     write_targets,
 )
 
@@ -180,6 +182,14 @@ def test_a_damaged_table_is_named(tmp_path, rng):
     path.write_bytes(path.read_bytes().replace(frame, b"torn"))
     with pytest.raises(DataError, match=r"families\.parquet: not a whole Parquet file"):
         list(read_families(path))
+
+
+def test_a_family_of_another_size_than_it_says_is_refused(tmp_path):
+    row = {"id": "f", "query": "AC", "length": 2, "depth": 3, "meff": 3.0, "weights": [1.0] * 3}
+    rows = [{**row, "residues": bytes(5)}]
+    write_table(tmp_path / "x.parquet", FAMILIES, rows, {})
+    with pytest.raises(DataError, match="family f: 5 residues for 3 rows of 2 columns"):
+        list(read_families(tmp_path / "x.parquet"))
 
 
 def test_a_family_that_occurs_twice_is_refused(tmp_path):

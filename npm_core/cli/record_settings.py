@@ -6,6 +6,7 @@ import json
 import yaml
 
 from npm_core.arguments import OutputFile
+from npm_core.errors import SettingsError
 from npm_core.files import write_text
 
 
@@ -17,4 +18,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Parse the settings and write them."""
-    write_text(args.output, yaml.safe_dump(json.loads(args.json), sort_keys=False))
+    try:
+        settings = json.loads(args.json)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"--json: {error}") from error
+    write_text(args.output, yaml.safe_dump(settings, sort_keys=False))
