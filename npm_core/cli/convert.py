@@ -2,7 +2,9 @@
 
 Models: safetensors, npz, CCMpred raw and msgpack, plmc, GREMLIN. Scores: CCMpred .mat, npy, npz,
 EVcouplings CSV, CASP RR. A model converted to scores gets the paper's score, or CCMpred's in .mat;
-scores cannot become a model.
+scores cannot become a model. Text formats are gzipped where the name ends in .gz. CASP RR lists
+pairs 6 residues or more apart with a score above zero; its p is the score over the largest one,
+not a probability. Read, the pairs that an RR file lacks rank last, one below its lowest p.
 """
 
 import argparse
@@ -26,13 +28,12 @@ def run(args: argparse.Namespace) -> None:
     """Read, convert, write."""
     from npm_core import formats
     from npm_core.errors import SettingsError
-    from npm_core.potts import ccmpred_matrix, contact_scores
 
     for name in (args.source, args.target):
         if name is not None and name not in {*formats.MODELS, *formats.SCORES}:
             known = ", ".join([*formats.MODELS, *formats.SCORES])
             raise SettingsError(f"format {name!r} is none of {known}")
-    source = args.source or formats.format_of(args.input)
+    source = args.source or formats.format_within(args.input)
     target = args.target or formats.format_of(args.output)
     if source in formats.SCORES:
         if target in formats.MODELS:
@@ -46,10 +47,4 @@ def run(args: argparse.Namespace) -> None:
     if target in formats.MODELS:
         formats.write_model(args.output, model, target)
         return
-    matrix = ccmpred_matrix if target == "mat" else contact_scores
-    formats.write_scores(
-        args.output,
-        matrix(model.couplings),
-        query=formats.query_of(model),
-        file_format=target,
-    )
+    formats.write_model_scores(args.output, model, file_format=target)

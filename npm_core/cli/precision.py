@@ -15,7 +15,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="(L, L) matrix, higher is a stronger contact: text (CCMpred's .mat), .npy or .npz "
-        '(its array "scores", or its only matrix); the upper triangle is read',
+        '(its array "scores", or its only matrix), of which the upper triangle is read; or .rr '
+        "(CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
     parser.add_argument("--contacts", type=Path, required=True, help="npz of the verb contacts")
     parser.add_argument(
@@ -30,13 +31,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.files import write_text
-    from npm_core.matrices import read_distances, read_matrix
+    from npm_core.formats import read_pair_scores
+    from npm_core.matrices import read_distances
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
 
     try:
         rankings = rank_ranges(
-            read_matrix(args.scores),
+            read_pair_scores(args.scores),
             read_distances(args.contacts),
             contact_distance=args.contact_distance,
         )
