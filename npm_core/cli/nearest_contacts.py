@@ -9,17 +9,16 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+from npm_core.cli.potts_contacts import register_centre, register_objective
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nearest-contacts`."""
     parser.add_argument("--neighbours", required=True, metavar="FILE.parquet")
     parser.add_argument("--targets", required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
-    parser.add_argument(
-        "--stop-rel", type=float, default=1e-4, help="relative gap to the minimum at the stop"
-    )
-    parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
+    register_objective(parser)
+    register_centre(parser)
     parser.add_argument("--seed", type=int, required=True, help="of the reference members")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--output", required=True, metavar="FILE.parquet")
