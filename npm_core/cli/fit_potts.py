@@ -4,19 +4,34 @@ One alignment goes to the file --output; several go to the folder --output, one
 NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each. --threads are shared
 within one alignment's fit; of several alignments as many are fitted at a time, one thread each.
 With --device cuda, alignments of similar size are fitted together, as many as its memory holds.
+
+What is minimised: sum_n w_n sum_i -log p(x_ni | rest) + F |h|^2 + C sum_{i<j} |J_ij|^2, with the
+regularisation and the weights w_n of --objective, unless the options below give others:
+
+           F                            C                               h_i(gap)
+  ccmpred  lambda_h = 0.01              lambda_J (L - 1) = 0.2 (L - 1)  0
+  paper    lambda_h Meff = 0.01 Meff    2 lambda_J Meff = 0.002 Meff    a parameter
+
+w_n is 1 / number of rows like row n, itself included: those identical to it in at least 80 % of the
+L columns (paper), or in more than that number of columns, rounded up (ccmpred). Meff is their sum.
 """
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from npm_core.plm import Fit
+    from npm_core.potts import Potts
+
+STOPS = ("stop_rel", "target_objective", "max_evaluations")
+TERMS = ("lambda_fields", "lambda_couplings", "identity_threshold")
+OF_THE_CPU = ("start", "prior")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +51,52 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--all-columns", action="store_true", help="keep the query's gap columns too"
     )
     parser.add_argument(
-        "--output", required=True, help="FILE.safetensors, or a folder for several alignments"
+        "--output",
+        required=True,
+        help="FILE.safetensors, or by its suffix another format of Potts models that `convert` "
+        "writes; a folder for several alignments",
     )
-    parser.add_argument("--backend", choices=("own", "ccmpred"), default="own")
-    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
+    parser.add_argument(
+        "--backend",
+        choices=("own", "ccmpred"),
+        default="own",
+        help="the solver: ours, or the program ccmpred on PATH with its own stop",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=("ccmpred", "paper"),
+        default="ccmpred",
+        help="regularisation and weights: CCMpred's, or those of the paper's eq. (3)",
+    )
+    parser.add_argument(
+        "--lambda-fields",
+        type=float,
+        metavar="LAMBDA_H",
+        help="default 0.01, for both objectives",
+    )
+    parser.add_argument(
+        "--lambda-couplings",
+        type=float,
+        metavar="LAMBDA_J",
+        help="default 0.2 for ccmpred, 0.001 for paper",
+    )
+    parser.add_argument(
+        "--identity-threshold",
+        type=float,
+        help="share of identical columns from which rows share their weight; default 0.8",
+    )
     parser.add_argument(
         "--stop-rel",
         type=float,
-        default=1e-4,
-        help="stop when three iterations together gained less than this share of the objective",
+        help="stop when three iterations together gained less than this share of the objective; "
+        "default 1e-4",
     )
     parser.add_argument("--target-objective", type=float, help="stop as soon as this is reached")
-    parser.add_argument("--max-evaluations", type=int, default=500)
+    parser.add_argument(
+        "--max-evaluations",
+        type=int,
+        help="stop after so many evaluations of the objective, not converged; default 500",
+    )
     parser.add_argument("--start", metavar="FILE.safetensors", help="begin at this Potts model")
     parser.add_argument(
         "--prior", metavar="FILE.safetensors", help="shrink to this Potts model, not to zero"
@@ -58,8 +107,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="of one fit; or how many alignments at a time"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--report", help="FILE.json, or a folder for several alignments")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where the fit is computed"
+    )
+    parser.add_argument(
+        "--report",
+        help="FILE.json of what the fit cost and where it ended; a folder for several alignments",
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +129,7 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from functools import partial
 
+    from npm_core.cli.potts_contacts import require_memory
     from npm_core.errors import SettingsError
     from npm_core.parallel import map_in_processes
     from npm_core.plm import compile_kernels
@@ -85,26 +140,29 @@ def run(args: argparse.Namespace) -> None:
     if args.threads < 1:
         raise SettingsError(f"--threads {args.threads} must be positive")
     if args.backend == "ccmpred":
-        for option in ("start", "prior", "target_objective"):
+        for option in (*OF_THE_CPU, *STOPS, *TERMS):
             if getattr(args, option) is not None:
                 raise SettingsError(f"--{option.replace('_', '-')} needs --backend own")
         if args.objective != "ccmpred" or args.device != "cpu":
             raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
     todo = jobs(args.msa, args.output, args.report)
     if args.device != "cpu":
-        for option in ("start", "prior"):
+        for option in OF_THE_CPU:
             if getattr(args, option) is not None:
                 raise SettingsError(f"--{option} needs --device cpu")
         for line in track(fit_together(todo, args), total=len(todo), what="alignments fitted"):
             note(line)
         return
     workers = min(args.threads, len(todo))
-    options = {name: value for name, value in vars(args).items() if name != "run"}
+    options = argparse.Namespace(**{n: value for n, value in vars(args).items() if n != "run"})
     if len(todo) > 1:
-        options["threads"] = 1
+        options.threads = 1
     if workers > 1:
+        shapes = (residues_of(job, args).shape for job in todo)
+        needed = (needed_bytes(depth, length, options) for depth, length in shapes)
+        require_memory(needed, workers=workers, option="--threads")
         compile_kernels()
-    work = partial(fit_job, args=argparse.Namespace(**options))
+    work = partial(fit_job, args=options)
     fits = map_in_processes(work, todo, workers=workers)
     for line in track(fits, total=len(todo), what="alignments fitted"):
         note(line)
@@ -118,7 +176,7 @@ def fit_job(job: Job, args: argparse.Namespace) -> str:
     memory.reset_peak()
     start = potts.load(args.start) if args.start else None
     prior = potts.scaled(potts.load(args.prior), args.prior_weight) if args.prior else None
-    residues = read_residues(job.msa, query=args.query, all_columns=args.all_columns)
+    residues = residues_of(job, args)
     try:
         result = fit_one(residues, args, start, prior)
     except (DataError, SettingsError) as error:
@@ -131,9 +189,7 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
     from npm_core import plm_dense
     from npm_core.errors import DataError, SettingsError
 
-    alignments = [
-        read_residues(job.msa, query=args.query, all_columns=args.all_columns) for job in todo
-    ]
+    alignments = [residues_of(job, args) for job in todo]
     shapes = [residues.shape for residues in alignments]
     # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
     for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device) / 2):
@@ -141,11 +197,10 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
             fits = plm_dense.fit_objectives(
                 [alignments[number] for number in batch],
                 objective=args.objective,
+                terms=given(args, TERMS),
                 threads=args.threads,
-                stop_rel=args.stop_rel,
-                target_objective=args.target_objective,
-                max_evaluations=args.max_evaluations,
                 device=args.device,
+                **given(args, STOPS),
             )
         except (DataError, SettingsError) as error:
             names = ", ".join(str(todo[number].msa) for number in batch)
@@ -156,10 +211,10 @@ def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
 
 def write_fit(job: Job, residues: "NDArray[np.uint8]", result: "Fit") -> str:
     """Write a fit where its job says; a line that says how it went."""
-    from npm_core import alphabet, potts
+    from npm_core import alphabet, formats
 
     facts = {"query": alphabet.decode(residues[0]), "objective": repr(result.objective)}
-    potts.save(job.output, replace(result.potts, metadata=facts))
+    formats.write_model(job.output, replace(result.potts, metadata=facts))
     if job.report:
         write_report(job.report, residues, result)
     state = "converged" if result.converged else "NOT converged"
@@ -174,13 +229,16 @@ def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
     """Where each alignment's model and report go.
 
     Raises:
-        SettingsError: Two alignments would be written to one file.
+        SettingsError: Two alignments would be written to one file, or the suffix of the output is
+            that of no Potts model.
     """
+    from npm_core import formats
     from npm_core.errors import SettingsError
     from npm_core.msa import SUFFIXES
 
     paths = [Path(name) for name in msas]
     if len(paths) == 1:
+        formats.model_format(output)
         return [Job(paths[0], Path(output), Path(report) if report else None)]
     names: dict[str, Path] = {}
     for path in paths:
@@ -200,29 +258,50 @@ def jobs(msas: list[str], output: str, report: str | None) -> list[Job]:
     ]
 
 
-def read_residues(path: Path, *, query: str | None, all_columns: bool) -> "NDArray[np.uint8]":
+def residues_of(job: Job, args: argparse.Namespace) -> "NDArray[np.uint8]":
     """States of an alignment, in the columns of its query or in all of them."""
     from npm_core.msa import read_alignment, read_msa
 
-    if all_columns:
-        return read_alignment(path).residues
-    return read_msa(path, query=0 if query is None else query).residues
+    if args.all_columns:
+        return read_alignment(job.msa).residues
+    return read_msa(job.msa, query=0 if args.query is None else args.query).residues
+
+
+def given(args: argparse.Namespace, options: tuple[str, ...]) -> dict[str, Any]:
+    """Those of some options that the command line gives; the rest keep the solver's defaults."""
+    return {name: getattr(args, name) for name in options if getattr(args, name) is not None}
+
+
+def needed_bytes(depth: int, length: int, args: argparse.Namespace) -> int:
+    """Bytes that the chosen backend takes for one fit."""
+    from npm_core import ccmpred, plm
+
+    if args.backend == "ccmpred":
+        return ccmpred.needed_bytes(length)
+    return plm.fit_bytes(
+        depth,
+        length,
+        threads=args.threads,
+        start=args.start is not None,
+        prior=args.prior is not None,
+    )
 
 
 def fit_one(
-    residues: "NDArray[np.uint8]", args: argparse.Namespace, start: object, prior: object
+    residues: "NDArray[np.uint8]",
+    args: argparse.Namespace,
+    start: "Potts | None",
+    prior: "Potts | None",
 ) -> "Fit":
     """Fit by the chosen backend, after the memory it needs was found to be there."""
     from npm_core import ccmpred, memory, plm
     from npm_core.progress import note
 
     depth, length = residues.shape
+    needed = needed_bytes(depth, length, args)
     if args.backend == "ccmpred":
-        memory.require(
-            ccmpred.needed_bytes(length), f"CCMpred on {length} columns", "use --backend own"
-        )
+        memory.require(needed, f"CCMpred on {length} columns", "use --backend own")
         return ccmpred.fit(residues, threads=args.threads)
-    needed = plm.fit_bytes(depth, length, threads=args.threads)
     if len(args.msa) == 1:
         note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
     memory.require(
@@ -233,12 +312,11 @@ def fit_one(
     return plm.fit_objective(
         residues,
         objective=args.objective,
-        stop_rel=args.stop_rel,
-        target_objective=args.target_objective,
-        max_evaluations=args.max_evaluations,
+        terms=given(args, TERMS),
         start=start,
         prior=prior,
         threads=args.threads,
+        **given(args, STOPS),
     )
 
 
