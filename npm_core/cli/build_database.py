@@ -11,7 +11,9 @@ import argparse
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-database`."""
     parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
-    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
+    parser.add_argument(
+        "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
+    )
     parser.add_argument(
         "--output",
         required=True,
@@ -20,7 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the program")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,8 +12,12 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `convert`."""
-    parser.add_argument("--input", required=True, metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", required=True, metavar="FILE", help="Potts model or contact scores"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="an .npz gets what --input holds"
+    )
     parser.add_argument(
         "--from",
         dest="source",

@@ -20,7 +20,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_objective(parser)
     register_centre(parser)
     parser.add_argument("--seed", type=int, required=True, help="of the reference members")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--output", required=True, metavar="FILE.parquet")
 
 

@@ -16,7 +16,9 @@ import argparse
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search`."""
     parser.add_argument("--queries", required=True, metavar="FASTA")
-    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
+    parser.add_argument(
+        "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
+    )
     parser.add_argument(
         "--database", required=True, help="prefix (hhblits) or folder (mmseqs2) of its database"
     )
