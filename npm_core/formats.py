@@ -15,7 +15,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -472,9 +472,19 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
         np.save(stream, file.scores)
 
 
+def _read_npz(path: Path) -> ScoreFile:
+    scores = read_matrix(path)
+    query = ""
+    if "sequence" in _npz_names(path):
+        with np.load(path, allow_pickle=False) as arrays:
+            query = str(arrays["sequence"])
+    return ScoreFile(scores, query if len(query) == len(scores) else None)
+
+
 def _write_npz(path: Path, file: ScoreFile) -> None:
+    arrays: dict[str, Any] = {"sequence": np.array(file.query)} if file.query else {}
     with path.open("wb") as stream:
-        np.savez_compressed(stream, scores=file.scores)
+        np.savez_compressed(stream, scores=file.scores, **arrays)
 
 
 def _ranked_pairs(scores: Doubles) -> list[tuple[int, int]]:
@@ -635,7 +645,7 @@ MODELS: dict[str, tuple[Reader, Writer]] = {
 SCORES: dict[str, tuple[Callable[[Path], ScoreFile], Callable[[Path, ScoreFile], None]]] = {
     "mat": (_read_matrix, _write_mat),
     "npy": (_read_matrix, _write_npy),
-    "npz": (_read_matrix, _write_npz),
+    "npz": (_read_npz, _write_npz),
     "evcouplings": (_read_evcouplings, _write_evcouplings),
     "rr": (_read_rr, _write_rr),
 }

@@ -125,7 +125,7 @@ def test_scores_survive_a_round_trip(tmp_path, scores, name):
     formats.write_scores(path, scores, query="ACDEF")
     found = formats.read_scores(path)
     assert np.array_equal(found.scores, scores)
-    assert found.query == ("ACDEF" if name == "evcouplings" else None)
+    assert found.query == ("ACDEF" if name in ("npz", "evcouplings") else None)
 
 
 def chain(query, pairs):

@@ -190,7 +190,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
             atol=1e-6,
         )
         listed = formats.read_scores(out / "two.rr")
-        assert listed.query == SEQUENCE
+        assert listed.query == formats.read_scores(out / "two.scores.npz").query == SEQUENCE
         assert "TARGET two" in (out / "two.rr").read_text()
         strongest = np.argmax(np.triu(found["scores"], formats.RR_SEPARATION))
         assert np.argmax(listed.scores) == strongest
