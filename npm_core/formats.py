@@ -107,11 +107,14 @@ def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
     return found
 
 
-def read_pair_scores(path: Path | str) -> Doubles:
-    """(L, L) scores of which only i < j is read: lists of pairs by suffix, else any matrix."""
-    if SUFFIXES.get(_suffix(path)) in ("evcouplings", "rr"):
-        return read_scores(path).scores
-    return read_matrix(path)
+def read_pair_scores(path: Path | str) -> ScoreFile:
+    """Scores of which only i < j is read: lists of pairs by their suffix, else any matrix.
+
+    Raises:
+        DataError: As `read_scores` or `read_matrix`.
+    """
+    listed = SUFFIXES.get(_suffix(path)) in ("evcouplings", "rr")
+    return read_scores(path) if listed else _read_matrix(Path(path))
 
 
 def write_scores(
@@ -474,11 +477,13 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
 
 def _read_npz(path: Path) -> ScoreFile:
     scores = read_matrix(path)
-    query = ""
-    if "sequence" in _npz_names(path):
-        with np.load(path, allow_pickle=False) as arrays:
-            query = str(arrays["sequence"])
-    return ScoreFile(scores, query if len(query) == len(scores) else None)
+    if "sequence" not in _npz_names(path):
+        return ScoreFile(scores, None)
+    with np.load(path, allow_pickle=False) as arrays:
+        query = str(arrays["sequence"])
+    if len(query) != len(scores):
+        raise DataError(f"{path}: a sequence of {len(query)} for {len(scores)} residues")
+    return ScoreFile(scores, query)
 
 
 def _write_npz(path: Path, file: ScoreFile) -> None:
@@ -531,7 +536,7 @@ def _read_evcouplings(path: Path) -> ScoreFile:
             _add_pair(pairs, i, j, score, at)
             letters[i], letters[j] = row["A_i"], row["A_j"]
     scores = _from_pairs(pairs, path)
-    return ScoreFile(scores, "".join(letters[i + 1] for i in range(len(scores))))
+    return ScoreFile(scores, _known("".join(letters[i + 1] for i in range(len(scores)))))
 
 
 def _write_evcouplings(path: Path, file: ScoreFile) -> None:
@@ -581,7 +586,12 @@ def _read_rr(path: Path) -> ScoreFile:
     np.fill_diagonal(scores, 0.0)
     i, j = np.array(list(pairs)).T - 1
     scores[i, j] = scores[j, i] = list(pairs.values())
-    return ScoreFile(scores, query)
+    return ScoreFile(scores, _known(query))
+
+
+def _known(query: str) -> str | None:
+    """None for the X that stand in a file for letters that nobody knew."""
+    return query if query.strip("X") else None
 
 
 def casp_rr(

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
 
     try:
         rankings = rank_ranges(
-            read_pair_scores(args.scores),
+            read_pair_scores(args.scores).scores,
             read_distances(args.contacts),
             contact_distance=args.contact_distance,
         )
