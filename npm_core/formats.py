@@ -67,15 +67,13 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
     return potts.check(MODELS[name][0](Path(path)), str(path))
 
 
-def model_format(path: Path | str) -> str:
-    """Format of a Potts model that is to be written here.
+def model_format(path: Path | str, file_format: str | None = None) -> str:
+    """Format of a Potts model that is to be written here; told from the suffix when None.
 
     Raises:
-        SettingsError: The suffix is not known, or that of scores.
+        SettingsError: The suffix is not known, or the format that of scores.
     """
-    name = format_of(path)
-    if name == "npz":
-        return "npz-model"
+    name = file_format or format_of(path).replace("npz", "npz-model")
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores, not Potts models")
     _check_zipped(path, name)
@@ -84,7 +82,7 @@ def model_format(path: Path | str) -> str:
 
 def write_model(path: Path | str, model: Potts, file_format: str | None = None) -> None:
     """Write a Potts model in any format of MODELS, whole or not at all; see `read_model`."""
-    name = file_format or model_format(path)
+    name = model_format(path, file_format)
     potts.check(model, str(path))
     _write(path, name, MODELS[name][1], model)
 

@@ -216,6 +216,8 @@ def test_kinds_do_not_mix(tmp_path, model, scores):
     formats.write_scores(tmp_path / "a.mat", scores)
     with pytest.raises(SettingsError, match="a Potts model is needed"):
         formats.read_model(tmp_path / "a.mat")
+    with pytest.raises(SettingsError, match="mat holds contact scores"):
+        formats.write_model(tmp_path / "a", model, "mat")
     with pytest.raises(SettingsError, match="cannot tell the format"):
         formats.write_model(tmp_path / "a.unknown", model)
     target = str(tmp_path / "a.mrf")

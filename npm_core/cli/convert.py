@@ -16,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--input", required=True, metavar="FILE", help="Potts model or contact scores"
     )
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help="an .npz gets what --input holds"
+        "--output", required=True, metavar="FILE", help="a model goes to an .npz as a model"
     )
     parser.add_argument(
         "--from",
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         return
     model = formats.read_model(args.input, source)
     if target == "npz" and args.target is None:
-        target = "npz-model"
+        target = "npz-model"  # what --input holds
     if target in formats.MODELS:
         formats.write_model(args.output, model, target)
         return
