@@ -240,7 +240,7 @@ def _aln_records(stream: IO[str]) -> Iterator[tuple[str, str]]:
             yield f"row{number}", line.strip().upper().replace(".", "-")
 
 
-def _match_columns_of_first(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _every_letter_a_column(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Aligned FASTA has no insert convention: letters of either case are columns, '.' is a gap."""
     for name, sequence in rows:
         yield name, sequence.upper().replace(".", "-")
@@ -278,7 +278,7 @@ def read_alignment(
         if file_format == "a3m":
             rows = fasta_records(stream, where)
         elif file_format == "fasta":
-            rows = _match_columns_of_first(fasta_records(stream, where))
+            rows = _every_letter_a_column(fasta_records(stream, where))
         elif file_format == "stockholm":
             rows = _stockholm_records(stream, where)
         elif file_format == "aln":

@@ -1,4 +1,4 @@
-"""Potts models: energy, gauges and contact scores of fields h and couplings J, and their file."""
+"""Potts models: energy and contact scores of fields h and couplings J, and their file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,40 +180,6 @@ def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:
         pairs = potts.couplings[i, later, residues[:, i, None], residues[:, i + 1 :]]
         total += pairs.sum(1, dtype=np.float64)
     return -total
-
-
-def zero_sum(potts: Potts) -> Potts:
-    """The same distribution in the zero-sum gauge: every h_i, row and column of J_ij sums to 0.
-
-    This gauge has the smallest Frobenius norms (Ekeberg et al. 2013). What leaves the couplings
-    goes to the fields, so energy differences do not change.
-    """
-    length = potts.length
-    fields = potts.fields.astype(np.float64)
-    couplings = np.empty_like(potts.couplings)
-    for i in range(length):
-        block = potts.couplings[i].astype(np.float64)
-        by_a = block.mean(2)
-        mean = by_a.mean(1)
-        couplings[i] = block - by_a[:, :, None] - block.mean(1)[:, None] + mean[:, None, None]
-        fields[i] += (by_a - mean[:, None]).sum(0)
-    fields -= fields.mean(1, keepdims=True)
-    return Potts(fields.astype(np.float32), couplings, potts.metadata)
-
-
-def lattice_gas(potts: Potts, reference: int = GAP) -> Potts:
-    """The same distribution with h_i(r) = J_ij(r, b) = J_ij(a, r) = 0 for one reference state."""
-    length = potts.length
-    fields = potts.fields.astype(np.float64)
-    couplings = np.empty_like(potts.couplings)
-    for i in range(length):
-        block = potts.couplings[i].astype(np.float64)
-        column = block[:, :, reference, None]
-        corner = block[:, reference, reference, None, None]
-        couplings[i] = block - column - block[:, reference, None, :] + corner
-        fields[i] += (column - corner)[:, :, 0].sum(0)
-    fields -= fields[:, reference, None]
-    return Potts(fields.astype(np.float32), couplings, potts.metadata)
 
 
 def contact_scores(couplings: Floats, *, centre: Centre = "none") -> Floats:

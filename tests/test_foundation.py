@@ -1,6 +1,8 @@
 """The alphabet, alignments, tables, digests and the command line."""
 
+import argparse
 import gzip
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from npm_core import alphabet, provenance
-from npm_core.cli import main, verbs
+from npm_core.cli import HelpFormatter, main, verbs
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, open_text
 from npm_core.msa import Msa, read_alignment, read_msa
@@ -255,6 +257,26 @@ def test_every_verb_has_help():
         with pytest.raises(SystemExit) as exit_status:
             main([verb, "--help"])
         assert exit_status.value.code == 0
+
+
+def test_help_shows_each_default_once(capsys):
+    parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
+    parser.add_argument("--number", default=3, help="of things")
+    parser.add_argument("--said", default=4, help="four by default")
+    parser.add_argument("--none", help="no value")
+    parser.add_argument("--flag", action="store_true", help="a switch")
+    text = parser.format_help()
+    assert "of things (default: 3)" in text
+    assert text.count("default") == 2
+
+
+def test_no_verb_hides_a_default():
+    for verb in verbs():
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+        for action in parser._actions:
+            hidden = action.default not in (None, False, []) and not action.help
+            assert not hidden, f"{verb} {action.option_strings} needs a help text"
 
 
 def test_an_error_is_one_line_and_exit_status_2(tmp_path):

@@ -29,6 +29,17 @@ def _docstring(path: Path) -> str:
     return text.splitlines()[0] if text else ""
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Says the default of each option whose help text does not, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        unsaid = action.default not in (None, False, [], argparse.SUPPRESS)
+        if not (unsaid and action.option_strings) or "default" in text.lower():
+            return text
+        return f"{text} (default: %(default)s)"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; exit status 0, or 2 with one `ERROR:` message a user can act on.
 
@@ -49,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb == chosen:
             module = importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}")
             parser.description = module.__doc__
-            parser.formatter_class = argparse.RawDescriptionHelpFormatter
+            parser.formatter_class = HelpFormatter
             module.register(parser)
             parser.set_defaults(run=module.run)
     args = top.parse_args(argv)

@@ -16,7 +16,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", required=True, nargs="+", type=Path, help="trajectories, one a candidate"
     )
-    parser.add_argument("--measure", default="validation_pseudolikelihood")
+    parser.add_argument(
+        "--measure", default="validation_pseudolikelihood", help="column of the trajectories"
+    )
     parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.json")
 
 

@@ -15,7 +15,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `find-neighbours`."""
     parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--method", choices=("hhsearch", "mmseqs"), default="hhsearch")
+    parser.add_argument(
+        "--method",
+        choices=("hhsearch", "mmseqs"),
+        default="hhsearch",
+        help="how the nearest family is found, see above",
+    )
     parser.add_argument(
         "--profiles",
         metavar="PREFIX",
@@ -34,7 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-own", action="store_true", help="do not leave out a family called like its target"
     )
-    parser.add_argument("--workers", type=positive_int, default=1)
+    parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")
     parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.parquet")
 
 

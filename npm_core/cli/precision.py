@@ -22,7 +22,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="(L, L) matrix, higher is a stronger contact: text (CCMpred's .mat), .npy or .npz "
-        '(its array "scores", or its only matrix; its "sequence"); the upper triangle is read',
+        '(its array "scores", or its only matrix; its "sequence"), of which the upper triangle is '
+        "read; or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
     parser.add_argument("--contacts", type=Path, required=True, help="npz of the verb contacts")
     parser.add_argument(
@@ -37,12 +38,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.files import write_text
-    from npm_core.matrices import read_distances, read_matrix, read_sequence
+    from npm_core.formats import read_pair_scores
+    from npm_core.matrices import read_distances, read_sequence
     from npm_core.pairwise import onto_query
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
 
-    scores, query = read_matrix(args.scores), read_sequence(args.scores)
+    scores, query = read_pair_scores(args.scores)
     distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
     for path, matrix, letters in (
         (args.scores, scores, query),

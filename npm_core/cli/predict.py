@@ -2,7 +2,9 @@
 
 Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
-(contact map). Sequences longer than --window are read in windows that overlap by half.
+(contact map). Sequences longer than --window are read in windows that overlap by half. An RR file
+lists pairs 6 residues or more apart with a score above zero; its p is the score over the largest
+one, not a probability.
 """
 
 import argparse

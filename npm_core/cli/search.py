@@ -19,7 +19,9 @@ from npm_core.arguments import OutputFile, positive_int
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search`."""
     parser.add_argument("--queries", type=Path, required=True, metavar="FASTA")
-    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
+    parser.add_argument(
+        "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
+    )
     parser.add_argument(
         "--database", required=True, help="prefix (hhblits) or folder (mmseqs2) of its database"
     )
