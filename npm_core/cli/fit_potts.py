@@ -144,6 +144,7 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from functools import partial
 
+    from npm_core import formats
     from npm_core.arguments import check_outputs
     from npm_core.cli.potts_contacts import require_memory
     from npm_core.errors import SettingsError
@@ -164,6 +165,8 @@ def run(args: argparse.Namespace) -> None:
         (path for job in todo for path in (job.output, job.report) if path),
         (path for path in (*args.msa, args.start, args.prior) if path),
     )
+    for job in todo:
+        formats.model_format(job.output)
     if args.device != "cpu":
         for option in OF_THE_CPU:
             if getattr(args, option) is not None:
@@ -248,15 +251,12 @@ def jobs(msas: list[Path], output: Path, report: Path | None) -> list[Job]:
     """Where each alignment's model and report go.
 
     Raises:
-        SettingsError: Two alignments would be written to one file, or the suffix of the output is
-            that of no Potts model.
+        SettingsError: Two alignments would be written to one file.
     """
-    from npm_core import formats
     from npm_core.errors import SettingsError
     from npm_core.msa import SUFFIXES
 
     if len(msas) == 1:
-        formats.model_format(output)
         return [Job(msas[0], output, report)]
     names: dict[str, Path] = {}
     for path in msas:
