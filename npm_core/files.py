@@ -1,12 +1,15 @@
 """Files that appear whole or not at all."""
 
 import gzip
+import io
 import os
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from npm_core.errors import DataError
 
@@ -18,17 +21,34 @@ if TYPE_CHECKING:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` (fsync, rename) when the block succeeds.
 
-    The file that stood at `path` before survives any failure, a full disk included.
+    The file that stood at `path` before survives any failure, a full disk included. The file that
+    a symbolic link leads to is replaced, not the link; a device or a FIFO gets what was written.
+
+    Raises:
+        DataError: `path` is a folder, or nothing can be written in its folder.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    given = Path(path)
+    if given.is_dir():
+        raise DataError(f"{given}: is a folder, expected a file to write")
+    stream = given.exists() and not given.is_file()
+    path = Path(os.path.realpath(given))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".part", dir=None if stream else path.parent
+        )
+    except OSError as error:
+        raise DataError(f"{given}: cannot be written ({error.strerror})") from error
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if stream:
+            with temporary.open("rb") as source, given.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            return
+        with temporary.open("rb+") as whole:
+            os.fsync(whole.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -70,25 +90,34 @@ def write_tensors(
 
 
 @contextmanager
+def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
+    """Open a file for reading bytes.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+
+
+@contextmanager
 def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
     """Open a text file for reading, gzipped or not (told by its first two bytes).
 
     Raises:
         DataError: The file is missing, or its gzip data is truncated or corrupt.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
-        if zipped:
-            with gzip.open(path, "rt", encoding=encoding) as stream:
+        # Opened once: what a pipe has given it does not give again.
+        with open_binary(path) as raw:
+            zipped = raw.peek(2)[:2] == b"\x1f\x8b"
+            data = gzip.GzipFile(fileobj=raw) if zipped else raw
+            with io.TextIOWrapper(cast("IO[bytes]", data), encoding=encoding) as stream:
                 yield stream
-        else:
-            with path.open(encoding=encoding) as stream:
-                yield stream
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: gzip data is truncated or corrupt ({error})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a {encoding} text file ({error})") from error

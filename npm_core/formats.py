@@ -3,15 +3,19 @@
 Models: ours (safetensors), npz, CCMpred raw and msgpack, plmc binary, GREMLIN text MRF. Contact
 scores: CCMpred .mat, npy and npz, EVcouplings CSV, CASP RR. Every border converts: alphabets by
 letter, and the gauge where a format asks for one. Models can become scores, not the reverse.
+Text formats are gzipped where the name ends in .gz.
 """
 
 import csv
+import gzip
 import io
+import re
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +24,18 @@ from npm_core import potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_text
-from npm_core.matrices import read_matrix
+from npm_core.matrices import load_arrays, read_matrix, read_sequence
 from npm_core.potts import Doubles, Potts
 
+T = TypeVar("T")
+
 PLMC_ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
+
+RR_SEPARATION = 6
+"""CASP RR lists no pairs closer along the chain."""
+
+_RR_WORDS = ("PFRMAT", "TARGET", "AUTHOR", "REMARK", "METHOD", "MODEL", "RMODE")
+_RR_SEQUENCE = re.compile(r"[A-Za-z*.-]+")
 
 
 class ScoreFile(NamedTuple):
@@ -43,26 +55,36 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
 
     Args:
         path: File; raw and MRF may be gzipped.
-        file_format: A key of MODELS; told from the suffix when None.
+        file_format: A key of MODELS; told from the suffix (npz: from its arrays) when None.
 
     Raises:
         DataError: The file is missing, truncated, longer than it says, or holds NaN or infinity.
         SettingsError: The format is unknown or holds scores only.
     """
-    name = file_format or format_of(path)
+    name = file_format or format_within(path)
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores; a Potts model is needed")
     return potts.check(MODELS[name][0](Path(path)), str(path))
 
 
-def write_model(path: Path | str, model: Potts, file_format: str | None = None) -> None:
-    """Write a Potts model in any format of MODELS, whole or not at all; see `read_model`."""
-    name = file_format or format_of(path)
+def model_format(path: Path | str, file_format: str | None = None) -> str:
+    """Format of a Potts model that is to be written here; told from the suffix when None.
+
+    Raises:
+        SettingsError: The suffix is not known, or the format that of scores.
+    """
+    name = file_format or format_of(path).replace("npz", "npz-model")
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores, not Potts models")
+    _check_zipped(path, name)
+    return name
+
+
+def write_model(path: Path | str, model: Potts, file_format: str | None = None) -> None:
+    """Write a Potts model in any format of MODELS, whole or not at all; see `read_model`."""
+    name = model_format(path, file_format)
     potts.check(model, str(path))
-    with atomic_path(path) as temporary:
-        MODELS[name][1](temporary, model)
+    _write(path, name, MODELS[name][1], model)
 
 
 def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
@@ -72,7 +94,7 @@ def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
         DataError: The file is missing, truncated or not finite, or a pair is missing or twice.
         SettingsError: The format is unknown or holds a model.
     """
-    name = file_format or format_of(path)
+    name = file_format or format_within(path)
     if name not in SCORES:
         raise SettingsError(f"{path}: {name} holds a Potts model, not contact scores")
     found = SCORES[name][0](Path(path))
@@ -81,6 +103,16 @@ def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
     if not np.allclose(found.scores, found.scores.T, rtol=1e-6, atol=1e-8):
         raise DataError(f"{path}: the scores are not symmetric")
     return found
+
+
+def read_pair_scores(path: Path | str) -> ScoreFile:
+    """Scores of which only i < j is read: lists of pairs by their suffix, else any matrix.
+
+    Raises:
+        DataError: As `read_scores` or `read_matrix`.
+    """
+    listed = SUFFIXES.get(_suffix(path)) in ("evcouplings", "rr")
+    return read_scores(path) if listed else _read_matrix(Path(path))
 
 
 def write_scores(
@@ -95,32 +127,102 @@ def write_scores(
         file_format: A key of SCORES; told from the suffix when None.
     """
     name = file_format or format_of(path)
-    if name == "npz-model":
-        name = "npz"
     if name not in SCORES:
         raise SettingsError(f"{path}: {name} holds Potts models, not contact scores")
     if not np.isfinite(scores).all():
         raise DataError(f"{path}: the scores hold NaN or infinity")
+    file = ScoreFile(np.asarray(scores, dtype=np.float64), query)
+    try:
+        _write(path, name, SCORES[name][1], file)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def write_model_scores(
+    path: Path | str,
+    model: Potts,
+    *,
+    centre: potts.Centre | None = None,
+    file_format: str | None = None,
+) -> None:
+    """Write the contact scores of a model: the paper's (C.2), or as mat the matrix of CCMpred.
+
+    Args:
+        path: File.
+        model: The Potts model.
+        centre: What leaves each J_ij first; None for what the format means.
+        file_format: A key of SCORES; told from the suffix when None.
+
+    Raises:
+        SettingsError: As `write_scores`, or mat was asked for with a centre that is not CCMpred's.
+    """
+    name = file_format or format_of(path)
+    if name != "mat":
+        scores: NDArray = potts.contact_scores(model.couplings, centre=centre or "none")
+    elif centre in (None, "mean"):
+        scores = potts.ccmpred_matrix(model.couplings)
+    else:
+        raise SettingsError(
+            f"centre {centre} has no .mat file: CCMpred's has the mean subtracted; "
+            "write .npy or .npz"
+        )
+    write_scores(path, scores, query=query_of(model), file_format=name)
+
+
+def _write(path: Path | str, name: str, writer: Callable[[Path, T], None], content: T) -> None:
+    """Write whole or not at all, and gzipped where the name says so."""
+    _check_zipped(path, name)
     with atomic_path(path) as temporary:
-        SCORES[name][1](temporary, ScoreFile(np.asarray(scores, dtype=np.float64), query))
+        if not _is_zipped(path):
+            writer(temporary, content)
+            return
+        plain = temporary.with_suffix(".plain")
+        try:
+            writer(plain, content)
+            with (
+                plain.open("rb") as source,
+                temporary.open("wb") as raw,
+                gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+            ):
+                shutil.copyfileobj(source, packed)
+        finally:
+            plain.unlink(missing_ok=True)
+
+
+def _is_zipped(path: Path | str) -> bool:
+    return Path(path).name.endswith(".gz")
+
+
+def _check_zipped(path: Path | str, name: str) -> None:
+    if _is_zipped(path) and name not in TEXT:
+        raise SettingsError(
+            f"{path}: {name} is not read gzipped; write it without .gz, or one of {', '.join(TEXT)}"
+        )
 
 
 def format_of(path: Path | str) -> str:
-    """Format of a file by its suffix; an existing .npz is a model if it holds couplings.
+    """Format of a file by its suffix; an .npz is one of scores.
 
     Raises:
         SettingsError: The suffix is not known.
     """
-    path = Path(path)
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lstrip(".").lower()
-    if suffix == "npz" and path.is_file() and "couplings" in _npz_names(path):
-        return "npz-model"
+    suffix = _suffix(path)
     if suffix not in SUFFIXES:
         raise SettingsError(
-            f"{path}: cannot tell the format from the name; "
-            f"give one of {', '.join(sorted({*MODELS, *SCORES}))}"
+            f"{path}: cannot tell the format from the name; its suffix is none of "
+            f"{', '.join(SUFFIXES)}"
         )
     return SUFFIXES[suffix]
+
+
+def _suffix(path: Path | str) -> str:
+    return Path(Path(path).name.removesuffix(".gz")).suffix.lstrip(".").lower()
+
+
+def format_within(path: Path | str) -> str:
+    """Format of a file to be read: as `format_of`, but an .npz with couplings is a model."""
+    name = format_of(path)
+    return "npz-model" if name == "npz" and "couplings" in _npz_names(Path(path)) else name
 
 
 def query_of(model: Potts) -> str | None:
@@ -133,21 +235,22 @@ def _npz_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: not a whole npz file ({error})") from error
 
 
 def _read_npz_model(path: Path) -> Potts:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            fields, couplings = arrays["fields"], arrays["couplings"]
-            query = str(arrays["query"]) if "query" in arrays.files else ""
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: expected the arrays fields and couplings ({error})") from error
-    metadata = {"query": query} if query else {}
-    return Potts(fields.astype(np.float32), couplings.astype(np.float32), metadata)
+    arrays = load_arrays(path)
+    if isinstance(arrays, np.ndarray) or not {"fields", "couplings"} <= arrays.keys():
+        raise DataError(f"{path}: expected the arrays fields and couplings")
+    fields, couplings = (
+        array.astype(np.float32) if array.dtype.kind in "fiu" else array
+        for array in (arrays["fields"], arrays["couplings"])
+    )
+    query = str(arrays["query"]) if "query" in arrays else ""
+    return potts.from_arrays(fields, couplings, {"query": query} if query else {}, str(path))
 
 
 def _write_npz_model(path: Path, model: Potts) -> None:
@@ -224,6 +327,8 @@ def _read_ccmpred_msgpack(path: Path) -> Potts:
     try:
         content = msgpack.unpackb(path.read_bytes(), raw=False)
         kind, length = content["format"], content["ncol"]
+        if not isinstance(length, int) or length < 1:
+            raise DataError(f"{path}: ncol is {length!r}, expected a number of positions")
         fields = np.asarray(content["x_single"], dtype=np.float32).reshape(length, GAP)
         pairs = content["x_pair"]
         upper = np.empty((length * (length - 1) // 2, STATES, STATES), dtype=np.float32)
@@ -357,7 +462,7 @@ def _write_gremlin(path: Path, model: Potts) -> None:
 
 
 def _read_matrix(path: Path) -> ScoreFile:
-    return ScoreFile(read_matrix(path), None)
+    return ScoreFile(read_matrix(path), read_sequence(path))
 
 
 def _write_mat(path: Path, file: ScoreFile) -> None:
@@ -370,8 +475,9 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
 
 
 def _write_npz(path: Path, file: ScoreFile) -> None:
+    arrays: dict[str, Any] = {"sequence": np.array(file.query)} if file.query else {}
     with path.open("wb") as stream:
-        np.savez_compressed(stream, scores=file.scores)
+        np.savez_compressed(stream, scores=file.scores, **arrays)
 
 
 def _ranked_pairs(scores: Doubles) -> list[tuple[int, int]]:
@@ -418,7 +524,7 @@ def _read_evcouplings(path: Path) -> ScoreFile:
             _add_pair(pairs, i, j, score, at)
             letters[i], letters[j] = row["A_i"], row["A_j"]
     scores = _from_pairs(pairs, path)
-    return ScoreFile(scores, "".join(letters[i + 1] for i in range(len(scores))))
+    return ScoreFile(scores, _known("".join(letters[i + 1] for i in range(len(scores)))))
 
 
 def _write_evcouplings(path: Path, file: ScoreFile) -> None:
@@ -431,45 +537,94 @@ def _write_evcouplings(path: Path, file: ScoreFile) -> None:
 
 
 def _read_rr(path: Path) -> ScoreFile:
-    """CASP RR: `i j 0 8 p` lines, positions from 1; sequence lines before them are kept."""
+    """CASP RR: lines of the sequence, then `i j 0 8 p`, positions from 1, up to END.
+
+    A file lists only some pairs: the others rank last, one below the lowest p. A line of the
+    sequence may read END; so END ends a file only after a pair, or as its last line.
+    """
     pairs: dict[tuple[int, int], float] = {}
     query = ""
-    words = ("PFRMAT", "TARGET", "AUTHOR", "REMARK", "METHOD", "MODEL", "RMODE")
     with open_text(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            fields = line.split()
-            if not fields or fields[0] in words:
-                continue
-            if fields[0] in ("END", "ENDMDL"):
-                break
-            if len(fields) == 1 and fields[0].isalpha():
-                query += fields[0]
-                continue
-            at = f"{path}, line {number}"
-            try:
-                i, j, _, _, score = fields
-                _add_pair(pairs, int(i), int(j), float(score), at)
-            except ValueError as error:
-                raise DataError(f"{at}: expected 'i j 0 8 p', found {line[:40]!r}") from error
-    scores = _from_pairs(pairs, path)
-    if query and len(query) != len(scores):
-        raise DataError(f"{path}: {len(query)} letters but positions up to {len(scores)}")
-    return ScoreFile(scores, query or None)
+        lines = stream.read().rstrip().splitlines()
+    started = False
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if not fields or (fields[0] in _RR_WORDS and (len(fields) > 1 or not started)):
+            started = started or fields[:1] == ["MODEL"]
+            continue
+        if fields[0] in ("END", "ENDMDL") and (pairs or number == len(lines)):
+            break
+        if len(fields) == 1 and not pairs and _RR_SEQUENCE.fullmatch(fields[0]):
+            query += fields[0]
+            continue
+        at = f"{path}, line {number}"
+        try:
+            i, j, _, _, score = fields
+            _add_pair(pairs, int(i), int(j), float(score), at)
+        except ValueError as error:
+            raise DataError(f"{at}: expected 'i j 0 8 p', found {line[:40]!r}") from error
+        if int(j) > len(query):
+            raise DataError(
+                f"{at}: pair {i}, {j} of a sequence of {len(query)} letters; "
+                "RR needs the whole sequence before its pairs"
+            )
+    if not pairs:
+        raise DataError(f"{path}: no pairs; nothing is ranked")
+    scores = np.full((len(query), len(query)), min(pairs.values()) - 1)
+    np.fill_diagonal(scores, 0.0)
+    i, j = np.array(list(pairs)).T - 1
+    scores[i, j] = scores[j, i] = list(pairs.values())
+    return ScoreFile(scores, _known(query))
+
+
+def _known(query: str) -> str | None:
+    """None for the X that stand in a file for letters that nobody knew."""
+    return query if query.strip("X") else None
+
+
+def casp_rr(
+    scores: NDArray, query: str | None, *, target: str | None = None, method: str | None = None
+) -> str:
+    """CASP's RR format: pairs `i j 0 8 p`, 1-based, the strongest first.
+
+    RR wants p of 0 to 1. Ours rank pairs and are no probabilities: p is the score over the largest
+    one listed. Listed are pairs at least RR_SEPARATION apart whose score is above zero.
+
+    Args:
+        scores: (L, L).
+        query: L letters; X for each when None, as a reader takes L from them.
+        target: Name of the protein, without blanks.
+        method: What made the scores.
+
+    Raises:
+        DataError: All scores are below zero, so that the format has no pair to list.
+    """
+    length = len(scores)
+    i, j = np.triu_indices(length, k=RR_SEPARATION)
+    values = np.asarray(scores[i, j], dtype=np.float64)
+    if values.size and values.max() < 0:
+        raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
+    order = np.argsort(-values, kind="stable")[: np.count_nonzero(values > 0)]
+    shares = values[order] / values[order[:1]]
+    letters = query or "X" * length
+    lines = [
+        "PFRMAT RR",
+        *([f"TARGET {target}"] if target else []),
+        "REMARK p ranks the pairs: the score over the largest one, not a probability",
+        *([f"METHOD {method}"] if method else []),
+        "MODEL 1",
+        *(letters[start : start + 50] for start in range(0, length, 50)),
+        *(
+            f"{a} {b} 0 8 {p:.9g}"
+            for a, b, p in zip(i[order] + 1, j[order] + 1, shares, strict=True)
+        ),
+        "END",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _write_rr(path: Path, file: ScoreFile) -> None:
-    """Scores are scaled to 0..1, as the format asks for probabilities; their order is kept."""
-    pairs = _ranked_pairs(file.scores)
-    values = np.array([file.scores[pair] for pair in pairs])
-    span = float(np.ptp(values)) if len(values) else 0.0
-    with path.open("w") as stream:
-        stream.write("PFRMAT RR\nMODEL 1\n")
-        for at in range(0, len(file.query or ""), 50):
-            stream.write(f"{(file.query or '')[at : at + 50]}\n")
-        for (i, j), value in zip(pairs, values, strict=True):
-            share = (value - values.min()) / span if span > 0 else 0.0
-            stream.write(f"{i + 1} {j + 1} 0 8 {share:.9g}\n")
-        stream.write("END\n")
+    path.write_text(casp_rr(file.scores, file.query), encoding="utf-8")
 
 
 Reader = Callable[[Path], Potts]
@@ -493,6 +648,9 @@ SCORES: dict[str, tuple[Callable[[Path], ScoreFile], Callable[[Path, ScoreFile],
     "rr": (_read_rr, _write_rr),
 }
 """Formats of contact scores."""
+
+TEXT = ("ccmpred-raw", "gremlin", "mat", "evcouplings", "rr")
+"""Formats of either kind that may be gzipped."""
 
 SUFFIXES = {
     "safetensors": "safetensors",

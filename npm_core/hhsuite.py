@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError, ToolError
@@ -137,18 +136,12 @@ class Programs:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._handler: Any = None
 
     def __enter__(self) -> "Programs":
-        # Snakemake and Slurm stop a job by SIGTERM, which by itself would skip every clean-up.
-        if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGTERM, _exit)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
 
     def stop(self) -> None:
         """Kill what runs and start nothing more."""
@@ -213,10 +206,6 @@ class Programs:
         if late.is_set():
             return Finished(f"no end after {timeout:g} s", b"", seconds)
         return Finished(_failure(process.returncode, errors, memory_limit_gib), output, seconds)
-
-
-def _exit(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

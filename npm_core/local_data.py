@@ -14,7 +14,7 @@ from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.msa import Msa, fasta_records, msa_from_rows, read_alignment, read_msa
-from npm_core.pairwise import aligned_positions, domain
+from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
 from npm_core.structures import Chain, read_chain
@@ -22,9 +22,6 @@ from npm_core.tables import Target
 
 COLUMNS = ("id", "clan", "alignment", "query", "structure", "chain", "columns", "split")
 """Columns of the table; `id` and `alignment` are needed, the others may be empty or absent."""
-
-MIN_IDENTITY = 0.9
-"""A structure whose sequence agrees less than this with the row it belongs to is refused."""
 
 PROFILE_ROWS = 500
 """Rows of an imported family's profile for nearest-neighbour search, where Pfam has its seed."""
@@ -144,8 +141,7 @@ def import_anchored(family: LocalFamily, *, test_share: float, salt: str) -> Imp
         test_share: Share of ids that a hash puts into the test split.
         salt: Of that hash.
     """
-    row = int(family.query) - 1 if family.query.isdigit() else family.query or 0
-    msa = read_msa(family.alignment, query=row)
+    msa = read_msa(family.alignment, query=_query(family))
     split = family.split or ("test" if is_test(family.id, share=test_share, salt=salt) else "train")
     return _with_target(family, msa, 0, split, whole_chain=True)
 
@@ -166,11 +162,18 @@ def import_unanchored(
     msa = read_alignment(family.alignment, max_rows=max_rows)
     if searched is not None:
         msa = _deepened(msa, searched_msa(family.id, searched), family, max_rows)
-    query = family.query
-    row = int(query) - 1 if query.isdigit() else msa.row(query) if query else 0
-    if row >= msa.depth:
-        raise DataError(f"{family.alignment}: no row {row + 1} among {msa.depth}")
+    try:
+        row = msa.row(_query(family))
+    except DataError as error:
+        raise DataError(f"{family.alignment}: {error}") from error
     return _with_target(family, msa, row, family.clan, whole_chain=False)
+
+
+def _query(family: LocalFamily) -> int | str:
+    """The query's row, from 0, or its name."""
+    if not family.query:
+        return 0
+    return int(family.query) - 1 if family.query.isdecimal() else family.query
 
 
 def searched_msa(name: str, a3m: bytes, max_rows: int | None = None) -> Msa:

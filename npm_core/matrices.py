@@ -1,63 +1,102 @@
 """One protein's (L, L) matrices in files: contact scores and distances."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import open_binary, open_text
+
+CLOSEST = 0.5
+"""angstrom: no two residues are as close, and scores that could pass for distances are smaller."""
 
 
-def read_matrix(path: Path | str, name: str = "scores") -> NDArray[np.float64]:
+def read_matrix(
+    path: Path | str, name: str = "scores", *, by_name: bool = False
+) -> NDArray[np.float64]:
     """A square matrix of numbers.
 
     Args:
         path: .npy; .npz with an array `name`, or with one matrix only; else text, one row a
             line, such as CCMpred's .mat, gzipped or not.
         name: Array to take from an .npz file.
+        by_name: Refuse the only matrix of an .npz file if it has another name.
 
     Raises:
-        DataError: The file is missing, unreadable, or holds no square matrix.
+        DataError: The file is missing, unreadable, or holds no square matrix of real numbers.
     """
     path = Path(path)
     if path.suffix in (".npy", ".npz"):
-        matrix = _read_numpy(path, name)
+        loaded = load_arrays(path)
+        matrix = loaded if isinstance(loaded, np.ndarray) else _chosen(loaded, name, path, by_name)
     else:
         with open_text(path) as stream:
             try:
                 matrix = np.loadtxt(stream, ndmin=2, dtype=np.float64)
             except ValueError as error:
                 raise DataError(f"{path}: not a matrix of numbers ({error})") from error
+    if matrix.dtype.kind not in "fiu":
+        raise DataError(f"{path}: values of type {matrix.dtype}, expected real numbers")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise DataError(f"{path}: found {matrix.shape}, expected a square matrix (L, L)")
     return matrix.astype(np.float64)
 
 
-def _read_numpy(path: Path, name: str) -> NDArray:
-    try:
-        with path.open("rb") as stream:
+def load_arrays(path: Path) -> NDArray | dict[str, NDArray]:
+    """The array of an .npy file, or the arrays of an .npz file by name.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds pickled objects.
+    """
+    with open_binary(path) as stream:
+        try:
             loaded = np.load(stream, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
-            matrices = {key: loaded[key] for key in loaded.files if loaded[key].ndim == 2}
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an array that numpy can read ({error})") from error
-    if name not in matrices and len(matrices) != 1:
+            return {name: loaded[name] for name in loaded.files}
+        except Exception as error:  # damaged bytes make numpy, zipfile and zlib raise almost any
+            raise DataError(f"{path}: not an array that numpy can read ({error})") from error
+
+
+def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) -> NDArray:
+    matrices = {key: array for key, array in arrays.items() if array.ndim == 2}
+    if name not in matrices and (by_name or len(matrices) != 1):
         raise DataError(f"{path}: matrices are {sorted(matrices)}, expected one called {name!r}")
     return matrices.get(name, next(iter(matrices.values())))
 
 
+def read_sequence(path: Path | str) -> str | None:
+    """Letters of the protein that an .npz file holds beside its matrix; None where it does not."""
+    path = Path(path)
+    loaded = load_arrays(path) if path.suffix == ".npz" else {}
+    if isinstance(loaded, np.ndarray) or "sequence" not in loaded:
+        return None
+    sequence = loaded["sequence"]
+    if sequence.ndim != 0 or sequence.dtype.kind != "U":
+        raise DataError(f"{path}: sequence is {sequence.shape} of {sequence.dtype}, expected text")
+    return str(sequence)
+
+
 def read_distances(path: Path | str) -> NDArray[np.float64]:
-    """Distances that the verb `contacts` wrote: (L, L) angstrom, NaN where unresolved.
+    """(L, L) angstrom, NaN where unresolved: the verb `contacts` writes them so.
 
     Raises:
-        DataError: As in `read_matrix`, or a distance is negative.
+        DataError: As in `read_matrix`; the matrix of an .npz file is not called `distances`, or
+            the values are no distances, as those of scores.
     """
-    distances = read_matrix(path, "distances")
+    distances = read_matrix(path, "distances", by_name=True)
+    apart = distances[~np.eye(len(distances), dtype=bool)]
     if (distances < 0).any():
-        raise DataError(f"{path}: distances are negative; is this a file of scores?")
-    return distances
+        problem = "distances are negative"
+    elif np.isinf(distances).any():
+        problem = "distances are infinite (NaN is unresolved)"
+    elif np.diag(distances)[~np.isnan(np.diag(distances))].any():
+        problem = "residues are at a distance from themselves"
+    elif not np.allclose(distances, distances.T, equal_nan=True):
+        problem = "distances are not symmetric"
+    elif (apart < CLOSEST).any():
+        problem = f"two residues are {np.nanmin(apart):.3g} angstrom apart"
+    else:
+        return distances
+    raise DataError(f"{path}: {problem}; is this a file of scores?")

@@ -68,33 +68,42 @@ class Msa:
         """Row 0 in letters; gaps are kept."""
         return alphabet.decode(self.residues[0])
 
-    def anchored_to(self, row: int) -> "Msa":
-        """The same alignment with `row` first and only the columns in which it has a residue.
-
-        This is the paper's step for Pfam (C.3): "We drop these gap characters and their
-        corresponding columns in the MSA".
-        """
-        if not 0 <= row < self.depth:
-            raise DataError(f"row {row + 1} was asked for as the query of {self.depth} rows")
-        columns = self.residues[row] != alphabet.GAP
-        if not columns.any():
-            raise DataError(f"row {row + 1} ({self.names[row]}) has no residue to be a query")
+    def led_by(self, row: int, columns: NDArray[np.bool_] | None = None) -> "Msa":
+        """The same alignment with `row` first and, where given, only the True `columns`."""
         order = np.r_[row, np.delete(np.arange(self.depth), row)]
+        residues = self.residues[order]
         return Msa(
             tuple(self.names[index] for index in order),
-            np.ascontiguousarray(self.residues[order][:, columns]),
+            residues if columns is None else np.ascontiguousarray(residues[:, columns]),
             self.nonstandard,
         )
 
-    def row(self, name: str) -> int:
-        """Index of the row whose name, or the part of it before a blank, is `name`."""
+    def row(self, query: int | str) -> int:
+        """Index of the row of that index or name, or of which a name's first word is `query`.
+
+        Raises:
+            DataError: There is no such row.
+        """
+        if isinstance(query, int):
+            if not 0 <= query < self.depth:
+                raise DataError(f"row {query + 1} was asked for as the query of {self.depth} rows")
+            return query
         for index, candidate in enumerate(self.names):
-            if candidate == name or candidate.split(maxsplit=1)[0] == name:
+            if _is_called(query, candidate):
                 return index
-        raise DataError(f"no row is named {name!r}; the first is {self.names[0]!r}")
+        raise DataError(f"no row is named {query!r}; the first is {self.names[0]!r}")
 
 
-def msa_from_rows(rows: Iterator[tuple[str, str]], where: str, max_rows: int | None = None) -> Msa:
+def _is_called(query: str, name: str) -> bool:
+    return query in (name, name.split(maxsplit=1)[0])
+
+
+def msa_from_rows(
+    rows: Iterator[tuple[str, str]],
+    where: str,
+    max_rows: int | None = None,
+    query: int | str | None = None,
+) -> Msa:
     """Build an alignment from (name, aligned sequence) pairs.
 
     Lower case letters and `.` are inserts and dropped; upper case letters and `-` are columns.
@@ -103,13 +112,16 @@ def msa_from_rows(rows: Iterator[tuple[str, str]], where: str, max_rows: int | N
         rows: Names and sequences, the query first.
         where: File or entry, for error messages.
         max_rows: Rows after this many are not read.
+        query: Row (0-based) or name of the query, which comes first, with only the columns in
+            which it has a letter; None leaves rows and columns as they stand.
 
     Raises:
-        DataError: No rows, rows of unequal length, a letter that is no amino acid.
+        DataError: No rows, rows of unequal length, a letter that is no amino acid, no such query.
     """
     names: list[str] = []
     encoded: list[States] = []
     nonstandard = 0
+    letters: str | None = None
     for name, sequence in rows:
         if max_rows is not None and len(names) >= max_rows:
             break
@@ -124,6 +136,9 @@ def msa_from_rows(rows: Iterator[tuple[str, str]], where: str, max_rows: int | N
                 f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
                 "number of upper case letters and '-'"
             )
+        if letters is None and query is not None:
+            called = query == len(names) if isinstance(query, int) else _is_called(query, name)
+            letters = columns if called else None
         names.append(name)
         encoded.append(states)
         nonstandard += alphabet.count_nonstandard(columns)
@@ -131,7 +146,18 @@ def msa_from_rows(rows: Iterator[tuple[str, str]], where: str, max_rows: int | N
         raise DataError(f"{where}: no sequences")
     if len(encoded[0]) == 0:
         raise DataError(f"{where}: row 1 ({names[0]}) has no columns")
-    return Msa(tuple(names), np.stack(encoded), nonstandard)
+    msa = Msa(tuple(names), np.stack(encoded), nonstandard)
+    if query is None:
+        return msa
+    try:
+        row = msa.row(query)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if (msa.residues[row] == alphabet.GAP).all():
+        raise DataError(f"{where}: row {row + 1} ({names[row]}) has no residue to be a query")
+    # The paper's step for Pfam (C.3): "We drop these gap characters and their corresponding columns
+    # in the MSA". An X is a gap among the states, but a residue of the query: its column stays.
+    return msa.led_by(row, np.array([letter != "-" for letter in letters or ""]))
 
 
 def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
@@ -159,8 +185,17 @@ def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
 
 
 def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
-    """Rows of the first alignment of a Stockholm file; interleaved blocks are joined."""
-    rows: dict[str, list[str]] = {}
+    """Rows of the first alignment of a Stockholm file; interleaved blocks are joined.
+
+    Pfam and HMMER write match columns in capitals and '-', inserts in lower case and '.'; others
+    write '.' for every gap. So a column with lower case letters is an insert, and dropped; in one
+    with capitals or '-', a '.' is a gap; one of '.' only holds nothing.
+
+    Raises:
+        DataError: Rows of unequal width, or a column with letters of both cases or lower case
+            and '-'.
+    """
+    parts: dict[str, list[str]] = {}
     for number, line in enumerate(stream, start=1):
         text = line.rstrip()
         if text == "//":
@@ -172,36 +207,62 @@ def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]
             raise DataError(
                 f"{where}, line {number}: expected 'name sequence', found {text[:40]!r}"
             )
-        rows.setdefault(fields[0], []).append(fields[1])
-    for name, parts in rows.items():
-        yield name, "".join(parts)
+        parts.setdefault(fields[0], []).append(fields[1])
+    rows = {
+        name: np.frombuffer("".join(blocks).encode("latin-1"), dtype=np.uint8)
+        for name, blocks in parts.items()
+    }
+    if not rows:
+        return
+    first, width = next((name, len(row)) for name, row in rows.items())
+    inserts, matches = np.zeros(width, dtype=bool), np.zeros(width, dtype=bool)
+    for name, row in rows.items():
+        if len(row) != width:
+            raise DataError(
+                f"{where}: row {name} has {len(row)} characters, row {first} has {width}"
+            )
+        lower = (row >= ord("a")) & (row <= ord("z"))
+        inserts |= lower
+        matches |= ~lower & (row != ord("."))
+    if (inserts & matches).any():
+        raise DataError(
+            f"{where}: column {np.flatnonzero(inserts & matches)[0] + 1} is an insert (lower case) "
+            "in some rows and not in others (capitals or '-')"
+        )
+    for name, row in rows.items():
+        yield name, row[matches].tobytes().decode("latin-1").replace(".", "-")
 
 
 def _aln_records(stream: IO[str]) -> Iterator[tuple[str, str]]:
-    """PSICOV format: one aligned row a line, no names."""
+    """PSICOV format: one aligned row a line, no names; each character is a column, '.' a gap."""
     for number, line in enumerate(stream, start=1):
         if line.strip():
-            yield f"row{number}", line.strip().upper()
+            yield f"row{number}", line.strip().upper().replace(".", "-")
 
 
-def _match_columns_of_first(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _every_letter_a_column(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Aligned FASTA has no insert convention: letters of either case are columns, '.' is a gap."""
     for name, sequence in rows:
         yield name, sequence.upper().replace(".", "-")
 
 
 def read_alignment(
-    path: Path | str, *, file_format: str | None = None, max_rows: int | None = None
+    path: Path | str,
+    *,
+    query: int | str | None = None,
+    file_format: str | None = None,
+    max_rows: int | None = None,
 ) -> Msa:
-    """Read an alignment with all its columns and rows as they stand.
+    """Read an alignment with all its columns and rows as they stand, or anchored to a query.
 
     Args:
         path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
+        query: As `msa_from_rows`.
         file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
         max_rows: Read at most this many rows.
 
     Raises:
-        DataError: The file is unreadable, ragged or empty, or of no known format.
+        DataError: The file is unreadable, ragged or empty, of no known format, or lacks the query.
     """
     path = Path(path)
     if file_format is None:
@@ -217,39 +278,16 @@ def read_alignment(
         if file_format == "a3m":
             rows = fasta_records(stream, where)
         elif file_format == "fasta":
-            rows = _match_columns_of_first(fasta_records(stream, where))
+            rows = _every_letter_a_column(fasta_records(stream, where))
         elif file_format == "stockholm":
             rows = _stockholm_records(stream, where)
         elif file_format == "aln":
             rows = _aln_records(stream)
         else:
             raise DataError(f"{path}: unknown alignment format {file_format!r}")
-        return msa_from_rows(rows, where, max_rows)
+        return msa_from_rows(rows, where, max_rows, query)
 
 
-def read_msa(
-    path: Path | str,
-    *,
-    query: int | str = 0,
-    file_format: str | None = None,
-    max_rows: int | None = None,
-) -> Msa:
-    """Read an alignment and anchor it to its query.
-
-    Args:
-        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
-        query: Row (0-based) or name of the query; its gap columns are dropped.
-        file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
-        max_rows: Read at most this many rows.
-
-    Returns:
-        The alignment, query first, one column for each residue of the query.
-
-    Raises:
-        DataError: The file is unreadable, ragged or empty, or the query is not in it.
-    """
-    msa = read_alignment(path, file_format=file_format, max_rows=max_rows)
-    try:
-        return msa.anchored_to(msa.row(query) if isinstance(query, str) else query)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+def read_msa(path: Path | str, *, query: int | str = 0) -> Msa:
+    """`read_alignment` anchored to its query, the first row when not named."""
+    return read_alignment(path, query=query)

@@ -4,6 +4,9 @@ Threads are for work that waits for other programs or releases the GIL, processe
 """
 
 import multiprocessing
+import os
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -14,8 +17,9 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from npm_core.errors import ToolError
 
@@ -24,6 +28,18 @@ B = TypeVar("B")
 
 AHEAD = 4
 """Items drawn ahead, in units of workers."""
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM, by which Snakemake and Slurm stop a job, raise SystemExit: what cleans up, can.
+
+    By itself it would end the process on the spot, and leave half-written files behind.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _nothing() -> None:
@@ -98,18 +114,32 @@ def map_in_processes(
         yield from map(function, items)
         return
     source = iter(items)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(source, AHEAD * workers))
+    work = partial(_call_or_exit, function)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=exit_on_sigterm) as pool:
+        waiting = deque(pool.submit(work, item) for item in islice(source, AHEAD * workers))
         try:
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+                waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+        except SystemExit:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         except BrokenProcessPool as error:
             raise ToolError(
                 f"one of {workers} processes was killed, probably for want of memory; use fewer"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _call_or_exit(function: Callable[[A], B], item: A) -> B:
+    try:
+        return function(item)
+    except SystemExit as error:
+        # The pool would hand it to its parent as a result and go on with the next item.
+        os._exit(error.code if isinstance(error.code, int) else 1)
 
 
 def _cancel(futures: Iterable[Future[B]]) -> None:

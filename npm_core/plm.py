@@ -9,8 +9,9 @@ matrix: fields centred on the mean couplings, and everything scaled by the squar
 curvature that an independent model has (docs/decisions.md).
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +40,10 @@ PSEUDOCOUNT = 0.3
 
 A state that a column lacks keeps a probability of about that many sequences; taken for 0, its
 field alone doubles the number of evaluations."""
+
+STOP_REL = 1e-4
+MAX_EVALUATIONS = 500
+"""When a fit stops that is not told otherwise."""
 
 FIRST_STEP = 0.3
 _SUFFICIENT_DECREASE = 1e-4
@@ -176,9 +181,9 @@ def fit(
     *,
     row_weights: Doubles | None = None,
     penalty: Penalty | None = None,
-    stop_rel: float = 1e-4,
+    stop_rel: float = STOP_REL,
     target_objective: float | None = None,
-    max_evaluations: int = 500,
+    max_evaluations: int = MAX_EVALUATIONS,
     start: Potts | None = None,
     prior: Potts | None = None,
     threads: int = 1,
@@ -189,7 +194,7 @@ def fit(
         residues: (N, L) uint8, states 0..20.
         row_weights: (N,) w; CCMpred's rule when None.
         penalty: The regulariser; CCMpred's when None.
-        stop_rel: Stop when three iterations together gained less than this share of F.
+        stop_rel: Stop when three iterations together gained less than this share of F, in (0, 1).
         target_objective: Stop as soon as F is at or below this.
         max_evaluations: Stop here in any case, not converged.
         start: Begin at this model instead of the independent one (warm start).
@@ -201,8 +206,9 @@ def fit(
         SettingsError: A number is outside its range.
     """
     began = time.perf_counter()
-    if stop_rel <= 0 or max_evaluations < 1 or threads < 1:
-        raise SettingsError("stop_rel, max_evaluations and threads must be positive")
+    check_stop(stop_rel, target_objective, max_evaluations)
+    if threads < 1:
+        raise SettingsError(f"{threads} threads; expected 1 or more")
     check_residues(residues)
     depth, length = residues.shape
     for name, model in (("start", start), ("prior", prior)):
@@ -234,6 +240,16 @@ def fit(
     )
 
 
+def check_stop(stop_rel: float, target_objective: float | None, max_evaluations: int) -> None:
+    """Raise a SettingsError unless a fit can stop there, and not before it has begun."""
+    if not 0 < stop_rel < 1:
+        raise SettingsError(f"stop_rel {stop_rel} is not between 0 and 1")
+    if target_objective is not None and not math.isfinite(target_objective):
+        raise SettingsError(f"target_objective {target_objective} is not finite")
+    if max_evaluations < 1:
+        raise SettingsError(f"max_evaluations {max_evaluations} is not positive")
+
+
 def check_residues(residues: NDArray[np.uint8]) -> None:
     """Raise a DataError unless there are rows and columns of states 0..20."""
     if residues.ndim != 2 or residues.size == 0:
@@ -249,31 +265,63 @@ def check_weights(row_weights: Doubles, depth: int) -> None:
 
 
 def objective_terms(
-    residues: NDArray[np.uint8], objective: str, *, threads: int = 1
+    residues: NDArray[np.uint8],
+    objective: str,
+    *,
+    lambda_fields: float | None = None,
+    lambda_couplings: float | None = None,
+    identity_threshold: float = weights.IDENTITY_THRESHOLD,
+    threads: int = 1,
 ) -> tuple[Doubles, Penalty]:
     """Sequence weights and penalty of an objective by name.
 
     "ccmpred" has CCMpred's own weights and penalty; "paper" has eq. (3) with the weights of
     Morcos et al. and the multipliers of table 2.
 
+    Args:
+        residues: (N, L) uint8.
+        objective: "ccmpred" or "paper".
+        lambda_fields: The objective's own when None, as is `lambda_couplings`: `fields` and
+            `couplings` of `ccmpred_penalty` or `paper_penalty`.
+        lambda_couplings: See there.
+        identity_threshold: Of the weights.
+        threads: How many count the weights.
+
     Raises:
-        SettingsError: The objective has another name.
+        SettingsError: The objective has another name, or a lambda is not positive and finite.
     """
+    if objective not in ("ccmpred", "paper"):
+        raise SettingsError(f"objective {objective!r} is neither ccmpred nor paper")
+    given = {"fields": lambda_fields, "couplings": lambda_couplings}
+    lambdas = {name: value for name, value in given.items() if value is not None}
+    for name, value in lambdas.items():
+        if not 0 < value < math.inf:
+            raise SettingsError(f"lambda_{name} {value} is not positive and finite")
     if objective == "ccmpred":
-        row_weights = weights.ccmpred_weights(residues, threads=threads)
-        return row_weights, ccmpred_penalty(residues.shape[1])
-    if objective == "paper":
-        row_weights = weights.sequence_weights(residues, threads=threads)
-        return row_weights, paper_penalty(float(row_weights.sum()))
-    raise SettingsError(f"objective {objective!r} is neither ccmpred nor paper")
+        row_weights = weights.ccmpred_weights(
+            residues, identity_threshold=identity_threshold, threads=threads
+        )
+        return row_weights, ccmpred_penalty(residues.shape[1], **lambdas)
+    row_weights = weights.sequence_weights(
+        residues, identity_threshold=identity_threshold, threads=threads
+    )
+    return row_weights, paper_penalty(float(row_weights.sum()), **lambdas)
 
 
 def fit_objective(
-    residues: NDArray[np.uint8], *, objective: str = "ccmpred", threads: int = 1, **settings: Any
+    residues: NDArray[np.uint8],
+    *,
+    objective: str = "ccmpred",
+    terms: Mapping[str, float] | None = None,
+    threads: int = 1,
+    **settings: Any,
 ) -> Fit:
-    """`fit` of one of the two objectives by name; `settings` are its other arguments."""
+    """`fit` of one of the two objectives by name.
+
+    `terms` are numbers of `objective_terms`, `settings` the other arguments of `fit`.
+    """
     began = time.perf_counter()
-    row_weights, penalty = objective_terms(residues, objective, threads=threads)
+    row_weights, penalty = objective_terms(residues, objective, threads=threads, **(terms or {}))
     took = time.perf_counter() - began
     result = fit(residues, row_weights=row_weights, penalty=penalty, threads=threads, **settings)
     return replace(result, seconds_setup=result.seconds_setup + took)
@@ -284,8 +332,13 @@ def compile_kernels() -> None:
     fit_objective(np.zeros((2, 2), dtype=np.uint8))
 
 
-def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
-    """How many bytes `fit` needs at its peak, the model it returns included."""
+def fit_bytes(
+    depth: int, length: int, *, threads: int = 1, start: bool = False, prior: bool = False
+) -> int:
+    """How many bytes `fit` needs at its peak, the model it returns included.
+
+    So are a `start` and a `prior`, as models, and the prior's couplings as the fit lays them out.
+    """
     blocks = _blocks(length)
     vector = 4 * _parameters(blocks)
     columns = 4 * blocks * length * STATES * WIDTH
@@ -294,7 +347,8 @@ def fit_bytes(depth: int, length: int, *, threads: int = 1) -> int:
     lists = -(-depth // _chunk(depth, 4)) * length * STATES
     index = depth * (4 * length + 8 * -(-length // PANEL)) + 16 * lists
     fitting = vector + (2 * MEMORY + 1) * vector // 2 + columns
-    return max(fitting, vector + model) + work + index
+    others = (start + prior) * model + prior * vector
+    return max(fitting, vector + model) + work + index + others
 
 
 def _dot(left: Doubles, right: Doubles) -> float:

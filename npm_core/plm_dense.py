@@ -7,7 +7,7 @@ this is the slow way, and the reference against which the sparse one is measured
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -56,16 +56,18 @@ def fit_objectives(
     alignments: Sequence[NDArray[np.uint8]],
     *,
     objective: str = "ccmpred",
+    terms: Mapping[str, float] | None = None,
     threads: int = 1,
     **settings: Any,
 ) -> list[Fit]:
     """`fit` of one of the two objectives by name, of several alignments together.
 
-    Sequence weights are counted on the CPU, by so many threads.
+    `terms` are numbers of `plm.objective_terms`. Sequence weights are counted on the CPU, by so
+    many threads.
     """
     began = time.perf_counter()
     families = [
-        Family(residues, *plm.objective_terms(residues, objective, threads=threads))
+        Family(residues, *plm.objective_terms(residues, objective, threads=threads, **terms or {}))
         for residues in alignments
     ]
     took = (time.perf_counter() - began) / len(families)
@@ -78,9 +80,9 @@ def fit_objectives(
 def fit(
     families: Sequence[Family],
     *,
-    stop_rel: float = 1e-4,
+    stop_rel: float = plm.STOP_REL,
     target_objective: float | None = None,
-    max_evaluations: int = 500,
+    max_evaluations: int = plm.MAX_EVALUATIONS,
     device: str = "cuda",
     product: Product = "split",
 ) -> list[Fit]:
@@ -93,10 +95,12 @@ def fit(
         product: How the tensor cores of a GPU multiply, see `multiply`.
 
     Raises:
-        SettingsError: The device is not there, or its memory is too small.
+        SettingsError: The device is not there, its memory is too small, or a number is outside its
+            range.
         DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
+    plm.check_stop(stop_rel, target_objective, max_evaluations)
     for residues, row_weights, _ in families:
         plm.check_residues(residues)
         plm.check_weights(row_weights, len(residues))

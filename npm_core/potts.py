@@ -1,4 +1,4 @@
-"""Potts models: energy, gauges and contact scores of fields h and couplings J, and their file."""
+"""Potts models: energy and contact scores of fields h and couplings J, and their file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +34,12 @@ class Potts:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        length = len(self.fields)
-        if self.fields.shape != (length, STATES) or length == 0:
+        for name, values in (("fields", self.fields), ("couplings", self.couplings)):
+            if values.dtype.kind != "f":
+                raise DataError(f"{name} are of type {values.dtype}, expected real numbers")
+        if self.fields.shape[1:] != (STATES,) or self.fields.size == 0:
             raise DataError(f"fields are {self.fields.shape}, expected (L, {STATES})")
+        length = len(self.fields)
         if self.couplings.shape != (length, length, STATES, STATES):
             raise DataError(
                 f"couplings are {self.couplings.shape}, "
@@ -64,6 +67,19 @@ def check(potts: Potts, where: str) -> Potts:
         if not np.array_equal(potts.couplings[i], potts.couplings[:, i].transpose(0, 2, 1)):
             raise DataError(f"{where}: the couplings of position {i + 1} are not symmetric")
     return potts
+
+
+def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], where: str) -> Potts:
+    """A model of arrays that a file holds, checked.
+
+    Raises:
+        DataError: They are no fields and couplings, or as in `check`.
+    """
+    try:
+        model = Potts(fields, couplings, metadata)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    return check(model, where)
 
 
 def full_couplings(upper: Floats, length: int) -> Floats:
@@ -123,6 +139,9 @@ def load(path: Path | str) -> Potts:
                     f"{path}: tensors {sorted(found)} of format {metadata.get('format')!r}, "
                     f"expected fields and couplings of {_FORMAT!r}"
                 )
+            types = {name: file.get_slice(name).get_dtype() for name in sorted(found)}
+            if not set(types.values()) <= {"F16", "F32", "F64"}:
+                raise DataError(f"{path}: tensors of types {types}, expected F32")
             fields, upper = file.get_tensor("fields"), file.get_tensor("couplings")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
@@ -130,10 +149,10 @@ def load(path: Path | str) -> Potts:
         raise DataError(f"{path}: not a whole safetensors file ({error})") from error
     if metadata.get("alphabet") != alphabet.ALPHABET:
         raise DataError(f"{path}: alphabet {metadata.get('alphabet')!r}, not {alphabet.ALPHABET!r}")
-    length = len(fields)
+    length = len(fields) if fields.ndim else 0
     if upper.shape != (length * (length - 1) // 2, STATES, STATES):
-        raise DataError(f"{path}: {upper.shape} couplings for {length} fields")
-    return check(Potts(fields, full_couplings(upper, length), metadata), str(path))
+        raise DataError(f"{path}: {upper.shape} couplings for {fields.shape} fields")
+    return from_arrays(fields, full_couplings(upper, length), metadata, str(path))
 
 
 def scaled(potts: Potts, factor: float) -> Potts:
@@ -161,40 +180,6 @@ def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:
         pairs = potts.couplings[i, later, residues[:, i, None], residues[:, i + 1 :]]
         total += pairs.sum(1, dtype=np.float64)
     return -total
-
-
-def zero_sum(potts: Potts) -> Potts:
-    """The same distribution in the zero-sum gauge: every h_i, row and column of J_ij sums to 0.
-
-    This gauge has the smallest Frobenius norms (Ekeberg et al. 2013). What leaves the couplings
-    goes to the fields, so energy differences do not change.
-    """
-    length = potts.length
-    fields = potts.fields.astype(np.float64)
-    couplings = np.empty_like(potts.couplings)
-    for i in range(length):
-        block = potts.couplings[i].astype(np.float64)
-        by_a = block.mean(2)
-        mean = by_a.mean(1)
-        couplings[i] = block - by_a[:, :, None] - block.mean(1)[:, None] + mean[:, None, None]
-        fields[i] += (by_a - mean[:, None]).sum(0)
-    fields -= fields.mean(1, keepdims=True)
-    return Potts(fields.astype(np.float32), couplings, potts.metadata)
-
-
-def lattice_gas(potts: Potts, reference: int = GAP) -> Potts:
-    """The same distribution with h_i(r) = J_ij(r, b) = J_ij(a, r) = 0 for one reference state."""
-    length = potts.length
-    fields = potts.fields.astype(np.float64)
-    couplings = np.empty_like(potts.couplings)
-    for i in range(length):
-        block = potts.couplings[i].astype(np.float64)
-        column = block[:, :, reference, None]
-        corner = block[:, reference, reference, None, None]
-        couplings[i] = block - column - block[:, reference, None, :] + corner
-        fields[i] += (column - corner)[:, :, 0].sum(0)
-    fields -= fields[:, reference, None]
-    return Potts(fields.astype(np.float32), couplings, potts.metadata)
 
 
 def contact_scores(couplings: Floats, *, centre: Centre = "none") -> Floats:

@@ -18,6 +18,7 @@ from npm_core.checkpoints import kind_of, load_model
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, write_text
+from npm_core.formats import casp_rr
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
@@ -330,7 +331,8 @@ def write_prediction(
     if "potts" in formats:
         fitted = potts_model(windows)
         written.append(folder / f"{stem}.potts.safetensors")
-        save_potts(written[-1], Potts(fitted.fields, fitted.couplings, metadata))
+        facts = {**metadata, "query": alphabet.decode(alphabet.encode(sequence))}
+        save_potts(written[-1], Potts(fitted.fields, fitted.couplings, facts))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows)
     if "scores" in formats:
@@ -339,42 +341,13 @@ def write_prediction(
             np.savez_compressed(stream, scores=scores, sequence=np.array(sequence))
     if "rr" in formats:
         written.append(folder / f"{stem}.rr")
-        write_text(written[-1], casp_rr(name, sequence, scores))
+        text = casp_rr(scores, sequence, target=file_stem(name), method="Neural Potts Model")
+        write_text(written[-1], text)
     if "png" in formats:
         written.append(folder / f"{stem}.png")
         with atomic_path(written[-1]) as temporary:
             draw_contact_map(temporary, name, scores)
     return written
-
-
-def casp_rr(name: str, sequence: str, scores: Floats, *, separation: int = 6) -> str:
-    """CASP's RR format: pairs `i j 0 8 p`, 1-based, the strongest first.
-
-    RR wants numbers of 0 to 1. Ours rank pairs and are no probabilities: scores are divided by
-    the largest. Pairs whose score is not above zero are left out.
-
-    Args:
-        name: Of the target.
-        sequence: L letters.
-        scores: (L, L).
-        separation: Pairs closer along the chain are left out.
-    """
-    i, j = np.triu_indices(len(sequence), k=separation)
-    above = scores[i, j] > 0
-    i, j = i[above], j[above]
-    values = scores[i, j] / scores[i, j].max() if i.size else scores[i, j]
-    order = np.argsort(-values, kind="stable")
-    lines = [
-        "PFRMAT RR",
-        f"TARGET {file_stem(name)}",
-        "REMARK Numbers rank the pairs; they are no probabilities",
-        "METHOD Neural Potts Model",
-        "MODEL 1",
-        *(sequence[start : start + 50] for start in range(0, len(sequence), 50)),
-        *(f"{i[n] + 1} {j[n] + 1} 0 8 {values[n]:.6f}" for n in order),
-        "END",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def draw_contact_map(path: Path, name: str, scores: Floats, *, separation: int = 6) -> None:

@@ -75,6 +75,8 @@ def _check_unique(path: Path | str, hashes: NDArray[np.uint64]) -> None:
     doubled = {int(value) for value in values[counts > 1]}
     if not doubled:
         return
+    if not Path(path).is_file():  # a pipe, which cannot be read again to name them
+        raise DataError(f"{path}: {len(doubled)} ids occur twice; ids must be unique")
     seen: set[str] = set()
     with open_text(path) as stream:
         for line in stream:
@@ -102,7 +104,12 @@ def is_test(name: str, *, share: float, salt: str) -> bool:
         name: The query's id.
         share: Expected share of the test split, in [0, 1].
         salt: Any text; another salt makes another split.
+
+    Raises:
+        SettingsError: The share is outside [0, 1].
     """
+    if not 0 <= share <= 1:
+        raise SettingsError(f"the test share is {share}; expected a number from 0 to 1")
     return _hash(name, salt) < share * 2**64
 
 
@@ -133,8 +140,6 @@ def split_queries(
         DataError: As `read_queries`, or none of the held-out ids is among the sequences.
         SettingsError: The share is outside [0, 1].
     """
-    if not 0 <= share <= 1:
-        raise SettingsError(f"the test share is {share}; expected a number from 0 to 1")
     published = None if held_out is None else _read_ids(held_out)
     counts = [0, 0]
     with atomic_path(train) as train_part, atomic_path(test) as test_part:

@@ -188,9 +188,14 @@ def read_families(*paths: Path | str) -> Iterator[Family]:
     """Families of one or more shards in order; at most one row group is held in memory."""
     for row in _rows(paths, FAMILIES):
         residues = np.frombuffer(row["residues"], dtype=np.uint8)
+        depth, length = row["depth"], row["length"]
+        if residues.size != depth * length:
+            raise DataError(
+                f"family {row['id']}: {residues.size} residues for {depth} rows of {length} columns"
+            )
         yield Family(
             row["id"],
-            residues.reshape(row["depth"], row["length"]),
+            residues.reshape(depth, length),
             np.asarray(row["weights"], dtype=np.float32),
         )
 
@@ -211,11 +216,20 @@ def read_queries(*paths: Path | str) -> dict[str, str]:
 
 
 def read_sizes(*paths: Path | str) -> Iterator[tuple[str, int, int]]:
-    """(id, depth, length) of each family, without reading its residues."""
+    """(id, depth, length) of each family, without reading its residues.
+
+    Raises:
+        DataError: As `read_families`, or an id occurs twice.
+    """
+    seen: set[str] = set()
     for path in paths:
         with reading(path):
             table = _open(path, FAMILIES).read(columns=["id", "depth", "length"])
-        yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+        for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if row[0] in seen:
+                raise DataError(f"{path}: family {row[0]} occurs twice")
+            seen.add(row[0])
+            yield row
 
 
 def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[str, str]) -> int:

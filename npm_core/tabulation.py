@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from npm_core.errors import DataError
 from npm_core.files import atomic_path
 from npm_core.precision import RANGES, Measure, measure, measure_chance, rank_ranges
-from npm_core.tables import Scores, Target, reading
+from npm_core.tables import SCORES, Scores, Target, read_table
 
 CHANCE = "chance"
 ALIGNED = "potts"
@@ -34,6 +34,8 @@ MEASURE = [
     ("pairs", pa.int32()),
     ("contacts", pa.int32()),
 ]
+
+_INDEX = pa.schema([SCORES.field(name) for name in ("id", "model", "depth", "meff")])
 
 _ROWS_PER_GROUP = 50_000
 
@@ -76,11 +78,7 @@ def index_scores(*paths: Path | str) -> dict[str, dict[str, Alignment]]:
     """
     found: dict[str, dict[str, Alignment]] = {}
     for path in paths:
-        with reading(path):
-            table = pq.read_table(path, columns=["id", "model", "depth", "meff"])
-        if table.num_columns < 4:
-            raise DataError(f"{path}: not a table of scores; columns are {table.column_names}")
-        for row in table.to_pylist():
+        for row in read_table(path, _INDEX):
             models = found.setdefault(row["model"], {})
             if row["id"] in models:
                 raise DataError(f"{path}: a second row of {row['id']} by {row['model']}")

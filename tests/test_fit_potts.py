@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import memory, potts
+from npm_core import formats, memory, plm, potts
 from npm_core.alphabet import decode
 from npm_core.cli import main
+from npm_core.msa import read_msa
 
 
 def write(folder, name, *rows):
@@ -58,7 +59,7 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
     parser = argparse.ArgumentParser()
     fit_potts.register(parser)
     args = parser.parse_args(words)
-    todo = fit_potts.jobs(args.msa, args.output, str(tmp_path / "reports"))
+    todo = fit_potts.jobs(args.msa, args.output, tmp_path / "reports")
     lines = list(fit_potts.fit_together(todo, args))
     assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
     for path, job in zip(alignments, todo, strict=True):
@@ -76,7 +77,7 @@ def test_without_a_gpu_cuda_is_refused(tmp_path, alignments, capsys):
     words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--device", "cuda"]
     assert fit(*words) == 2
     assert "no cuda device; use --device cpu" in capsys.readouterr().err
-    words = ["--msa", alignments[0], "--output", str(tmp_path / "a"), "--device", "cuda"]
+    words = ["--msa", alignments[0], "--output", str(tmp_path / "a.npz"), "--device", "cuda"]
     assert fit(*words, "--prior", "prior.safetensors") == 2
     assert "--prior needs --device cpu" in capsys.readouterr().err
 
@@ -87,7 +88,7 @@ def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
                "--report", str(report)) == 0  # fmt: skip
     facts = json.loads(report.read_text())
     assert list(facts) == [
-        "objective", "evaluations", "converged", "length", "depth", "meff",
+        "objective", "evaluations", "converged", "length", "depth", "nonstandard", "meff",
         "seconds_setup", "seconds_fit", "peak_mib",
     ]  # fmt: skip
     assert (facts["length"], facts["depth"], facts["meff"]) == (7, 40, 40.0)
@@ -127,14 +128,80 @@ def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, cap
     assert "4,096 MiB are available; fit fewer columns" in error
 
 
+def test_fits_that_cannot_be_held_together_are_refused_before_the_first(
+    tmp_path, alignments, capsys, monkeypatch
+):
+    alone = max(plm.fit_bytes(depth, 7) for depth in (1, 5, 40))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * alone - 1)
+    many = ["--msa", *alignments, "--output", str(tmp_path / "models")]
+    assert fit(*many, "--threads", "3") == 2
+    assert "fitting 3 families at once needs" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_start_and_a_prior_count_in_the_memory_that_is_needed():
+    length = 16
+    model = 4 * (length * 21) ** 2  # float32 couplings; half of them is what the solver keeps
+    alone = plm.fit_bytes(10, length)
+    assert plm.fit_bytes(10, length, start=True) == alone + model
+    assert plm.fit_bytes(10, length, prior=True) > alone + 1.5 * model
+
+
+@pytest.mark.parametrize("suffix", ["raw", "npz", "mrf.gz"])
+def test_a_model_is_written_in_the_format_of_its_name(tmp_path, alignments, suffix):
+    out = tmp_path / f"a.{suffix}"
+    assert fit("--msa", alignments[1], "--output", str(out)) == 0
+    assert fit("--msa", alignments[1], "--output", str(tmp_path / "a.safetensors")) == 0
+    found, expected = (formats.read_model(path) for path in (out, tmp_path / "a.safetensors"))
+    assert np.array_equal(found.couplings, expected.couplings)
+
+
+@pytest.mark.parametrize("name", ["a", "a.mat", "a.safetensors.gz"])
+def test_a_name_of_no_model_is_refused_before_the_fit(tmp_path, capsys, name):
+    assert fit("--msa", "not read", "--output", str(tmp_path / name)) == 2
+    assert f"{name}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("objective", "penalty"),
+    [
+        ("ccmpred", plm.Penalty(0.02, 0.3 * 6, gap_field=False)),
+        ("paper", plm.Penalty(0.02 * 40, 2 * 0.3 * 40, gap_field=True)),
+    ],
+)
+def test_the_regularisation_can_be_given(tmp_path, alignments, objective, penalty):
+    out = tmp_path / "a.safetensors"
+    words = ["--objective", objective, "--lambda-fields", "0.02", "--lambda-couplings", "0.3"]
+    assert fit("--msa", alignments[2], "--output", str(out), *words) == 0
+    model = potts.load(out)
+    value = plm.objective(model, read_msa(alignments[2]).residues, np.ones(40), penalty)
+    assert float(model.metadata["objective"]) == pytest.approx(value, rel=1e-12)
+
+
+def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path):
+    path = write(tmp_path, "a.a3m", "ACDEFGHIKL", "ACDEFGHAAA")
+    for threshold, meff in ((0.7, 1.0), (0.8, 2.0)):
+        words = ["--objective", "paper", "--identity-threshold", str(threshold)]
+        report = tmp_path / "fit.json"
+        out = tmp_path / "a.safetensors"
+        assert fit("--msa", path, "--output", str(out), "--report", str(report), *words) == 0
+        assert json.loads(report.read_text())["meff"] == meff
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--threads", "0"], "--threads 0"),
         (["--prior-weight", "2"], "--prior-weight 2"),
-        (["--stop-rel", "0"], "stop_rel"),
+        (["--stop-rel", "0"], "stop_rel 0.0"),
+        (["--max-evaluations", "0"], "max_evaluations 0"),
+        (["--lambda-fields", "0"], "lambda_fields 0.0"),
+        (["--lambda-couplings", "nan"], "lambda_couplings nan"),
+        (["--identity-threshold", "80"], "identity threshold 80.0"),
         (["--backend", "ccmpred", "--objective", "paper"], "--backend ccmpred"),
-        (["--backend", "ccmpred", "--target-objective", "1"], "--target-objective"),
+        (["--backend", "ccmpred", "--target-objective", "1"], "--target-objective needs"),
+        (["--backend", "ccmpred", "--stop-rel", "1e-4"], "--stop-rel needs --backend own"),
+        (["--backend", "ccmpred", "--max-evaluations", "9"], "--max-evaluations needs"),
+        (["--backend", "ccmpred", "--lambda-couplings", "1"], "--lambda-couplings needs"),
         (["--prior", "none.safetensors"], "none.safetensors: no such file"),
     ],
 )
@@ -148,3 +215,39 @@ def test_two_alignments_of_one_name_are_refused(tmp_path, capsys):
     paths = [write(folder, "a.a3m", "AC") for folder in (tmp_path, tmp_path / "other")]
     assert fit("--msa", *paths, "--output", str(tmp_path / "out")) == 2
     assert "would both be written as a" in capsys.readouterr().err
+
+
+def test_a_named_query_comes_first_among_all_columns(tmp_path):
+    path = write(tmp_path, "a.a3m", "AC-D", "A-WD")
+    model = tmp_path / "a.safetensors"
+    assert fit("--msa", path, "--query", "1", "--all-columns", "--output", str(model)) == 0
+    assert potts.load(model).metadata["query"] == "A-WD"
+    assert fit("--msa", path, "--query", "none", "--all-columns", "--output", str(model)) == 2
+
+
+def test_letters_of_no_single_amino_acid_keep_their_columns_and_are_counted(tmp_path, capsys):
+    path = write(tmp_path, "a.a3m", "AX-D", "AUWD")
+    model, report = tmp_path / "a.safetensors", tmp_path / "a.json"
+    assert fit("--msa", path, "--output", str(model), "--report", str(report)) == 0
+    assert potts.load(model).metadata["query"] == "A-D"
+    assert "length 3 (2 nonstandard letters replaced)" in capsys.readouterr().err
+    assert json.loads(report.read_text())["nonstandard"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "same", "--report", "same"], "same: would be written twice"),
+        (["--output", "one.a3m"], "one.a3m: is an input too"),
+        (["--output", "."], ".: is a folder"),
+        (["--output", "one.a3m/x"], "is no folder"),
+    ],
+)
+def test_outputs_that_would_overwrite_are_refused(
+    tmp_path, alignments, capsys, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "one.a3m").read_text()
+    assert fit("--msa", alignments[0], *words) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "one.a3m").read_text() == before

@@ -1,7 +1,13 @@
 """File formats: round trips to each format's precision, hand-written files, damage that is seen."""
 
+import gzip
+
+import msgpack
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from npm_core import formats, potts
 from npm_core.alphabet import GAP, STATES, encode
@@ -123,26 +129,83 @@ def test_scores_survive_a_round_trip(tmp_path, scores, name):
     formats.write_scores(path, scores, query="ACDEF")
     found = formats.read_scores(path)
     assert np.array_equal(found.scores, scores)
-    assert found.query == ("ACDEF" if name == "evcouplings" else None)
+    assert found.query == ("ACDEF" if name in ("evcouplings", "npz") else None)
 
 
-def test_rr_files_rank_and_scale_the_pairs(tmp_path):
-    scores = np.array([[0, 3.0, -1.0], [3.0, 0, 1.0], [-1.0, 1.0, 0]])
-    formats.write_scores(tmp_path / "a.rr", scores, query="ACD")
+def chain(query, pairs):
+    """Scores of a protein that are zero but for some pairs, positions from 1."""
+    scores = np.zeros((len(query), len(query)))
+    for (i, j), score in pairs.items():
+        scores[i - 1, j - 1] = scores[j - 1, i - 1] = score
+    return scores
+
+
+def test_rr_files_list_pairs_that_are_far_and_above_zero(tmp_path):
+    scores = chain("ACDEFGHIK", {(1, 7): 1.0, (2, 9): 4.0, (1, 9): -2.0, (3, 4): 9.0})
+    formats.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHIK")
     lines = (tmp_path / "a.rr").read_text().splitlines()
-    assert lines == ["PFRMAT RR", "MODEL 1", "ACD", "1 2 0 8 1", "2 3 0 8 0.5", "1 3 0 8 0", "END"]
+    assert [line for line in lines if not line.startswith("REMARK")] == [
+        *("PFRMAT RR", "MODEL 1", "ACDEFGHIK", "2 9 0 8 1", "1 7 0 8 0.25", "END"),
+    ]
     found = formats.read_scores(tmp_path / "a.rr")
-    assert found.query == "ACD"
-    assert np.allclose(found.scores[np.triu_indices(3, 1)], [1, 0, 0.5])
+    assert found.query == "ACDEFGHIK"
+    # What is not listed is one below the lowest p.
+    expected = np.full((9, 9), -0.75)
+    expected[1, 8] = expected[8, 1] = 1.0
+    expected[0, 6] = expected[6, 0] = 0.25
+    np.fill_diagonal(expected, 0)
+    assert np.array_equal(found.scores, expected)
+    with pytest.raises(DataError, match=r"a.rr: no score is above zero"):
+        formats.write_scores(tmp_path / "a.rr", scores - 5)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [None, "AC-EFGH*K", "A" * 50 + "END", "A" * 50 + "REMARK", "END" + "A" * 60, "A" * 100],
+    ids=["none", "gap", "end", "remark", "starts with end", "whole lines"],
+)
+def test_an_rr_file_is_read_back_and_written_the_same(tmp_path, query):
+    length = len(query or "A" * 9)
+    scores = chain("A" * length, {(1, 9): 3.0, (2, 9): 1.0})
+    formats.write_scores(tmp_path / "a.rr", scores, query=query)
+    found = formats.read_scores(tmp_path / "a.rr")
+    assert found.query == query
+    assert np.argmax(found.scores) == 8
+    formats.write_scores(tmp_path / "b.rr", found.scores, query=found.query)
+    assert (tmp_path / "b.rr").read_text() == (tmp_path / "a.rr").read_text()
+
+
+def test_a_foreign_rr_file_is_scored(tmp_path):
+    text = (
+        "PFRMAT RR\nTARGET T1\nAUTHOR 1234-5678-9000\nMETHOD x\nREMARK\nMODEL  1\n"
+        "ACDEF\nGHIKL\n1 8 0 8 0.9\n2 10 0 8 0.1\nEND\n"
+    )
+    (tmp_path / "a.rr").write_text(text)
+    distances = np.full((10, 10), 20.0)
+    np.fill_diagonal(distances, 0.0)
+    for near in (6, 7):
+        distances[0, near] = distances[near, 0] = 5.0
+    np.savez(tmp_path / "c.npz", distances=distances)
+    words = ["--scores", str(tmp_path / "a.rr"), "--contacts", str(tmp_path / "c.npz")]
+    assert main(["precision", *words, "--output", str(tmp_path / "p.tsv")]) == 0
+    rows = [line.split("\t")[:4] for line in (tmp_path / "p.tsv").read_text().splitlines()]
+    # 10 pairs are 6 to 9 apart: 2 of them contacts. The 5 strongest are the file's two, then 1-7.
+    assert rows[1:4] == [
+        ["short", "L", "0.200000", "10"],
+        ["short", "L/2", "0.400000", "5"],
+        ["short", "L/5", "0.500000", "2"],
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.rr", "PFRMAT RR\n1 2 0 8 0.5\n1 3 0 8 0.4\nEND\n", "missing"),
-        ("a.rr", "1 2 0 8 0.5\n1 2 0 8 0.4\nEND\n", "twice"),
-        ("a.rr", "1 2 0 8 nan\nEND\n", "NaN"),
-        ("a.rr", "2 1 0 8 0.5\nEND\n", "i < j"),
+        ("a.rr", "PFRMAT RR\n1 2 0 8 0.5\nEND\n", "whole sequence before its pairs"),
+        ("a.rr", "MODEL 1\nACD\n1 4 0 8 0.5\nEND\n", "sequence of 3 letters"),
+        ("a.rr", "MODEL 1\nACD\nEND\n", "no pairs"),
+        ("a.rr", "ACD\n1 2 0 8 0.5\n1 2 0 8 0.4\nEND\n", "twice"),
+        ("a.rr", "ACD\n1 2 0 8 nan\nEND\n", "NaN"),
+        ("a.rr", "ACD\n2 1 0 8 0.5\nEND\n", "i < j"),
         ("a.rr", "1 2 0 8\nEND\n", "expected 'i j 0 8 p'"),
         ("a.csv", "i,j,cn\n1,2,0.5\n", "missing"),
         ("a.csv", "i,A_i,j,A_j,cn\n1,A,2,C,x\n", "line 2"),
@@ -155,18 +218,97 @@ def test_damaged_score_files_are_refused(tmp_path, name, text, message):
         formats.read_scores(tmp_path / name)
 
 
+SHAPES = {"fields": (2, 21), "couplings": (2, 2, 21, 21)}
+
+
+@pytest.mark.parametrize("name", ["fields", "couplings"])
+@pytest.mark.parametrize("wrong", [np.float32(1), np.zeros(3, "U3"), np.zeros((2, 21), complex)])
+def test_arrays_that_are_no_model_are_refused(tmp_path, name, wrong):
+    arrays = {key: np.zeros(shape, np.float32) for key, shape in SHAPES.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert formats.read_model(tmp_path / "a.npz").length == 2
+    np.savez(tmp_path / "a.npz", **{**arrays, name: wrong})
+    with pytest.raises(DataError, match=r"a.npz: (fields|couplings) are"):
+        formats.read_model(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (torch.zeros(2, 21, dtype=torch.bfloat16), "BF16"),
+        (torch.zeros(2, 21, dtype=torch.int8), "I8"),
+        (torch.tensor(1.0), r"couplings for \(\) fields"),
+    ],
+)
+def test_tensors_that_are_no_model_are_refused(tmp_path, model, fields, message):
+    path = tmp_path / "a.safetensors"
+    formats.write_model(path, model)
+    with safe_open(path, framework="pt") as file:
+        metadata, couplings = file.metadata(), file.get_tensor("couplings")
+    save_file({"fields": fields, "couplings": couplings}, path, metadata=metadata)
+    with pytest.raises(DataError, match=message):
+        formats.read_model(path)
+
+
+@pytest.mark.parametrize("length", [-3, 0, "2", 2.0, None])
+def test_a_msgpack_of_no_positions_is_refused(tmp_path, length):
+    content = {"format": "ccm-1", "ncol": length, "x_single": [], "x_pair": {}}
+    (tmp_path / "a.msgpack").write_bytes(msgpack.packb(content))
+    with pytest.raises(DataError, match="ncol is"):
+        formats.read_model(tmp_path / "a.msgpack")
+
+
 def test_kinds_do_not_mix(tmp_path, model, scores):
     formats.write_scores(tmp_path / "a.mat", scores)
     with pytest.raises(SettingsError, match="a Potts model is needed"):
         formats.read_model(tmp_path / "a.mat")
+    with pytest.raises(SettingsError, match="mat holds contact scores"):
+        formats.write_model(tmp_path / "a", model, "mat")
     with pytest.raises(SettingsError, match="cannot tell the format"):
         formats.write_model(tmp_path / "a.unknown", model)
     target = str(tmp_path / "a.mrf")
     assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
 
 
+@pytest.mark.parametrize("name", ["a.mat.gz", "a.csv.gz", "a.rr.gz"])
+def test_text_is_gzipped_where_the_name_says_so(tmp_path, scores, name):
+    formats.write_scores(tmp_path / name, scores, query="ACDEF")
+    formats.write_scores(tmp_path / name.removesuffix(".gz"), scores, query="ACDEF")
+    packed = (tmp_path / name).read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / name.removesuffix(".gz")).read_bytes()
+    assert packed[3:8] == bytes(5)  # no name, no time
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_not_read_gzipped_is_not_written_so(tmp_path, model, scores):
+    with pytest.raises(SettingsError, match=r"npz is not read gzipped"):
+        formats.write_scores(tmp_path / "a.npz.gz", scores)
+    with pytest.raises(SettingsError, match=r"plmc is not read gzipped"):
+        formats.write_model(tmp_path / "a.params.gz", model)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.mat", "b.MAT", "c.mat.gz"])
+def test_score_and_convert_write_the_same_matrix_whatever_the_name(tmp_path, model, name):
+    formats.write_model(tmp_path / "model.npz", model)
+    for verb, flag in (("score", "--potts"), ("convert", "--input")):
+        out = tmp_path / verb / name
+        assert main([verb, flag, str(tmp_path / "model.npz"), "--output", str(out)]) == 0
+        assert np.allclose(formats.read_scores(out).scores, potts.ccmpred_matrix(model.couplings))
+
+
+def test_what_stands_at_the_output_does_not_choose_the_format(tmp_path, model, scores):
+    formats.write_scores(tmp_path / "a.mat", scores)
+    formats.write_model(tmp_path / "out.npz", model)
+    words = ["--input", str(tmp_path / "a.mat"), "--output", str(tmp_path / "out.npz")]
+    assert main(["convert", *words]) == 0
+    assert np.array_equal(formats.read_scores(tmp_path / "out.npz").scores, scores)
+    formats.write_model(tmp_path / "out.npz", model)
+    assert formats.read_model(tmp_path / "out.npz").length == 4
+
+
 def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
-    (tmp_path / "a.a3m").write_text(">q\nACDEF\n>b\nACdD-F\n>c\nVCDEF\n")
+    (tmp_path / "a.a3m").write_text(">q\nACDEFGHI\n>b\nACdD-FGHI\n>c\nVCDEFGHL\n")
     potts_file, mat, rr, plmc = (
         str(tmp_path / n) for n in ("a.safetensors", "a.mat", "a.rr", "a.params")
     )
@@ -177,7 +319,7 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
     assert main(["convert", "--input", potts_file, "--output", plmc]) == 0
     assert main(["convert", "--input", plmc, "--output", rr]) == 0
     assert '"converged": true' in report.read_text()
-    assert "ACDEF" in (tmp_path / "a.rr").read_text()
-    assert formats.read_scores(mat).scores.shape == (5, 5)
+    assert "\nACDEFGHI\n" in (tmp_path / "a.rr").read_text()
+    assert formats.read_scores(mat).scores.shape == (8, 8)
     assert main(["score", "--potts", potts_file, "--output", mat, "--centre", "none"]) == 2
     assert "ERROR" in capsys.readouterr().err

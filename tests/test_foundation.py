@@ -1,6 +1,8 @@
 """The alphabet, alignments, tables, digests and the command line."""
 
+import argparse
 import gzip
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +11,12 @@ import numpy as np
 import pytest
 
 from npm_core import alphabet, provenance
-from npm_core.cli import main, verbs
+from npm_core.cli import HelpFormatter, main, verbs
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, open_text
 from npm_core.msa import Msa, read_alignment, read_msa
 from npm_core.tables import (
+    FAMILIES,
     Family,
     Scores,
     Target,
@@ -23,6 +26,7 @@ from npm_core.tables import (
     read_targets,
     write_families,
     write_scores,
+    write_table,
     write_targets,
 )
 
@@ -61,6 +65,41 @@ def test_a_query_with_gaps_keeps_only_its_own_columns(tmp_path):
     assert msa.query == "ACE"
     assert alphabet.decode(msa.residues[1]) == "ACE"
     assert msa.names[0] == "one two"
+
+
+def test_an_x_of_the_query_keeps_its_column(tmp_path):
+    (tmp_path / "x.a3m").write_text(">q\nAX-D\n>r\nACKD\n")
+    msa = read_msa(tmp_path / "x.a3m")
+    assert [alphabet.decode(row) for row in msa.residues] == ["A-D", "ACD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.aln", "AC.D\nA.CD\n"),
+        ("a.fasta", ">q\nAC.D\n>r\nA.CD\n"),
+        ("a.sto", "q AC.D\nr A.CD\n//\n"),
+        ("a.sto", "q AC.-.D\nr A.vC.D\n//\n"),  # a Pfam row: an insert, then an empty column
+    ],
+)
+def test_a_dot_is_a_gap_in_a_column_of_capitals(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    msa = read_alignment(tmp_path / name)
+    assert [alphabet.decode(row) for row in msa.residues] == ["AC-D", "A-CD"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q ACD\nr A.CD\n", "row r has 4 characters, row q has 3"),
+        ("q ACD\nr AcD\n", "column 2 is an insert"),
+        ("q Ac\nr A-\n", "column 2 is an insert"),
+    ],
+)
+def test_a_stockholm_file_of_no_convention_is_refused(tmp_path, text, message):
+    (tmp_path / "a.sto").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_alignment(tmp_path / "a.sto")
 
 
 def test_every_format_reads_the_same_alignment_gzipped_or_not(tmp_path):
@@ -147,6 +186,14 @@ def test_a_damaged_table_is_named(tmp_path, rng):
         list(read_families(path))
 
 
+def test_a_family_of_another_size_than_it_says_is_refused(tmp_path):
+    row = {"id": "f", "query": "AC", "length": 2, "depth": 3, "meff": 3.0, "weights": [1.0] * 3}
+    rows = [{**row, "residues": bytes(5)}]
+    write_table(tmp_path / "x.parquet", FAMILIES, rows, {})
+    with pytest.raises(DataError, match="family f: 5 residues for 3 rows of 2 columns"):
+        list(read_families(tmp_path / "x.parquet"))
+
+
 def test_a_family_that_occurs_twice_is_refused(tmp_path):
     family = Family("f", np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
     with pytest.raises(DataError, match="f occurs twice"):
@@ -210,6 +257,26 @@ def test_every_verb_has_help():
         with pytest.raises(SystemExit) as exit_status:
             main([verb, "--help"])
         assert exit_status.value.code == 0
+
+
+def test_help_shows_each_default_once(capsys):
+    parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
+    parser.add_argument("--number", default=3, help="of things")
+    parser.add_argument("--said", default=4, help="four by default")
+    parser.add_argument("--none", help="no value")
+    parser.add_argument("--flag", action="store_true", help="a switch")
+    text = parser.format_help()
+    assert "of things (default: 3)" in text
+    assert text.count("default") == 2
+
+
+def test_no_verb_hides_a_default():
+    for verb in verbs():
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+        for action in parser._actions:
+            hidden = action.default not in (None, False, []) and not action.help
+            assert not hidden, f"{verb} {action.option_strings} needs a help text"
 
 
 def test_an_error_is_one_line_and_exit_status_2(tmp_path):

@@ -146,6 +146,27 @@ def test_a_bad_table_is_refused_with_its_line(folder, text, message):
         read_table(folder / "bad.tsv")
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [("0", "row 0 was asked for"), ("3", "row 3 was asked for"), ("²", "no row is named '²'")],
+)
+def test_a_query_that_is_no_row_is_refused(folder, query, message):
+    (folder / "t.tsv").write_text(f"id\talignment\tquery\nx\ttwo.sto\t{query}\n")
+    (family,) = read_table(folder / "t.tsv")
+    with pytest.raises(DataError, match=f"two.sto: {message}"):
+        import_unanchored(family, max_rows=10)
+    with pytest.raises(DataError, match=f"two.sto: {message}"):
+        import_anchored(family, test_share=0.1, salt="")
+
+
+@pytest.mark.parametrize("share", ["7", "nan"])
+def test_a_share_above_all_is_refused(folder, capsys, share):
+    (folder / "t.tsv").write_text("id\talignment\nx\ttwo.sto\n")
+    words = ["import-families", "--table", str(folder / "t.tsv"), "--output", str(folder / "o")]
+    assert main([*words, "--test-share", share]) == 2
+    assert "expected a number from 0 to 1" in capsys.readouterr().err
+
+
 def test_the_verbs_write_every_dataset(folder):
     table = str(folder / "table.tsv")
     main(["import-families", "--table", table, "--output", str(folder / "all")])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npm_core.errors import DataError
-from npm_core.matrices import read_distances, read_matrix
+from npm_core.matrices import read_distances, read_matrix, read_sequence
 
 
 def test_text_npy_and_npz_hold_the_same_matrix(tmp_path, rng):
@@ -49,7 +49,66 @@ def test_a_missing_file_is_an_error(tmp_path, name):
         read_matrix(tmp_path / name)
 
 
-def test_negative_distances_are_no_distances(tmp_path):
-    np.savez(tmp_path / "scores.npz", distances=-np.eye(3))
-    with pytest.raises(DataError, match="negative"):
-        read_distances(tmp_path / "scores.npz")
+DISTANCES = np.array([[0, 4, np.nan], [4, 0, np.nan], [np.nan, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({(0, 1): -4, (1, 0): -4}, "negative"),
+        ({(0, 1): 5}, "not symmetric"),
+        ({(0, 0): 1}, "at a distance from themselves"),
+        ({(0, 1): np.inf, (1, 0): np.inf}, "infinite"),
+        ({(0, 1): 0.3, (1, 0): 0.3}, "0.3 angstrom apart"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.mat"])
+def test_what_are_no_distances_is_refused(tmp_path, name, change, message):
+    def write(matrix):
+        if name == "a.npz":
+            np.savez(tmp_path / name, distances=matrix)
+        elif name == "a.npy":
+            np.save(tmp_path / name, matrix)
+        else:
+            np.savetxt(tmp_path / name, matrix)
+
+    write(DISTANCES)
+    np.testing.assert_array_equal(read_distances(tmp_path / name), DISTANCES)
+    changed = DISTANCES.copy()
+    for place, value in change.items():
+        changed[place] = value
+    write(changed)
+    with pytest.raises(DataError, match=f"{message}.*file of scores"):
+        read_distances(tmp_path / name)
+
+
+def test_a_matrix_of_another_name_is_not_taken_for_distances(tmp_path):
+    np.savez(tmp_path / "a.npz", scores=DISTANCES)
+    with pytest.raises(DataError, match="expected one called 'distances'"):
+        read_distances(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("matrix", [np.eye(2, dtype=complex), np.eye(2, dtype="U3"), np.eye(2) > 0])
+def test_what_are_no_real_numbers_is_refused(tmp_path, matrix):
+    np.save(tmp_path / "a.npy", matrix)
+    with pytest.raises(DataError, match="expected real numbers"):
+        read_matrix(tmp_path / "a.npy")
+
+
+def test_a_damaged_npz_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", scores=np.arange(10_000.0).reshape(100, 100))
+    whole = bytearray((tmp_path / "a.npz").read_bytes())
+    whole[200:300] = bytes(100)
+    (tmp_path / "a.npz").write_bytes(whole)
+    with pytest.raises(DataError, match="not an array"):
+        read_matrix(tmp_path / "a.npz")
+
+
+def test_the_sequence_of_a_file_is_read_where_it_holds_one(tmp_path):
+    np.savez(tmp_path / "with.npz", scores=np.eye(2), sequence=np.array("MK"))
+    np.savez(tmp_path / "without.npz", scores=np.eye(2))
+    np.savez(tmp_path / "wrong.npz", scores=np.eye(2), sequence=np.array(["M", "K"]))
+    assert read_sequence(tmp_path / "with.npz") == "MK"
+    assert read_sequence(tmp_path / "without.npz") is None
+    with pytest.raises(DataError, match="expected text"):
+        read_sequence(tmp_path / "wrong.npz")

@@ -233,9 +233,26 @@ def test_the_memory_estimate_grows_with_length_and_covers_the_model():
 
 
 @pytest.mark.parametrize(
+    "stop",
+    [
+        *({"stop_rel": value} for value in (0.0, 1.0, np.inf, np.nan)),
+        *({"target_objective": value} for value in (np.inf, -np.inf, np.nan)),
+        {"max_evaluations": 0},
+    ],
+    ids=str,
+)
+def test_stops_that_mean_nothing_are_refused_by_both_solvers(rng, stop):
+    from npm_core import plm_dense
+
+    with pytest.raises(SettingsError, match=next(iter(stop))):
+        plm.fit(family(rng), **stop)
+    with pytest.raises(SettingsError, match=next(iter(stop))):
+        plm_dense.fit_objective(family(rng), device="cpu", **stop)
+
+
+@pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"stop_rel": 0.0}, SettingsError),
         ({"row_weights": np.ones(3)}, DataError),
         ({"row_weights": np.zeros(40)}, DataError),
         ({"start": Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21)))}, DataError),

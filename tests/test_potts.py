@@ -1,4 +1,4 @@
-"""Potts models: energies by hand, gauges by law, scores against CCMpred's own."""
+"""Potts models: energies and scores by hand, scores against CCMpred's own."""
 
 import gzip
 
@@ -31,26 +31,6 @@ def test_energy_is_minus_the_fields_and_each_pair_once():
     assert potts.energy(model, residues).tolist() == [-3.5, -1.0, -0.5]
 
 
-@pytest.mark.parametrize("gauge", [potts.zero_sum, potts.lattice_gas])
-def test_a_gauge_changes_no_energy_difference(rng, model, gauge):
-    residues = rng.integers(0, STATES, (20, model.length)).astype(np.uint8)
-    before, after = potts.energy(model, residues), potts.energy(gauge(model), residues)
-    assert np.allclose(before - before[0], after - after[0], atol=1e-4)
-
-
-def test_the_zero_sum_gauge_sums_to_zero(model):
-    changed = potts.zero_sum(model)
-    assert np.allclose(changed.couplings.sum(2), 0, atol=1e-4)
-    assert np.allclose(changed.fields.sum(1), 0, atol=1e-4)
-    assert potts.check(changed, "zero sum") is changed
-
-
-def test_the_lattice_gas_gauge_has_no_gap_parameters(model):
-    changed = potts.lattice_gas(model)
-    assert np.abs(changed.couplings[:, :, GAP]).max() < 1e-5
-    assert np.abs(changed.fields[:, GAP]).max() == 0
-
-
 def test_scores_are_norms_without_gaps_corrected_for_their_means():
     couplings = np.zeros((3, 3, STATES, STATES), np.float32)
     for i, j, norm in ((0, 1, 5.0), (0, 2, 1.0), (1, 2, 2.0)):
@@ -64,10 +44,15 @@ def test_scores_are_norms_without_gaps_corrected_for_their_means():
     assert not scores.diagonal().any()
 
 
-def test_zero_sum_scores_are_those_of_the_zero_sum_gauge(model):
-    direct = potts.contact_scores(model.couplings, centre="zero_sum")
-    moved = potts.contact_scores(potts.zero_sum(model).couplings)
-    assert np.allclose(direct, moved, atol=1e-4)
+@pytest.mark.parametrize(
+    ("centre", "norm"), [("none", np.sqrt(401)), ("mean", 1.0), ("zero_sum", 0.0)]
+)
+def test_centring_takes_its_part_out_of_each_block(centre, norm):
+    # Over 20 x 20 amino acids: 1 everywhere (norm 20) and +-1 / sqrt(40) in two rows (norm 1).
+    block = np.ones((STATES, STATES), np.float32)
+    block[:2] += np.array([[1], [-1]]) / np.sqrt(np.float32(40))
+    couplings = potts.full_couplings(block[None], 2)
+    assert potts.frobenius_norms(couplings, centre=centre)[0, 1] == pytest.approx(norm, abs=1e-5)
 
 
 def test_an_unknown_centre_is_refused(model):

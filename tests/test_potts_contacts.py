@@ -59,6 +59,19 @@ def test_every_family_has_scores_and_a_line_in_the_report(tmp_path, families):
     assert all(float(row["peak_mib"]) > 1 for row in rows)
 
 
+def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
+    _, _, report = run(tmp_path)
+    assert b"\r" not in report.read_bytes()
+
+
+def test_a_family_given_twice_is_refused_before_the_first_fit(tmp_path, families, capsys):
+    status, _, _ = run(tmp_path, str(tmp_path / "families.parquet"))
+    assert status == 2
+    error = capsys.readouterr().err
+    assert "families.parquet: family one row occurs twice" in error
+    assert "fitted" not in error
+
+
 def test_processes_change_no_score(tmp_path, families):
     # In processes of their own: which compiled variants of a kernel a process has loaded before,
     # as this one may have for other tests, can change the last bit of a sum.

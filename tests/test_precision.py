@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.precision import (
     RANGES,
@@ -261,3 +262,40 @@ def test_rounds_are_averaged_before_their_spread_is_taken(table):
     assert found.loc["npm", "mean"] == pytest.approx((0.5 + 0.55) / 2)
     assert found.loc["npm", "deviation"] == pytest.approx(0.05 / np.sqrt(2))
     assert found.loc["npm", ["rounds", "count"]].tolist() == [2, 3]
+
+
+def chain(length):
+    """Residues on a line, 3 angstrom apart."""
+    return 3.0 * np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+
+
+def test_the_verb_brings_the_structure_onto_the_scored_residues(tmp_path, capsys):
+    sequence = "MKVLAWHDEGQRSTNCFYIP"
+    query = sequence[3:16]
+    scores = np.zeros((13, 13))
+    scores[0, 6] = scores[6, 0] = 1.0  # residues 4 and 10 of the chain
+    distances = chain(20)
+    distances[3, 9] = distances[9, 3] = 5.0
+    np.savez(tmp_path / "s.npz", scores=scores, sequence=np.array(query))
+    np.savez(tmp_path / "plain.npz", scores=scores)
+    np.savez(tmp_path / "c.npz", distances=distances, sequence=np.array(sequence))
+
+    def precision(*words):
+        output = ["--contacts", str(tmp_path / "c.npz"), "--output", str(tmp_path / "p.tsv")]
+        return main(["precision", "--scores", str(tmp_path / words[0]), *output, *words[1:]])
+
+    assert precision("s.npz") == 0
+    assert "13 of 13 scored residues matched" in capsys.readouterr().err
+    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
+    # L = 13: of the L/10 = 1 best pair all, of the L/5 = 2 best pairs one is a contact.
+    assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
+    assert precision("plain.npz") == 2
+    assert "13 residues are scored, the structure has 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("distance", ["0", "-1", "nan", "inf", "x"])
+@pytest.mark.parametrize("verb", ["precision", "tabulate-precision"])
+def test_a_contact_distance_is_a_finite_number_above_0(capsys, verb, distance):
+    with pytest.raises(SystemExit):
+        main([verb, "--contact-distance", distance])
+    assert f"expected a finite number above 0, found '{distance}'" in capsys.readouterr().err

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet, potts
+from npm_core import alphabet, formats, potts
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.predict import (
-    casp_rr,
     contact_scores,
     draw_contact_map,
     file_stem,
@@ -162,16 +161,6 @@ def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
         long_range_precision(make_model(), [short])
 
 
-def test_casp_rr_lists_the_strongest_pairs_first():
-    scores = np.zeros((9, 9), np.float32)
-    scores[0, 7], scores[1, 8], scores[0, 2] = 1.0, 4.0, 9.0
-    lines = casp_rr("x", "ACDEFGHIK", scores).splitlines()
-    assert lines[0] == "PFRMAT RR"
-    assert "ACDEFGHIK" in lines
-    assert lines[6:] == ["2 9 0 8 1.000000", "1 8 0 8 0.250000", "END"]
-    assert casp_rr("x", "ACDEFGHIK", 0 * scores).splitlines()[6:] == ["END"]
-
-
 @pytest.mark.parametrize(
     ("name", "stem"), [("sp|P1.2 text", "sp_P1.2-"), ("1abc_A", "1abc_A"), ("../../x;rm", "_.._x")]
 )
@@ -192,9 +181,9 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     fasta = tmp_path / "in.fasta"
     fasta.write_text(f">one\nM\n>two words\n{SEQUENCE.lower()}\n")
     out = tmp_path / "out"
-    formats = ["--formats", "scores", "potts", "rr", "png", "--window", "20"]
+    options = ["--formats", "scores", "potts", "rr", "png", "--window", "20"]
     arguments = ["--fasta", str(fasta), "--checkpoint", str(checkpoint), "--output", str(out)]
-    assert main(["predict", *arguments, *formats]) == 0
+    assert main(["predict", *arguments, *options]) == 0
     suffixes = ("png", "potts.safetensors", "rr", "scores.npz")
     assert sorted(p.name for p in out.iterdir()) == sorted(
         f"{stem}.{suffix}" for stem in ("one", "two") for suffix in suffixes
@@ -205,6 +194,13 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
             potts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
             atol=1e-6,
         )
+        listed = formats.read_scores(out / "two.rr")
+        assert listed.query == formats.read_scores(out / "two.scores.npz").query == SEQUENCE
+        assert "TARGET two" in (out / "two.rr").read_text()
+        strongest = np.argmax(np.triu(found["scores"], formats.RR_SEPARATION))
+        assert np.argmax(listed.scores) == strongest
+    model = formats.read_model(out / "two.potts.safetensors")
+    assert formats.query_of(model) == SEQUENCE.replace("X", "-")
 
 
 @pytest.mark.parametrize(

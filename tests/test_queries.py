@@ -1,4 +1,6 @@
 import gzip
+import os
+import threading
 
 import pytest
 
@@ -52,6 +54,14 @@ def test_reads_gzipped_files(tmp_path):
 def test_refuses_what_is_no_set_of_sequences(fasta, text, complaint):
     with pytest.raises(DataError, match=complaint):
         list(read_queries(fasta(text)))
+
+
+def test_ids_that_occur_twice_in_a_pipe_are_refused_too(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    text = b">a\nMK\n>a\nMV\n"
+    threading.Thread(daemon=True, target=(tmp_path / "fifo").write_bytes, args=(text,)).start()
+    with pytest.raises(DataError, match="1 ids occur twice"):
+        list(read_queries(tmp_path / "fifo"))
 
 
 def test_an_empty_shard_is_no_error(fasta):

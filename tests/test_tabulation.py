@@ -129,6 +129,13 @@ def test_scores_that_fit_no_target_stop_the_table(tables, capsys, scores, messag
     assert message in failure(tables, capsys)
 
 
+def test_another_table_given_for_scores_is_refused_in_one_line(tables, capsys):
+    error = failure(tables, capsys, "--scores", str(tables / "targets.parquet"))
+    assert error == (
+        f"ERROR: {tables / 'targets.parquet'}: columns ['depth', 'meff', 'model'] are missing\n"
+    )
+
+
 def test_one_model_cannot_score_a_target_twice(tables, capsys):
     assert "second row of 1abc by potts" in failure(
         tables, capsys, "--scores", *[str(tables / "potts.parquet")] * 2

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core import __version__
+from npm_core.arguments import check_arguments
 from npm_core.errors import NpmError
 
 
@@ -26,6 +27,17 @@ def verbs() -> dict[str, str]:
 def _docstring(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.splitlines()[0] if text else ""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Says the default of each option whose help text does not, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        unsaid = action.default not in (None, False, [], argparse.SUPPRESS)
+        if not (unsaid and action.option_strings) or "default" in text.lower():
+            return text
+        return f"{text} (default: %(default)s)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,21 +60,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb == chosen:
             module = importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}")
             parser.description = module.__doc__
-            parser.formatter_class = argparse.RawDescriptionHelpFormatter
+            parser.formatter_class = HelpFormatter
             module.register(parser)
             parser.set_defaults(run=module.run)
     args = top.parse_args(argv)
+    if "run" not in args:
+        top.error(f"name the verb itself, not in {chosen}")
     try:
+        check_arguments(args)
         args.run(args)
-    except NpmError as error:
-        if os.environ.get("NPM_DEBUG") == "1":
-            raise
-        print(f"ERROR: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (NpmError, OSError) as error:
+        if os.environ.get("NPM_DEBUG") == "1":
+            raise
+        print(f"ERROR: {_message(error)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _message(error: Exception) -> str:
+    """Of an OSError that knows its file: which, and what was wrong."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

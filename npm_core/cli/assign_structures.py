@@ -10,6 +10,8 @@ split, reason, representative.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidates", type=Path, required=True, help="FASTA of PDB chains")
@@ -42,13 +44,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-hits", type=int, default=300, help="hits of a chain that pass the prefilter"
     )
-    parser.add_argument("--threads", type=int, default=1, help="of MMseqs2")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--scratch", type=Path, help="folder for MMseqs2's files; beside the output when not given"
     )
-    parser.add_argument("--output", type=Path, required=True, help="tab-separated table")
-    parser.add_argument("--representatives", type=Path, required=True, help="FASTA")
-    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
+    parser.add_argument("--representatives", type=OutputFile, required=True, help="FASTA")
+    parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,12 +6,17 @@ sequences, the clusters' representatives and the alignments of their members are
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-database`."""
-    parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
-    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
+    parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
+    parser.add_argument(
+        "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
+    )
     parser.add_argument(
         "--output",
         required=True,
@@ -20,7 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive_int, default=1, help="of the program")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,12 +7,14 @@ replaced by a parent amino acid or a gap).
 
 import argparse
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-families`."""
     parser.add_argument("--msas", required=True, metavar="PREFIX", help="ffindex of A3M texts")
-    parser.add_argument("--output", required=True, metavar="PARQUET")
-    parser.add_argument("--ledger", required=True, metavar="TSV")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
+    parser.add_argument("--ledger", type=OutputFile, required=True, metavar="TSV")
     parser.add_argument(
         "--identity-threshold",
         type=float,
@@ -23,7 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter-coverage", type=int, default=0, help="hhfilter -cov, per cent")
     parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
     parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
-    parser.add_argument("--workers", type=int, default=1, help="alignments at a time")
+    parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ for every chain: id, split, status (built or dropped), reason, length, resolved.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--assigned", type=Path, required=True, help="table of assign-structures")
@@ -23,9 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
     parser.add_argument("--cache", type=Path, required=True, help="folder of fetched files")
-    parser.add_argument("--workers", type=int, default=4, help="files fetched at a time")
-    parser.add_argument("--output", type=Path, required=True, help="Parquet table of targets")
-    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--workers", type=positive_int, default=4, help="files fetched at a time")
+    parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table of targets")
+    parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
 
 
 def run(args: argparse.Namespace) -> None:

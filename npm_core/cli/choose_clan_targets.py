@@ -8,11 +8,13 @@ audit, when they are not the same protein. The target is the stretch the family'
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `choose-clan-targets`."""
-    parser.add_argument("--structures", required=True, metavar="FILE.tsv")
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--structures", type=Path, required=True, metavar="FILE.tsv")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument(
         "--url-template",
         required=True,
@@ -29,9 +31,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-attempts", type=int, default=20, help="structures to try before a family has none"
     )
-    parser.add_argument("--output", required=True, metavar="FILE.parquet")
-    parser.add_argument("--columns", required=True, metavar="FILE.parquet")
-    parser.add_argument("--audit", required=True, metavar="FILE.tsv")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument("--columns", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument("--audit", type=OutputFile, required=True, metavar="FILE.tsv")
 
 
 def run(args: argparse.Namespace) -> None:

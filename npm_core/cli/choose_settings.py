@@ -7,6 +7,8 @@ The record (JSON) holds the chosen settings, the measure, and every candidate wi
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `choose-settings`."""
@@ -14,8 +16,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", required=True, nargs="+", type=Path, help="trajectories, one a candidate"
     )
-    parser.add_argument("--measure", default="validation_pseudolikelihood")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.json")
+    parser.add_argument(
+        "--measure", default="validation_pseudolikelihood", help="column of the trajectories"
+    )
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.json")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ X for each number left out where the chain is broken.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -17,7 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chain", help="author's name of the chain, else its label; needed if there are several"
     )
-    parser.add_argument("--output", type=Path, required=True, help="npz file")
+    parser.add_argument("--output", type=OutputFile, required=True, help="npz file")
 
 
 def run(args: argparse.Namespace) -> None:

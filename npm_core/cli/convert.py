@@ -2,16 +2,29 @@
 
 Models: safetensors, npz, CCMpred raw and msgpack, plmc, GREMLIN. Scores: CCMpred .mat, npy, npz,
 EVcouplings CSV, CASP RR. A model converted to scores gets the paper's score, or CCMpred's in .mat;
-scores cannot become a model.
+scores cannot become a model. Text formats are gzipped where the name ends in .gz. CASP RR lists
+pairs 6 residues or more apart with a score above zero; its p is the score over the largest one,
+not a probability. Read, the pairs that an RR file lacks rank last, one below its lowest p.
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `convert`."""
-    parser.add_argument("--input", required=True, metavar="FILE")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", type=Path, required=True, metavar="FILE", help="Potts model or contact scores"
+    )
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE",
+        help="a model goes to an .npz as a model",
+    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -26,13 +39,12 @@ def run(args: argparse.Namespace) -> None:
     """Read, convert, write."""
     from npm_core import formats
     from npm_core.errors import SettingsError
-    from npm_core.potts import ccmpred_matrix, contact_scores
 
     for name in (args.source, args.target):
         if name is not None and name not in {*formats.MODELS, *formats.SCORES}:
             known = ", ".join([*formats.MODELS, *formats.SCORES])
             raise SettingsError(f"format {name!r} is none of {known}")
-    source = args.source or formats.format_of(args.input)
+    source = args.source or formats.format_within(args.input)
     target = args.target or formats.format_of(args.output)
     if source in formats.SCORES:
         if target in formats.MODELS:
@@ -42,14 +54,8 @@ def run(args: argparse.Namespace) -> None:
         return
     model = formats.read_model(args.input, source)
     if target == "npz" and args.target is None:
-        target = "npz-model"
+        target = "npz-model"  # what --input holds
     if target in formats.MODELS:
         formats.write_model(args.output, model, target)
         return
-    matrix = ccmpred_matrix if target == "mat" else contact_scores
-    formats.write_scores(
-        args.output,
-        matrix(model.couplings),
-        query=formats.query_of(model),
-        file_format=target,
-    )
+    formats.write_model_scores(args.output, model, file_format=target)

@@ -10,6 +10,8 @@ with, and the test sequences that the test targets resemble most. Its columns ar
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `count-leakage`."""
@@ -24,9 +26,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--targets", required=True, type=Path, nargs="+", metavar="PARQUET", help="all targets"
     )
     parser.add_argument("--assignments", required=True, type=Path, help="assign-structures' audit")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--output", required=True, metavar="PARQUET")
-    parser.add_argument("--audit", required=True, type=Path, metavar="TSV")
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
+    parser.add_argument("--audit", required=True, type=OutputFile, metavar="TSV")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,6 +6,8 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 
 import argparse
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `coverage-sweep`."""
@@ -17,8 +19,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filter-identity", type=int, default=90, help="hhfilter -id, per cent")
     parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
-    parser.add_argument("--workers", type=int, default=1, help="calls of hhfilter at a time")
-    parser.add_argument("--output", required=True, metavar="PARQUET")
+    parser.add_argument(
+        "--workers", type=positive_int, default=1, help="calls of hhfilter at a time"
+    )
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,13 +5,14 @@ blastdbcmd that reads them.
 """
 
 import argparse
-from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `dump-sequences`."""
     parser.add_argument("--database", required=True, nargs="+", metavar="PREFIX")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.fasta.gz")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.fasta.gz")
 
 
 def run(args: argparse.Namespace) -> None:

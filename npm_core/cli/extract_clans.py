@@ -16,10 +16,10 @@ _CLAN = re.compile(r"([A-Za-z0-9_-]+)(?:=(\d+))?")
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `extract-clans`."""
-    parser.add_argument("--full", required=True, help="Pfam-A.full[.gz]")
-    parser.add_argument("--seed", required=True, help="Pfam-A.seed[.gz]")
-    parser.add_argument("--clans", required=True, help="Pfam-A.clans.tsv[.gz]")
-    parser.add_argument("--pdbmap", required=True, help="pdbmap[.gz]")
+    parser.add_argument("--full", type=Path, required=True, help="Pfam-A.full[.gz]")
+    parser.add_argument("--seed", type=Path, required=True, help="Pfam-A.seed[.gz]")
+    parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")
+    parser.add_argument("--pdbmap", type=Path, required=True, help="pdbmap[.gz]")
     parser.add_argument(
         "--clan",
         required=True,

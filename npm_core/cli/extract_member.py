@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `extract-member`."""
-    parser.add_argument("--archive", required=True, metavar="FILE")
+    parser.add_argument("--archive", type=Path, required=True, metavar="FILE")
     parser.add_argument("--member", required=True, help="file name, without folders")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,7 +16,13 @@ FORMATS = ("svg", "pdf", "parquet")
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `figures`."""
     add_inputs(parser)
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS,
+        default=list(FORMATS),
+        help="files of each figure; all by default",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
 
 

@@ -8,12 +8,19 @@ families, it is the one whose query has the highest bit score, in that alignment
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `find-neighbours`."""
-    parser.add_argument("--targets", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--method", choices=("hhsearch", "mmseqs"), default="hhsearch")
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--method",
+        choices=("hhsearch", "mmseqs"),
+        default="hhsearch",
+        help="how the nearest family is found, see above",
+    )
     parser.add_argument(
         "--profiles",
         metavar="PREFIX",
@@ -21,6 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--buckets",
+        type=Path,
         metavar="FILE.tsv",
         help="train on the families outside a target's own bucket; without it on all",
     )
@@ -31,8 +39,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-own", action="store_true", help="do not leave out a family called like its target"
     )
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.parquet")
+    parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.parquet")
 
 
 def run(args: argparse.Namespace) -> None:

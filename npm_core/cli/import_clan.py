@@ -13,7 +13,7 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-clan`."""
-    parser.add_argument("--table", required=True, metavar="FILE.tsv")
+    parser.add_argument("--table", type=Path, required=True, metavar="FILE.tsv")
     parser.add_argument("--clan", required=True, help="import the families of this clan")
     parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
     parser.add_argument(

@@ -8,21 +8,22 @@ Targets without a hit, or without two aligned residues, get no scores and are co
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
+
+from npm_core.arguments import OutputFile, positive_int
+from npm_core.cli.potts_contacts import register_centre, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nearest-contacts`."""
-    parser.add_argument("--neighbours", required=True, metavar="FILE.parquet")
-    parser.add_argument("--targets", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
-    parser.add_argument(
-        "--stop-rel", type=float, default=1e-4, help="relative gap to the minimum at the stop"
-    )
-    parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
+    parser.add_argument("--neighbours", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    register_objective(parser)
+    register_centre(parser)
     parser.add_argument("--seed", type=int, required=True, help="of the reference members")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--output", required=True, metavar="FILE.parquet")
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,11 +13,13 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive_int
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", type=Path, nargs="+", required=True, help="Tables of targets.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
-    parser.add_argument("--output", type=Path, required=True, help="Table of contact scores.")
+    parser.add_argument("--output", type=OutputFile, required=True, help="Table of contact scores.")
     parser.add_argument("--model", default="npm", help="Name in the table. Default: npm.")
     parser.add_argument(
         "--shuffle-seed", type=int, help="Add the shuffled control, drawn with this seed."
@@ -37,9 +39,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="What is subtracted from each J_ij before its norm. Default: none.",
     )
-    parser.add_argument("--window", type=int, default=512, help="Positions read at a time.")
+    parser.add_argument(
+        "--window", type=positive_int, default=512, help="Positions read at a time."
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
 
 
 def run(args: argparse.Namespace) -> None:

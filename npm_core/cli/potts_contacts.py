@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npm_core.arguments import OutputFile, positive_int
+
 if TYPE_CHECKING:
     from npm_core.potts import Centre, Potts
     from npm_core.tables import Family, Scores
@@ -24,22 +26,67 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def register_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
     """Arguments of every verb that fits Potts models; `model` is what the scores call them."""
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
     parser.add_argument(
-        "--targets", nargs="+", metavar="FILE.parquet", help="fit only families with these ids"
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="to fit a model to",
     )
-    parser.add_argument("--objective", choices=("ccmpred", "paper"), default="ccmpred")
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="fit only families with these ids",
+    )
+    register_objective(parser)
+    register_centre(parser)
+    parser.add_argument("--model", default=model, help="name of the model in the scores")
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of contact scores",
+    )
+    parser.add_argument(
+        "--report",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="one line a family: cost, convergence",
+    )
+
+
+def register_objective(parser: argparse.ArgumentParser) -> None:
+    """What every fit minimises and where it stops."""
+    parser.add_argument(
+        "--objective",
+        choices=("ccmpred", "paper"),
+        default="ccmpred",
+        help="sequence weights and regularisation: CCMpred's, or those of the paper's eq. (3); "
+        "`fit-potts --help` has their numbers",
+    )
     parser.add_argument(
         "--stop-rel",
         type=float,
         default=1e-4,
         help="stop when three iterations together gained less than this share of the objective",
     )
-    parser.add_argument("--centre", choices=("none", "mean", "zero_sum"), default="none")
-    parser.add_argument("--model", default=model, help="name of the model in the scores")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--output", required=True, metavar="FILE.parquet")
-    parser.add_argument("--report", required=True, metavar="FILE.tsv")
+
+
+def register_centre(parser: argparse.ArgumentParser) -> None:
+    """How couplings become contact scores."""
+    parser.add_argument(
+        "--centre",
+        choices=("none", "mean", "zero_sum"),
+        default="none",
+        help="what leaves each J_ij before its norm: nothing (the paper), its mean (CCMpred), or "
+        "all that the zero-sum gauge moves to the fields",
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +161,9 @@ def fit_table(args: argparse.Namespace, settings: Settings, **facts: object) -> 
     fits = fit_families(families, settings, workers=args.workers)
     stopped_early = 0
     with atomic_path(args.report) as temporary, temporary.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, list(ReportRow.__annotations__), delimiter="\t")
+        table = csv.DictWriter(
+            stream, list(ReportRow.__annotations__), delimiter="\t", lineterminator="\n"
+        )
         table.writeheader()
 
         def scores() -> Iterator["Scores"]:
@@ -136,12 +185,13 @@ def fit_table(args: argparse.Namespace, settings: Settings, **facts: object) -> 
     note(f"{count} families fitted, {stopped_early} of them did not converge")
 
 
-def require_memory(needed: Iterable[int], *, workers: int) -> int:
+def require_memory(needed: Iterable[int], *, workers: int, option: str = "--workers") -> int:
     """Bytes that the largest fits take when they meet.
 
     Args:
         needed: Bytes of each fit.
         workers: Fits at a time.
+        option: What sets their number.
 
     Raises:
         SettingsError: More than there are.
@@ -149,7 +199,7 @@ def require_memory(needed: Iterable[int], *, workers: int) -> int:
     from npm_core import memory
 
     at_once = sum(heapq.nlargest(workers, needed))
-    memory.require(at_once, f"fitting {workers} families at once", "lower --workers")
+    memory.require(at_once, f"fitting {workers} families at once", f"lower {option}")
     return at_once
 
 

@@ -3,10 +3,17 @@
 Columns of the output: range, cutoff, precision, pairs (ranked), contacts (true among them; empty
 for AUC) and chance (the precision of pairs drawn at random). A range in which no two residues are
 resolved has no rows.
+
+Where both files hold the protein's sequence (.npz of `predict` or `score`; of `contacts`) and
+these differ, as an alignment's query and SEQRES do, they are aligned: distances are brought onto
+the scored residues, of which those without a counterpart count as unresolved, and L is their
+number. Where a file holds none, both must have the same residues.
 """
 
 import argparse
 from pathlib import Path
+
+from npm_core.arguments import OutputFile, positive
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -15,31 +22,46 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="(L, L) matrix, higher is a stronger contact: text (CCMpred's .mat), .npy or .npz "
-        '(its array "scores", or its only matrix); the upper triangle is read',
+        '(its array "scores", or its only matrix; its "sequence"), of which the upper triangle is '
+        "read; or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
     parser.add_argument("--contacts", type=Path, required=True, help="npz of the verb contacts")
     parser.add_argument(
         "--contact-distance",
-        type=float,
+        type=positive,
         default=8.0,
         help="angstrom; pairs this close or closer are contacts",
     )
-    parser.add_argument("--output", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
 
 
 def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.files import write_text
-    from npm_core.matrices import read_distances, read_matrix
+    from npm_core.formats import read_pair_scores
+    from npm_core.matrices import read_distances, read_sequence
+    from npm_core.pairwise import onto_query
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
 
+    scores, query = read_pair_scores(args.scores)
+    distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
+    for path, matrix, letters in (
+        (args.scores, scores, query),
+        (args.contacts, distances, sequence),
+    ):
+        if letters is not None and len(letters) != len(matrix):
+            raise DataError(f"{path}: a sequence of {len(letters)} for {len(matrix)} residues")
     try:
-        rankings = rank_ranges(
-            read_matrix(args.scores),
-            read_distances(args.contacts),
-            contact_distance=args.contact_distance,
-        )
+        if query is not None and sequence is not None and query != sequence:
+            distances, matched = onto_query(distances, sequence, query)
+            note(f"{matched} of {len(query)} scored residues matched to the structure's sequence")
+        elif len(scores) != len(distances):
+            raise DataError(
+                f"{len(scores)} residues are scored, the structure has {len(distances)}; they can "
+                "be aligned where both files hold the sequence, as an .npz of `score` does"
+            )
+        rankings = rank_ranges(scores, distances, contact_distance=args.contact_distance)
     except DataError as error:
         raise DataError(f"{args.scores}, {args.contacts}: {error}") from error
     if not rankings:

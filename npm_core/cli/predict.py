@@ -2,11 +2,15 @@
 
 Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
-(contact map). Sequences longer than --window are read in windows that overlap by half.
+(contact map). Sequences longer than --window are read in windows that overlap by half. An RR file
+lists pairs 6 residues or more apart with a score above zero; its p is the score over the largest
+one, not a probability.
 """
 
 import argparse
 from pathlib import Path
+
+from npm_core.arguments import positive_int
 
 SMALL_MODEL = Path(__file__).parents[1] / "small_model"
 """Made by `make model`."""
@@ -29,9 +33,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=["scores", "rr", "png"],
         help="What to write. Default: scores rr png.",
     )
-    parser.add_argument("--window", type=int, default=512, help="Residues read at a time.")
+    parser.add_argument("--window", type=positive_int, default=512, help="Residues read at a time.")
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npm_core.arguments import positive_int
 from npm_core.cli.potts_contacts import Settings, fit_table, register_fits
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior-weight", type=float, required=True, help="a: times the prediction, above 0 to 1"
     )
-    parser.add_argument("--window", type=int, default=512, help="positions read at a time")
+    parser.add_argument("--window", type=positive_int, default=512, help="positions read at a time")
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,21 @@ import json
 
 import yaml
 
+from npm_core.arguments import OutputFile
+from npm_core.errors import SettingsError
 from npm_core.files import write_text
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `record-settings`."""
     parser.add_argument("--json", required=True, help="the settings, as one JSON object")
-    parser.add_argument("--output", required=True, metavar="FILE.yaml")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.yaml")
 
 
 def run(args: argparse.Namespace) -> None:
     """Parse the settings and write them."""
-    write_text(args.output, yaml.safe_dump(json.loads(args.json), sort_keys=False))
+    try:
+        settings = json.loads(args.json)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"--json: {error}") from error
+    write_text(args.output, yaml.safe_dump(settings, sort_keys=False))

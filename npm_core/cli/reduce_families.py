@@ -6,24 +6,30 @@ positions, for the independent Potts model. A smaller depth is a subset of a lar
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `reduce-families`."""
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--targets", required=True, metavar="FILE.parquet")
-    parser.add_argument("--columns", required=True, metavar="FILE.parquet")
-    parser.add_argument("--buckets", required=True, metavar="FILE.tsv")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--targets", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--columns", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--buckets", type=Path, required=True, metavar="FILE.tsv")
     parser.add_argument(
         "--round", required=True, type=int, dest="cv_round", help="the bucket to reduce, from 0"
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--identity-threshold", type=float, default=0.8, help="for the weights")
-    parser.add_argument("--output", required=True, metavar="FILE.parquet")
-    parser.add_argument("--target-msas", required=True, metavar="FILE.parquet")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument("--target-msas", type=OutputFile, required=True, metavar="FILE.parquet")
     parser.add_argument(
-        "--evaluation-targets", metavar="FILE.parquet", help="write the bucket's targets here"
+        "--evaluation-targets",
+        type=OutputFile,
+        metavar="FILE.parquet",
+        help="write the bucket's targets here",
     )
 
 

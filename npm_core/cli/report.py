@@ -10,11 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `report`."""
     add_inputs(parser)
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE.html")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.html")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

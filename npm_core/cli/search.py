@@ -11,18 +11,23 @@ experiment, not to the machine.
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search`."""
-    parser.add_argument("--queries", required=True, metavar="FASTA")
-    parser.add_argument("--engine", choices=("hhblits", "mmseqs2"), default="hhblits")
+    parser.add_argument("--queries", type=Path, required=True, metavar="FASTA")
+    parser.add_argument(
+        "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
+    )
     parser.add_argument(
         "--database", required=True, help="prefix (hhblits) or folder (mmseqs2) of its database"
     )
     parser.add_argument("--iterations", type=int, default=3, help="searches of a query (C.4)")
     parser.add_argument("--e-value", type=float, default=0.001, help="of a hit to include (C.4)")
-    parser.add_argument("--cpu", type=int, default=1, help="threads of one hhblits")
+    parser.add_argument("--cpu", type=positive_int, default=1, help="threads of one hhblits")
     parser.add_argument(
         "--max-memory-gib", type=float, default=3.0, help="hhblits -maxmem; mmseqs2's index"
     )
@@ -41,14 +46,17 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-length", type=int, default=20_000, help="longer queries are skipped")
     parser.add_argument(
-        "--threads", type=int, default=1, help="of all processes together; one hhblits has --cpu"
+        "--threads",
+        type=positive_int,
+        default=1,
+        help="of all processes together; one hhblits has --cpu",
     )
     parser.add_argument(
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
     parser.add_argument("--scratch", required=True, metavar="DIR", help="where a journal is kept")
     parser.add_argument("--output", required=True, metavar="PREFIX")
-    parser.add_argument("--ledger", required=True, metavar="TSV")
+    parser.add_argument("--ledger", type=OutputFile, required=True, metavar="TSV")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ and enforced from then on. `select-structures --hits` keeps the entries of the l
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search-pdb`."""
@@ -15,7 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="of the service")
     add_criteria(parser)
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
-    parser.add_argument("--output", type=Path, required=True, help="list of polymer entities")
+    parser.add_argument("--output", type=OutputFile, required=True, help="list of polymer entities")
 
 
 def run(args: argparse.Namespace) -> None:

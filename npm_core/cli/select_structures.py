@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npm_core.arguments import OutputFile
+
 if TYPE_CHECKING:
     from npm_core.pdb_selection import Criteria
 
@@ -23,8 +25,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hits", type=Path, help="list of search-pdb; other entries are dropped")
     add_criteria(parser)
-    parser.add_argument("--output", type=Path, required=True, help="FASTA of the candidates")
-    parser.add_argument("--audit", type=Path, required=True, help="tab-separated table")
+    parser.add_argument("--output", type=OutputFile, required=True, help="FASTA of the candidates")
+    parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
 
 
 def add_criteria(parser: argparse.ArgumentParser) -> None:

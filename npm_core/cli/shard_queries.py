@@ -4,11 +4,12 @@ Where a sequence goes depends on its id alone. Shards may be empty.
 """
 
 import argparse
+from pathlib import Path
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `shard-queries`."""
-    parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
+    parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument("--shards", required=True, type=int, help="how many files, exactly")
     parser.add_argument(
         "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"

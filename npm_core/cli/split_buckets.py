@@ -4,15 +4,18 @@ Written is a TSV of family and bucket, 0-based.
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `split-buckets`."""
-    parser.add_argument("--families", required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--targets", required=True, metavar="FILE.parquet")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--targets", type=Path, required=True, metavar="FILE.parquet")
     parser.add_argument("--buckets", type=int, default=5, help="how many (C.3: five)")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", required=True, metavar="FILE.tsv")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.tsv")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,18 +5,23 @@ which other sequences are in it. With --held-out the test split is a published l
 """
 
 import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `split-queries`."""
-    parser.add_argument("--fasta", required=True, help="sequences, gzipped or not")
+    parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument(
         "--test-share", type=float, default=0.1, help="expected share of the test split (C.4)"
     )
     parser.add_argument("--salt", default="", help="any text; another salt, another split")
-    parser.add_argument("--held-out", help="file of ids, one a line: these are the test split")
-    parser.add_argument("--train", required=True, help="FASTA file to write")
-    parser.add_argument("--test", required=True, help="FASTA file to write")
+    parser.add_argument(
+        "--held-out", type=Path, help="file of ids, one a line: these are the test split"
+    )
+    parser.add_argument("--train", type=OutputFile, required=True, help="FASTA file to write")
+    parser.add_argument("--test", type=OutputFile, required=True, help="FASTA file to write")
 
 
 def run(args: argparse.Namespace) -> None:

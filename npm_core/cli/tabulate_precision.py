@@ -8,6 +8,8 @@ have no rows; the file's metadata counts them.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile, positive
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="tables of scores")
@@ -22,11 +24,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--contact-distance",
-        type=float,
+        type=positive,
         default=8.0,
         help="angstrom, C-beta to C-beta; pairs this close or closer are contacts",
     )
-    parser.add_argument("--output", type=Path, required=True, help="Parquet table")
+    parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table")
 
 
 def run(args: argparse.Namespace) -> None:

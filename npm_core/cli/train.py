@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from npm_core.arguments import OutputFile, positive_int
+
 if TYPE_CHECKING:
     from npm_core.checkpoints import Model
     from npm_core.loop import Outcome, Task
@@ -78,12 +80,12 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scratch", type=Path, required=True, help="Folder for what a stopped run resumes from."
     )
-    parser.add_argument("--metrics", type=Path, required=True, help="CSV of the trajectory.")
+    parser.add_argument("--metrics", type=OutputFile, required=True, help="CSV of the trajectory.")
     parser.add_argument(
         "--tensorboard", type=Path, help="Folder to write the metrics for TensorBoard, too."
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
     parser.add_argument(
         "--sharded",
         action="store_true",

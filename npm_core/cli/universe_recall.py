@@ -7,6 +7,8 @@ families of the clan and from strangers.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFile
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `universe-recall`."""
@@ -14,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--msas", nargs="+", required=True, metavar="PREFIX", help="shards written by `search`"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="TSV")
+    parser.add_argument("--output", type=OutputFile, required=True, metavar="TSV")
     parser.add_argument(
         "--minimum", type=float, default=0.0, help="fail if the mean over families is below"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `unpack-database`."""
-    parser.add_argument("--archive", required=True, metavar="FILE.tar.gz")
+    parser.add_argument("--archive", type=Path, required=True, metavar="FILE.tar.gz")
     parser.add_argument("--output", required=True, type=Path, metavar="PREFIX")
 
 

@@ -380,7 +380,7 @@ def methods(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("win", "a strictly higher precision than the other model's on the same target"),
         ("centring of couplings", str(setting(settings, "potts", "centre"))),
         ("independent Potts objective", str(setting(settings, "potts", "objective"))),
-        ("stops at relative gap", str(setting(settings, "potts", "stop_rel"))),
+        ("stops at relative gain", str(setting(settings, "potts", "stop_rel"))),
     ]
 
 

@@ -1,0 +1,91 @@
+"""Effects of mutations on a protein by the Potts model of its family."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core.alphabet import ALPHABET, GAP, encode
+from npm_core.errors import DataError
+from npm_core.potts import Doubles, Potts
+
+AMINO_ACIDS = ALPHABET[:GAP]
+
+Variant = tuple[NDArray[np.intp], NDArray[np.uint8]]
+"""Mutated positions (m,), from 0, each once, and their new states (m,)."""
+
+_MUTATION = re.compile(r"([A-Z])([0-9]+)([A-Z])")
+
+
+def parse_variant(text: str, query: str, *, first: int = 1) -> Variant:
+    """One or more mutations such as A23G or A23G:L40P.
+
+    Args:
+        text: Letter of the query, its number, new letter; joined by colons.
+        query: L letters.
+        first: Number of the query's first residue.
+
+    Raises:
+        DataError: That is no mutation of this query, or a position is mutated twice.
+    """
+    last = first + len(query) - 1
+    mutated: dict[int, str] = {}
+    for part in text.split(":"):
+        found = _MUTATION.fullmatch(part)
+        if found is None or not {found[1], found[3]} <= set(AMINO_ACIDS):
+            raise DataError(
+                f"{part!r} is no mutation; expected such as A23G or A23G:L40P, "
+                f"letters of {AMINO_ACIDS}"
+            )
+        number = int(found[2])
+        if not first <= number <= last:
+            raise DataError(f"{part}: the query's residues have the numbers {first} to {last}")
+        if query[number - first] != found[1]:
+            raise DataError(f"{part}: residue {number} of the query is {query[number - first]}")
+        if number - first in mutated:
+            raise DataError(f"{text}: residue {number} is mutated twice")
+        mutated[number - first] = found[3]
+    return np.array(list(mutated)), encode("".join(mutated.values()))
+
+
+def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Doubles:
+    r"""Log-odds of each variant x against the query q, E(q) - E(x): EVmutation's Delta E.
+
+    .. math:: \sum_k D_{i_k}(a_k) + \sum_{k<l} [J(a_k, a_l) - J(a_k, q_l) - J(q_k, a_l)
+              + J(q_k, q_l)]
+
+    over the mutated positions, with the effect of one mutation
+    D_i(a) = h_i(a) - h_i(q_i) + \sum_j [J_ij(a, q_j) - J_ij(q_i, q_j)].
+
+    Args:
+        model: Length L.
+        query: L letters.
+        variants: Of `parse_variant`.
+
+    Returns:
+        (number of variants,) unitless; higher is more favourable.
+    """
+    native = encode(query)
+    columns = np.arange(model.length)
+    alone = model.fields.astype(np.float64)
+    for i in columns:
+        alone[i] += model.couplings[i, columns, :, native].sum(0, dtype=np.float64)
+    alone -= alone[columns, native][:, None]
+
+    def together(positions: NDArray[np.intp], states: NDArray[np.uint8]) -> float:
+        """The second sum: half of that over all ordered pairs, as J_ii = 0."""
+        rows, others = positions[:, None], native[positions]
+        new = model.couplings[rows, positions, states[:, None], states]
+        mixed = model.couplings[rows, positions, states[:, None], others]
+        old = model.couplings[rows, positions, others[:, None], others]
+        return float((new - 2 * mixed + old).sum(dtype=np.float64)) / 2
+
+    return np.array(
+        [
+            alone[positions, states].sum()
+            + (together(positions, states) if len(states) > 1 else 0.0)
+            for positions, states in variants
+        ],
+        dtype=np.float64,
+    )

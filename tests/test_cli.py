@@ -1,0 +1,87 @@
+"""What every verb does with arguments that cannot be, and with a signal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from npm_core.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "in.fasta").write_text(">a\nMKVLAW\n")
+    (tmp_path / "file").touch()
+    return tmp_path
+
+
+CONTACTS = ["contacts", "--structure", "folder", "--output", "x"]
+PRECISION = ["precision", "--scores", "folder", "--contacts", "folder", "--output"]
+SCORE = ["score", "--potts"]
+SPLIT = ["split-queries", "--fasta", "in.fasta", "--train"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (CONTACTS, "folder: Is a directory"),
+        ([*PRECISION, "x"], "folder: Is a directory"),
+        ([*PRECISION, "folder"], "folder: is a folder; name a file to write"),
+        ([*SCORE, "folder", "--output", "x.mat", "--centre", "mean"], "cannot tell the format"),
+        ([*SPLIT, "file/x", "--test", "y"], "file is no folder"),
+        ([*SPLIT, "/proc/x", "--test", "y"], "/proc/x: cannot be written"),
+        ([*SPLIT, "both", "--test", "both"], "both: would be written twice"),
+        ([*SPLIT, "both", "--test", "folder/../both"], "both: would be written twice"),
+        ([*SPLIT, "train", "--test", "in.fasta"], "in.fasta: is an input too"),
+        (["predict", "--fasta", "in.fasta", "--output", "p", "--device", "nosuch"], "expected cpu"),
+        (["record-settings", "--json", "{", "--output", "x"], "--json: Expecting property name"),
+    ],
+)
+def test_bad_paths_and_devices_are_named(folder, capsys, words, message):
+    before = sorted(folder.rglob("*"))
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("ERROR: ")
+    assert message in error
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["potts-contacts", "--workers", "0"], "expected a whole number from 1, found '0'"),
+        (["potts-contacts", "--workers", "-1"], "expected a whole number from 1, found '-1'"),
+        (["predict", "--threads", "0"], "expected a whole number from 1, found '0'"),
+        (["fit-potts", "--threads", "²"], "expected a whole number from 1, found '²'"),
+        (["@words"], "name the verb itself, not in @words"),
+    ],
+)
+def test_what_the_parser_refuses(folder, capsys, words, message):
+    (folder / "words").write_text("convert\n")
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_device_may_take_two_outputs(folder):
+    assert main([*SPLIT, os.devnull, "--test", os.devnull]) == 0
+
+
+def test_a_stopped_verb_leaves_no_half_written_files(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    words = [*SPLIT, "train", "--test", "test", "--fasta", "fifo"]
+    process = subprocess.Popen([sys.executable, "-m", "npm_core", *words], cwd=tmp_path)
+    with (tmp_path / "fifo").open("w") as stream:
+        stream.write(">a\nMKV\n")
+        stream.flush()
+        while len(list(tmp_path.glob(".*.part"))) < 2:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]

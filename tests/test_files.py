@@ -1,0 +1,73 @@
+"""Files that are read once and appear whole."""
+
+import gzip
+import os
+import threading
+
+import pytest
+
+from npm_core.errors import DataError
+from npm_core.files import atomic_path, open_text, write_text
+
+TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"
+
+
+@pytest.mark.parametrize("packed", [str.encode, lambda text: gzip.compress(text.encode())])
+def test_a_pipe_is_read_from_its_first_byte(fifo, packed):
+    writer = threading.Thread(daemon=True, target=fifo.write_bytes, args=(packed(TEXT),))
+    writer.start()
+    with open_text(fifo) as stream:
+        assert stream.read() == TEXT
+    writer.join()
+
+
+@pytest.mark.parametrize("position", [20, 60])
+def test_damaged_gzip_data_are_an_error(tmp_path, position):
+    whole = bytearray(gzip.compress(b"".join(bytes([65 + n % 26, 65 + n % 7]) for n in range(999))))
+    whole[position] ^= 0xFF
+    (tmp_path / "a.gz").write_bytes(whole)
+    with pytest.raises(DataError, match="truncated or corrupt"), open_text(tmp_path / "a.gz") as s:
+        s.read()
+
+
+def test_what_is_written_to_a_pipe_reaches_its_reader(fifo):
+    read = []
+    reader = threading.Thread(daemon=True, target=lambda: read.append(fifo.read_text()))
+    reader.start()
+    write_text(fifo, TEXT)
+    reader.join()
+    assert read == [TEXT]
+    assert fifo.is_fifo()
+    assert list(fifo.parent.iterdir()) == [fifo]
+
+
+def test_the_file_behind_a_link_is_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("old")
+    (tmp_path / "link").symlink_to("folder/file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "file").read_text() == "new"
+
+
+def test_a_device_stays_a_device(tmp_path):
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_text(tmp_path / "null", "gone")
+    assert (tmp_path / "null").is_char_device()
+    assert (tmp_path / "null").samefile(os.devnull)
+
+
+@pytest.mark.parametrize("name", ["folder", "file/x", "/proc/x"])
+def test_where_no_file_can_be_is_an_error(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"is a folder|cannot be written"):
+        write_text(tmp_path / name, "x")
+    with pytest.raises(DataError), atomic_path(tmp_path / name):
+        pass
