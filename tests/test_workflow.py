@@ -170,6 +170,10 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
         "write_report",
         "tabulate_ablation",
     }
+    source.write_text(code)
+    with (project / "npm_core" / "templates" / "report.css").open("a") as stream:
+        stream.write("p { color: red }\n")
+    assert planned() == {"write_report"}
 
 
 @pytest.mark.parametrize(
