@@ -158,7 +158,7 @@ def _interval(line: Mapping[str, Any]) -> str:
 def render(
     folder: Path,
     *,
-    pretrained: Path,
+    pretrained: Path | None,
     precision: pd.DataFrame,
     about: Mapping[str, Any],
     seed: int,
@@ -167,7 +167,7 @@ def render(
 
     Args:
         folder: Checkpoint, with metrics.csv.
-        pretrained: Checkpoint of its language model, with metrics.csv.
+        pretrained: Checkpoint of its language model, with metrics.csv; None for a given trunk.
         precision: Rows of `tabulate-precision` of the model, its baselines and controls.
         about: "data" and "licence", as the user says them.
         seed: Of the bootstrap.
@@ -197,7 +197,7 @@ def render(
         head=head,
         settings={**config["facts"]["TrainSettings"], **config["facts"]["ObjectiveSettings"]},
         stages=[
-            stage("masked language modelling", pretrained),
+            *([stage("masked language modelling", pretrained)] if pretrained else []),
             stage("Neural Potts Model", folder),
         ],
         results=results(precision, seed=seed),
