@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from npm_core.errors import DataError
 from npm_core.files import open_text, write_text
 from npm_core.pairwise import aligned_positions, domain
-from npm_core.pdb_archive import NotInArchive, fetch_entry
+from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain, read_structure
@@ -107,14 +107,12 @@ def map_to_family(sequence: str, a3m: str) -> DomainMap:
     return DomainMap(part, columns[part], identical / len(here), len(here) / len(residues))
 
 
-def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Path | None) -> Chain:
+def fetched_chain(row: StructureRow, archive: Archive) -> Chain:
     """Fetch an entry's mmCIF file, unless the cache has it, and read the row's chain.
 
     Args:
         row: Names entry and chain.
-        url_template: `{id}` is the entry, `{middle}` its second and third character.
-        cache: Folder of fetched files.
-        lock: sha256 of everything fetched (JSON), or None.
+        archive: Has the entry's file.
 
     Raises:
         Refused: The archive has no such entry (it may be obsolete), or the file no such chain.
@@ -126,7 +124,7 @@ def fetched_chain(row: StructureRow, url_template: str, *, cache: Path, lock: Pa
     except DataError as error:
         raise Refused(str(error)) from error
     try:
-        path = fetch_entry(entry, url_template, cache=cache, lock=lock)
+        path = archive.fetch(entry)
     except NotInArchive as error:
         raise Refused(str(error)) from error
     structure = read_structure(path)

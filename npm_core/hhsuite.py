@@ -101,6 +101,9 @@ def data_file(name: str) -> Path:
     roots = [
         os.environ[variable] for variable in ("HHLIB", "CONDA_PREFIX") if variable in os.environ
     ]
+    # Its programs may be linked from a conda environment that is not active.
+    hhblits = shutil.which("hhblits")
+    roots += [str(Path(hhblits).resolve().parent.parent)] if hhblits else []
     folders = [Path(root) / "data" for root in roots] + [Path("/usr/share/hhsuite/data")]
     for folder in folders:
         if (folder / name).is_file():

@@ -19,6 +19,8 @@ from npm_core.queries import read_queries
 from npm_core.tables import read_targets
 
 OCCURS, ABSENT = "row of a training alignment", "in no training alignment"
+UNKNOWN = "without a test sequence of its own"
+"""A target whose entry was assigned to test by its other chains: nothing can be looked for."""
 
 _wanted: set[str] = set()
 """Accessions a worker looks for; set once when it starts."""
@@ -94,7 +96,7 @@ def _count(prefix: str) -> tuple[Counter[str], int]:
 def nearest_test_sequences(
     targets: Sequence[Path | str], assignments: Path | str
 ) -> dict[str, str]:
-    """Accession of the test sequence that each test target resembles most, by target.
+    """Accession of the test sequence that each test target resembles most, by target; or nothing.
 
     Args:
         targets: Tables of targets.
@@ -124,6 +126,7 @@ def _nearest(name: str, best: dict[str, str]) -> str:
 
 
 def tally(what: str, names: Iterable[str], found: Counter[str]) -> list[tuple[str, str, int]]:
-    """(status, what, count) of the sequences that occur and of those that do not."""
-    occur = [name in found for name in names]
-    return [(OCCURS, what, sum(occur)), (ABSENT, what, len(occur) - sum(occur))]
+    """(status, what, count) of the sequences that occur, of those that do not, and of no name."""
+    states = Counter((OCCURS if name in found else ABSENT) if name else UNKNOWN for name in names)
+    shown = [OCCURS, ABSENT, *([UNKNOWN] if states[UNKNOWN] else [])]
+    return [(status, what, states[status]) for status in shown]

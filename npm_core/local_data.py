@@ -66,6 +66,8 @@ class ImportedFamily:
         target: The protein of known structure, or None.
         target_columns: (L of the target,) int32, column of each residue or -1; None without one.
         refusal: Why there is no target although a structure was given; empty otherwise.
+        identity: Share of the structure's residues with a column that are those of the query's
+            row there; None where nothing can be compared.
     """
 
     family: LocalFamily
@@ -74,6 +76,7 @@ class ImportedFamily:
     target: Target | None = None
     target_columns: NDArray[np.int32] | None = None
     refusal: str = ""
+    identity: float | None = None
 
 
 def read_table(path: Path | str) -> list[LocalFamily]:
@@ -206,14 +209,23 @@ def _with_target(
 ) -> ImportedFamily:
     if family.structure is None:
         return ImportedFamily(family, msa, split)
+    same = None
     try:
         chain = read_chain(family.structure, family.chain or None)
         columns = chain_columns(family, chain, msa, row)
+        same = identity(chain.sequence, msa, row, columns)
+        # A clan's row may be of another protein than the structure.
+        if whole_chain and same is not None and same < MIN_IDENTITY:
+            raise DataError(
+                f"{family.columns}: {same:.0%} of the residues of {family.structure}, chain "
+                f"{chain}, are the query's in their columns, expected {MIN_IDENTITY:.0%}. Both "
+                "numbers count from 1: residues in the chain's full sequence, columns in the query"
+            )
         part = slice(0, len(columns)) if whole_chain else domain(columns)
         if not chain.resolved[part].any():
             raise DataError(f"{family.structure}: no residue of the domain is resolved")
     except DataError as error:
-        return ImportedFamily(family, msa, split, refusal=str(error))
+        return ImportedFamily(family, msa, split, refusal=str(error), identity=same)
     target = Target(
         id=family.id,
         split=split,
@@ -221,7 +233,7 @@ def _with_target(
         coordinates=chain.coordinates[part],
         source=_source(family.structure, chain),
     )
-    return ImportedFamily(family, msa, split, target, columns[part])
+    return ImportedFamily(family, msa, split, target, columns[part], identity=same)
 
 
 def _source(structure: Path, chain: Chain) -> str:
@@ -273,6 +285,15 @@ def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDAr
     return columns
 
 
+def identity(sequence: str, msa: Msa, row: int, columns: NDArray[np.int32]) -> float | None:
+    """Share of the residues with a column, and no gap in the row there, that are the row's."""
+    compared = (columns >= 0) & (msa.residues[row, columns] != alphabet.GAP)
+    if not compared.any():
+        return None
+    same = alphabet.encode(sequence) == msa.residues[row, columns]
+    return float(same[compared].mean())
+
+
 def _column_map(path: Path) -> Iterator[tuple[int, int]]:
     with open_text(path) as stream:
         reader = csv.DictReader(stream, delimiter="\t")
@@ -315,10 +336,20 @@ def a3m_text(msa: Msa, max_rows: int | None = None) -> bytes:
 
 
 def audit_text(imported: Sequence[ImportedFamily]) -> str:
-    """One line a family: whether it became a target, and why not."""
-    lines = ["family\tstatus\treason"]
+    """One line a family: whether it became a target, why not, and `identity` where it is known."""
+    lines = ["family\tstatus\treason\tidentity"]
     for one in imported:
         status = "ok" if one.target else "refused" if one.refusal else "skipped"
         reason = one.refusal or ("" if one.target else "no structure: trains only")
-        lines.append(f"{one.family.id}\t{status}\t{' '.join(reason.split())}")
+        same = "" if one.identity is None else f"{one.identity:.3f}"
+        lines.append(f"{one.family.id}\t{status}\t{' '.join(reason.split())}\t{same}")
     return "\n".join(lines) + "\n"
+
+
+def outcome(imported: Sequence[ImportedFamily], audit: Path) -> str:
+    """How many structures became targets and how many were refused, and where to read why."""
+    refused = sum(bool(one.refusal) for one in imported)
+    targets = sum(one.target is not None for one in imported)
+    return f"{targets} targets, {refused} structures refused" + (
+        f": {audit} says why" if refused else ""
+    )

@@ -177,7 +177,7 @@ def _interval(line: Mapping[str, Any]) -> str:
 def render(
     folder: Path,
     *,
-    pretrained: Path,
+    pretrained: Path | None,
     precision: pd.DataFrame,
     about: Mapping[str, Any],
     seed: int,
@@ -186,7 +186,7 @@ def render(
 
     Args:
         folder: Checkpoint, with metrics.csv.
-        pretrained: Checkpoint of its language model, with metrics.csv.
+        pretrained: Checkpoint of its language model, with metrics.csv; None for a given trunk.
         precision: Rows of `tabulate-precision` of the model, its baselines and controls.
         about: "data" and "licence", as the user says them.
         seed: Of the bootstrap.
@@ -217,7 +217,7 @@ def render(
         head=head,
         settings={**facts["TrainSettings"], **facts["ObjectiveSettings"]},
         stages=[
-            stage("masked language modelling", pretrained),
+            *([stage("masked language modelling", pretrained)] if pretrained else []),
             stage("Neural Potts Model", folder),
         ],
         results=results(precision, seed=seed),

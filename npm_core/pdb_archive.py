@@ -1,6 +1,7 @@
-"""One entry of the PDB archive, or of a mirror of it, as a file on disk."""
+"""Entries of the PDB archive, or of a mirror of it, as files on disk."""
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
@@ -56,3 +57,41 @@ def fetch_entry(entry: str, template: str, *, cache: Path, lock: Path | None) ->
             raise
         raise NotInArchive(f"the archive has no entry {entry}; it may be obsolete") from error
     return path
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive under one address; it remembers which of the entries asked for it has.
+
+    Attributes:
+        template, cache, lock: As in `fetch_entry`.
+        found, absent: Entries.
+    """
+
+    template: str
+    cache: Path
+    lock: Path | None
+    found: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        entry_url(self.template, "1abc")
+
+    def fetch(self, entry: str) -> Path:
+        """As `fetch_entry`."""
+        try:
+            path = fetch_entry(entry, self.template, cache=self.cache, lock=self.lock)
+        except NotInArchive:
+            self.absent.add(entry)
+            raise
+        self.found.add(entry)
+        return path
+
+    def check(self) -> None:
+        """Raise DataError if none of the entries was there: one may be obsolete, but not all."""
+        if self.absent and not self.found:
+            raise DataError(
+                f"{self.template}: none of {len(self.absent)} entries is there; the first was "
+                f"looked for at {entry_url(self.template, min(self.absent))}. Correct the address "
+                "(sources.structures in the settings)"
+            )

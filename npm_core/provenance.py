@@ -10,6 +10,8 @@ from pathlib import Path
 
 from npm_core import __version__
 
+TEMPLATES = Path(__file__).parent / "templates"
+
 
 def file_digest(path: Path | str) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
@@ -18,7 +20,7 @@ def file_digest(path: Path | str) -> str:
 
 
 def source_digest(*modules: str) -> str:
-    """Digest of the code of modules and of everything in `npm_core` they import.
+    """Digest of the code of modules and of everything in `npm_core` they import or render.
 
     Comments and docstrings do not count: an edit of prose reruns nothing. As a rule's parameter
     it makes Snakemake rerun the rule when the code behind its command changes.
@@ -60,7 +62,13 @@ def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
         if isinstance(body, list):
             node.body = [line for line in body if not _is_prose(line)] or [ast.Pass()]  # type: ignore[attr-defined]
     ours = (target for target in imported if target.split(".")[0] == "npm_core")
-    return ast.dump(tree), tuple(target for target in ours if _exists(target))
+    code = ast.dump(tree) + (_templates() if "jinja2" in imported else "")
+    return code, tuple(target for target in ours if _exists(target))
+
+
+def _templates() -> str:
+    """Digests of what a module that imports jinja2 may render."""
+    return "".join(map(file_digest, sorted(TEMPLATES.iterdir())))
 
 
 def _is_prose(node: ast.AST) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import StringIO
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from npm_core import alphabet, ffindex, hhsuite, mmseqs
 from npm_core.errors import DataError, SettingsError, ToolError
-from npm_core.hhsuite import HhblitsSettings, Programs
+from npm_core.hhsuite import Finished, HhblitsSettings, Programs
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.msa import fasta_records
@@ -118,33 +118,53 @@ def search_batch(
 ) -> list[Found]:
     """Search with many queries at once by MMseqs2 and check what comes back.
 
-    Where the call fails it is halved until only the queries to blame have failed.
+    Where the call fails it is halved until only the queries to blame have failed; unless the
+    shortest query by itself fails beside both halves: then the cause is none of the queries (a
+    full disk), and all have failed for it.
     """
     skipped = {query.id: skip_reason(query, max_length=limits.max_length) for query in queries}
     found = [Found(Row(name, "skipped", reason)) for name, reason in skipped.items() if reason]
     wanted = [query for query in queries if not skipped[query.id]]
-    if not wanted:
-        return found
-    finished, a3ms = mmseqs.search(
-        [query.sequence for query in wanted],
-        programs,
-        settings=settings,
-        threads=threads,
-        timeout=limits.timeout * len(wanted),
-        memory_limit_gib=_memory_gib(wanted, limits),
-    )
-    if finished.failure and len(wanted) > 1:
-        middle = len(wanted) // 2
-        for half in (wanted[:middle], wanted[middle:]):
-            found += search_batch(half, programs, settings=settings, limits=limits, threads=threads)
-        return found
-    for number, query in enumerate(wanted):
-        seconds = finished.seconds / len(wanted)
+
+    def call(some: Sequence[Query]) -> tuple[Sequence[Query], Finished, dict[int, str]]:
+        return some, *mmseqs.search(
+            [query.sequence for query in some],
+            programs,
+            settings=settings,
+            threads=threads,
+            timeout=limits.timeout * len(some),
+            memory_limit_gib=_memory_gib(some, limits),
+        )
+
+    def narrowed(
+        some: Sequence[Query], finished: Finished, a3ms: Mapping[int, str]
+    ) -> Iterator[Found]:
+        if not finished.failure or len(some) == 1:
+            yield from _outcomes(some, finished, a3ms)
+            return
+        middle = len(some) // 2
+        halves = [call(some[:middle]), call(some[middle:])]
+        if len(some) > 2 and all(half.failure for _, half, _ in halves):
+            _, alone, _ = call([min(some, key=lambda query: len(query.sequence))])
+            if alone.failure:
+                yield from _outcomes(some, replace(finished, failure=alone.failure), {})
+                return
+        for half in halves:
+            yield from narrowed(*half)
+
+    return [*found, *narrowed(*call(wanted))] if wanted else found
+
+
+def _outcomes(
+    queries: Sequence[Query], finished: Finished, a3ms: Mapping[int, str]
+) -> Iterator[Found]:
+    """What one call of MMseqs2 gave each of its queries."""
+    for number, query in enumerate(queries):
+        seconds = finished.seconds / len(queries)
         row = Row(query.id, "failed", finished.failure, seconds=seconds)
-        found.append(
+        yield (
             Found(row) if finished.failure else _checked(row, query, a3ms.get(number, ""), "mmseqs")
         )
-    return found
 
 
 def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
@@ -287,7 +307,8 @@ def search_shard(
         engine,
         output,
         ledger,
-        signature=f"{version} {settings} {limits} {_identity(paths)}",
+        # A query that ended within other limits has the same alignment; failed ones run again.
+        signature=f"{version} {settings} {limits.max_length} {_identity(paths)}",
         batch=batch,
         workers=workers,
         max_failed_share=max_failed_share,

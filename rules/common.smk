@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from npm_core.fetch import is_url
@@ -12,6 +13,59 @@ from npm_core.provenance import source_digest
 from npm_core.selection import grid
 
 validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
+
+
+def contradictions(config):
+    """What settings say against one another, which no schema sees; each with what to do."""
+    source, sources, local = config["source"], config["sources"], config["local"]
+    clans, npm, build = config["pfam_clan"], config["npm"], config["database"]["build"]
+    imported = source in ("local", "packages")
+    given = npm["trunk_checkpoint"] is not None
+    if clans["rounds"] > clans["buckets"]:
+        yield (
+            f"pfam_clan.rounds is {clans['rounds']} and pfam_clan.buckets {clans['buckets']}, but "
+            "each round evaluates another bucket: lower rounds, or raise buckets"
+        )
+    if any(number >= clans["rounds"] for number in clans["without_rounds"]):
+        yield (
+            f"pfam_clan.without_rounds is {clans['without_rounds']}, but the rounds are 0 to "
+            f"{clans['rounds'] - 1}: take the others out, or raise pfam_clan.rounds"
+        )
+    if not clans["clans"] and not (imported and local["pfam_clan"] is None):
+        yield (
+            "pfam_clan.clans is empty: name the clans to evaluate (the other report alone is made "
+            "by `snakemake reports/uniref50.html`)"
+        )
+    if imported and local["uniref50"] is None and local["pfam_clan"] is None:
+        yield f"source is {source}: name a table in local.uniref50 or local.pfam_clan"
+    if imported and local["sequences"] is None and not given:
+        yield (
+            f"source is {source}: name the FASTA for the language model in local.sequences, or a "
+            "trunk in npm.trunk_checkpoint"
+        )
+    if npm["pretraining_sequences"] is not None and (imported or given):
+        yield (
+            "npm.pretraining_sequences would not be read: leave it null; with source local or "
+            "packages local.sequences takes its place, with npm.trunk_checkpoint nothing is pretrained"
+        )
+    if sources["uniref50_member"] is not None and "uniref50_archive" not in sources:
+        yield "sources.uniref50_member is a file of an archive: name it in sources.uniref50_archive"
+    if not imported and config["search"]["engine"] == "hhblits":
+        if build and sources.get("uniprot") is None:
+            yield "database.build is true: name the sequences to build it from in sources.uniprot"
+        if not build and "uniclust30" not in sources:
+            yield (
+                "database.build is false: name the published database in sources.uniclust30, or "
+                "set database.build to true"
+            )
+
+
+conflicts = list(contradictions(config))
+if conflicts:
+    raise WorkflowError("Settings contradict one another.", *conflicts)
+
+# Of a search. The size of MMseqs2's batches does not change its alignments either.
+SEARCH_LIMITS = ("timeout", "memory_limit_gib", "max_failed_share", "mmseqs_batch")
 
 
 wildcard_constraints:
@@ -76,6 +130,27 @@ def own_table(experiment):
     return lambda wildcards: config["local"][experiment]
 
 
+def own_files(experiment):
+    """Input function: the files that the table names, for a clan those of its families."""
+
+    def files(wildcards):
+        from npm_core.local_data import read_table
+
+        table = config["local"][experiment]
+        # Without it Snakemake says that an input is missing.
+        families = read_table(table) if Path(table).is_file() else []
+        clan = wildcards.get("clan")
+        return [
+            path
+            for family in families
+            if clan in (None, family.clan)
+            for path in (family.alignment, family.structure, family.columns)
+            if path is not None
+        ]
+
+    return files
+
+
 def addresses(wildcards):
     """The URL of a source, then its mirrors."""
     return [address(place) for place in config["sources"][wildcards.source]]
@@ -87,19 +162,33 @@ def structure_template(wildcards):
 
 
 def mirror_file(wildcards):
-    """The file of the generated universe that a source is read from, if it is."""
-    return generated(config["sources"][wildcards.source])
+    """Those places of a source that are files here, or that rule `generate_universe` makes."""
+    return [
+        place
+        for place in config["sources"][wildcards.source]
+        if is_generated(place, wildcards.source) or Path(place).exists()
+    ]
 
 
-def generated(places):
-    """Those of `places` that rule `generate_universe` makes."""
-    return [place for place in places if place.startswith("results/universe/")]
+def is_generated(place, name):
+    """Whether a source's place is in the generated universe, which no other source may read."""
+    if not place.startswith("results/universe/"):
+        return False
+    if config["source"] != "demo":
+        raise WorkflowError(
+            f"source is {config['source']}, but sources.{name} is still {place}, of the demo's "
+            "generated universe. Name the real places, or ask for what does not need them"
+        )
+    return True
 
 
 def structure_mirror(wildcards):
-    """A file that stands for the universe's structures, where structures come from there."""
-    generates = config["sources"]["structures"].startswith("results/universe/")
-    return ["results/universe/truth/families.tsv"] if generates else []
+    """What stands for all structures: their folder, or the table of the generated universe."""
+    template = config["sources"]["structures"]
+    if is_generated(template, "structures"):
+        return ["results/universe/truth/families.tsv"]
+    folder = Path(template.partition("{")[0] + "x").parent
+    return [] if is_url(template) or not folder.is_dir() else [folder]
 
 
 def optional_indexes():
@@ -147,6 +236,23 @@ def sharding(wildcards):
             "max_queries": queries["limit"][wildcards.dataset],
         }
     )
+
+
+def search_settings():
+    """What decides the alignments; of the engines' own settings those of the chosen one."""
+    foreign = "mmseqs_" if config["search"]["engine"] == "hhblits" else "cpu"
+    return flags(
+        {
+            key: value
+            for key, value in config["search"].items()
+            if key not in SEARCH_LIMITS and not key.startswith(foreign)
+        }
+    )
+
+
+def search_limits():
+    """What a search may cost and how many may fail: other limits leave finished ones valid."""
+    return flags({key: config["search"][key] for key in SEARCH_LIMITS})
 
 
 def search_database(wildcards):
@@ -224,6 +330,40 @@ def extracted_clans(wildcards):
         f"{clan}={sizes[clan]}" if clan in sizes else clan
         for clan in config["pfam_clan"]["clans"]
     ]
+
+
+def initial_trunk(wildcards):
+    """Weights that every training begins with: the pretrained trunk's, or the user's own."""
+    folder = config["npm"]["trunk_checkpoint"] or "results/models/pretrained"
+    return f"{folder}/model.safetensors"
+
+
+def pretraining_record():
+    """The record of the pretraining, where there is one."""
+    if config["npm"]["trunk_checkpoint"] is not None:
+        return {}
+    return {
+        "pretrained": "results/models/pretrained/model.safetensors",
+        "pretraining": "results/models/pretrained/metrics.csv",
+    }
+
+
+def pretrained_flag(wildcards, input):
+    """Flag of `model-card` for it."""
+    record = input.get("pretrained")
+    return flags({"pretrained": record and Path(record).parent})
+
+
+def described_model(wildcards):
+    """The model of a card, for which the settings say what it was trained on."""
+    card = config["model_card"]
+    demo = config["source"] != "demo" and "generated universe" in (card["data"] or "")
+    if demo or None in card.values():
+        raise WorkflowError(
+            "The settings do not say what the model is trained on: give model_card.data and "
+            f"model_card.licence a sentence each (source is {config['source']})"
+        )
+    return "results/models/uniref50/model.safetensors"
 
 
 def pretraining_sequences(wildcards):
@@ -590,7 +730,7 @@ def report_inputs(wildcards):
                 e=evaluated,
                 model=["potts", "prior"],
             ),
-            "results/models/pretrained/metrics.csv",
+            *[path for path in pretraining_record().values() if path.endswith(".csv")],
         ],
         "settings": "results/settings.yaml",
         **parts[name],

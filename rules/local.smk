@@ -4,6 +4,7 @@
 rule import_uniref50:
     """Import query-anchored alignments and structures: training, test and target proteins."""
     input:
+        own_files("uniref50"),
         table=own_table("uniref50"),
     output:
         multiext("results/imported/uniref50/train", ".ffdata", ".ffindex"),
@@ -27,6 +28,7 @@ rule import_uniref50:
 rule import_clan:
     """Import the family alignments of one clan, and structures aligned to their columns."""
     input:
+        own_files("pfam_clan"),
         table=own_table("pfam_clan"),
         searched=searched_families,
     output:

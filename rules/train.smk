@@ -38,7 +38,7 @@ rule pretrain:
 rule train_uniref50:
     """Train the Neural Potts Model on the families of UniRef50's training sequences (4.2)."""
     input:
-        init="results/models/pretrained/model.safetensors",
+        init=initial_trunk,
         families=training_families,
         shards="results/lists/train_families.args",
         validation=validation_families,
@@ -75,7 +75,7 @@ rule train_pfam_clan:
     """Train one round's Neural Potts Model, the evaluation bucket reduced or left out (4.1, C.3)."""
     input:
         chosen_settings,
-        init="results/models/pretrained/model.safetensors",
+        init=initial_trunk,
         families="results/families/pfam_clan/{clan}.parquet",
         bucket=bucket_families,
         validation="results/reductions/{clan}/{round}/full/target_msas.parquet",
@@ -119,7 +119,7 @@ rule train_candidate:
 
     The next bucket takes its place: it is reduced in depth, and validated on."""
     input:
-        init="results/models/pretrained/model.safetensors",
+        init=initial_trunk,
         families="results/families/pfam_clan/{clan}.parquet",
         bucket="results/reductions/{clan}/{round}/full/reduced.parquet",
         reduced=validation_file(

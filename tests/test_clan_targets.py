@@ -20,6 +20,7 @@ from npm_core.clan_targets import (
 )
 from npm_core.cli import main
 from npm_core.errors import DataError
+from npm_core.pdb_archive import Archive
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain
 from npm_core.tables import Family, read_metadata, read_targets, write_families
@@ -148,10 +149,10 @@ def test_a_row_of_another_release_is_refused():
 def test_an_entry_the_archive_has_not_is_refused_and_a_broken_lock_is_an_error(tmp_path):
     (tmp_path / "1abc.cif").write_text(mmcif(DOMAIN))
     template = tmp_path.as_uri() + "/{id}.cif"
-    settings = {"cache": tmp_path / "cache", "lock": tmp_path / "lock.json"}
+    archive = Archive(template, tmp_path / "cache", tmp_path / "lock.json")
 
     def fetch(pdb, name):
-        return fetched_chain(StructureRow(pdb, name, "R/1-20", DOMAIN), template, **settings)
+        return fetched_chain(StructureRow(pdb, name, "R/1-20", DOMAIN), archive)
 
     assert fetch("1abc", "X").sequence == DOMAIN
     with pytest.raises(Refused, match="no entry 2abc"):
@@ -207,6 +208,28 @@ def test_the_verb_writes_targets_columns_and_an_audit(tmp_path, capsys):
     ]
     assert read_metadata(tmp_path / "targets.parquet")["without_structure"] == 1
     capsys.readouterr()
+
+
+def test_an_archive_with_none_of_the_entries_is_an_error(tmp_path, capsys):
+    row = StructureRow("9abc", "X", "R/1-20", DOMAIN)
+    write_structures(tmp_path / "structures.tsv", "Clan", {"PF1": [row]})
+    write_families(
+        tmp_path / "families.parquet",
+        [Family("PF1", encode(DOMAIN)[None], np.ones(1, np.float32))],
+        {},
+    )
+    status = main(
+        [
+            *("choose-clan-targets", "--structures", str(tmp_path / "structures.tsv")),
+            *("--families", str(tmp_path / "families.parquet")),
+            *("--url-template", tmp_path.as_uri() + "/{id}.cif"),
+            *("--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "targets.parquet")),
+            *("--columns", str(tmp_path / "columns.parquet")),
+            *("--audit", str(tmp_path / "audit.tsv")),
+        ]
+    )
+    assert status == 2
+    assert "none of 1 entries is there" in capsys.readouterr().err
 
 
 def test_structures_columns_and_audit_are_read_as_written(tmp_path):

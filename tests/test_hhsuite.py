@@ -97,6 +97,16 @@ def test_data_files_are_found_where_hhlib_points(monkeypatch, tmp_path):
     assert hhsuite.data_file("some.lib") == tmp_path / "data" / "some.lib"
 
 
+def test_data_files_are_found_beside_programs_that_are_linked(monkeypatch, tmp_path):
+    for folder in ("tools/bin", "tools/data", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tools" / "data" / "some.lib").touch()
+    (tmp_path / "tools" / "bin" / "hhblits").touch(mode=0o755)
+    (tmp_path / "bin" / "hhblits").symlink_to("../tools/bin/hhblits")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert hhsuite.data_file("some.lib").samefile(tmp_path / "tools" / "data" / "some.lib")
+
+
 def test_a_program_reads_writes_and_ends():
     with Programs() as programs:
         done = programs.run(python("print(input() + '!')"), stdin=b"words\n", timeout=60)

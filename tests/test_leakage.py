@@ -79,7 +79,8 @@ def test_the_verb_counts_sequences_queries_and_targets(folder):
         f"{yes}\ttest queries\t1",
         f"{no}\ttest queries\t1",
         f"{yes}\ttest targets, by the test sequence nearest to each\t1",
-        f"{no}\ttest targets, by the test sequence nearest to each\t2",
+        f"{no}\ttest targets, by the test sequence nearest to each\t1",
+        "without a test sequence of its own\ttest targets, by the test sequence nearest to each\t1",
     ]
 
 

@@ -111,6 +111,49 @@ def test_a_given_map_of_columns_is_followed(folder):
     assert imported.target_columns.tolist() == [0, -1, 3]
 
 
+@pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (1, 0.0)])
+def test_a_shifted_map_is_refused_where_the_row_is_the_proteins_and_reported_elsewhere(
+    folder, shift, share
+):
+    # Row q is -VLAW: residues 3 to 6 of the chain in columns 2 to 5.
+    rows = "".join(f"{residue + shift}\t{residue - 1}\n" for residue in range(3, 7))
+    (folder / "map.tsv").write_text(f"residue\tcolumn\n{rows}")
+    (folder / "query.fasta").write_text(f">q\n{SEQUENCE[1:6]}\n")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tquery\tstructure\tcolumns\n"
+        "clan\ttwo.sto\tq\tone.cif\tmap.tsv\nanchored\tquery.fasta\t\tone.cif\tmap.tsv\n"
+    )
+    clan, anchored = read_table(folder / "t.tsv")
+    reported = import_unanchored(clan, max_rows=10)
+    assert (reported.identity, reported.refusal) == (share, "")
+    imported = import_anchored(anchored, test_share=0.0, salt="")
+    assert imported.identity == share
+    assert (imported.target is None) == (share < 0.9)
+    assert ("0% of the residues" in imported.refusal) == (share < 0.9)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_table_without_one_of_the_splits_is_refused(folder, capsys, split):
+    (folder / "t.tsv").write_text(f"id\talignment\tsplit\nx\tone.a3m.gz\t{split}\n")
+    arguments = ["import-families", "--table", str(folder / "t.tsv"), "--output", str(folder)]
+    assert main(arguments) == 2
+    other = {"train": "test", "test": "train"}[split]
+    assert f"none of its 1 families is in the {other} split" in capsys.readouterr().err
+
+
+def test_refused_structures_are_counted_and_the_audit_named(folder, capsys):
+    write_structure(folder / "other.cif", sequence="GGGGGGGGGG")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tstructure\tsplit\n"
+        "x\tone.a3m.gz\tother.cif\ttrain\ny\tone.a3m.gz\tone.cif\ttest\n"
+    )
+    arguments = ["import-families", "--table", str(folder / "t.tsv"), "--output", str(folder)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "1 train, 1 test families; 1 targets, 1 structures refused: " in said
+    assert f"{folder / 'audit.tsv'} says why" in said
+
+
 def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder):
     write_structure(folder / "one.cif", sequence="GGGGGGGGGG")
     (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tone.a3m.gz\tone.cif\n")
@@ -180,7 +223,7 @@ def test_the_verbs_write_every_dataset(folder):
     assert [key for key, _ in read_entries(folder / "C" / "full")] == ["two", "three"]
     assert read_columns(folder / "C" / "columns.parquet")["two"].tolist() == [1, 2, 3, 4]
     audit = (folder / "C" / "audit.tsv").read_text().splitlines()
-    assert audit[1:] == ["two\tok\t", "three\tskipped\tno structure: trains only"]
+    assert audit[1:] == ["two\tok\t\t1.000", "three\tskipped\tno structure: trains only\t"]
 
 
 def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsys):
@@ -197,7 +240,7 @@ def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsy
     assert entries["new"] == b">a/1-3\nMKL\n>b/1-2\nM-L\n"
     assert [target.id for target in read_targets(folder / "C" / "targets.parquet")] == ["two"]
     audit = (folder / "C" / "audit.tsv").read_text().splitlines()
-    assert audit[-1] == "new\tskipped\tno structure: trains only"
+    assert audit[-1] == "new\tskipped\tno structure: trains only\t"
     assert main([*arguments, "--max-rows", "2"]) == 0
     assert b"x/1-4" not in dict(read_entries(folder / "C" / "full"))["two"]
     write_entries(folder / "found", [("two", b">x/1-4\n-MLC\n")])

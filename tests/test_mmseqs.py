@@ -127,6 +127,37 @@ def test_only_the_query_to_blame_fails(monkeypatch):
     assert len(calls) == 5
 
 
+@pytest.mark.parametrize(
+    ("bad", "calls_made"),
+    # Both halves fail and the shortest, s, does not: each half is halved to the end (1 + 2 + 1
+    # calls, then 2 + 2 for the quarters that fail and the single queries of each).
+    [("KV", 1 + 2 + 1 + 4), ("AKVMS", 1 + 2 + 1)],
+)
+def test_a_batch_that_fails_whatever_it_holds_is_not_halved_to_its_end(
+    monkeypatch, bad, calls_made
+):
+    calls = []
+
+    def fail(sequences, programs, **_):
+        calls.append(sequences)
+        if any(sequence[0] in bad for sequence in sequences):
+            return Finished(f"search: no space left {len(calls)}", b"", 1.0), {}
+        return Finished("", b"", 1.0), {n: f">{n}\n{one}\n" for n, one in enumerate(sequences)}
+
+    monkeypatch.setattr(mmseqs, "search", fail)
+    queries = [Query(word[0], word) for word in ("KKK", "AAA", "VVV", "SS")]
+    with Programs() as programs:
+        found = search_batch(
+            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
+        )
+    assert {one.row.query for one in found if one.row.status == "failed"} == {
+        query.id for query in queries if query.id in bad
+    }
+    assert len(calls) == calls_made
+    if len(bad) > 2:
+        assert {one.row.reason for one in found} == {"search: no space left 4"}
+
+
 def test_the_query_found_in_the_database_is_no_other_row(monkeypatch):
     def itself(sequences, programs, **_):
         copied = ">0\nMKX\n>copy\nMKX\n"

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -123,3 +125,25 @@ def test_results_are_means_and_paired_differences_of_each_bin(monkeypatch):
     assert both_shallow == ["both", *train[1:]]
     assert both_deeper == ["both", *test[1:]]
     assert both[:4] == ["both", "all", "3", "0.267"]
+
+
+def test_a_model_on_a_given_trunk_has_a_card_without_a_pretraining(tmp_path):
+    small = Path(model_card.__file__).parent / "small_model"
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(small / name, tmp_path)
+    (tmp_path / "metrics.csv").write_text("step,epoch,seconds,loss,residues\n20,0.5,90,2.9,100\n")
+    rows = [
+        (model, name, "train", 3.0, precision, "long", "L/5")
+        for model in ("npm", *model_card.BASELINES)
+        for name, precision in (("a", 0.5), ("b", 0.3))
+    ]
+    columns = ["model", "id", "split", "meff", "precision", "range", "cutoff"]
+    card = model_card.render(
+        tmp_path,
+        pretrained=None,
+        precision=pd.DataFrame(rows, columns=columns),
+        about={"data": "Mine.", "licence": "Mine."},
+        seed=0,
+    )
+    assert "Neural Potts Model:" in card
+    assert "masked language modelling" not in card

@@ -221,6 +221,21 @@ def test_verbs_split_and_reduce_a_clan(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_bucket_without_a_target_is_refused(tmp_path, capsys):
+    write_buckets(tmp_path / "buckets.tsv", {"PF1": 0, "PF2": 1})
+    target = Target("PF2", "Clan", "ACD", np.zeros((3, 3), np.float32), "1abc_A")
+    write_targets(tmp_path / "targets.parquet", [target], {})
+    status = main(
+        [
+            *("reduce-families", "--families", "x", "--targets", str(tmp_path / "targets.parquet")),
+            *("--columns", "x", "--buckets", str(tmp_path / "buckets.tsv"), "--round", "0"),
+            *("--depth", "2", "--seed", "1", "--output", "x", "--target-msas", "x"),
+        ]
+    )
+    assert status == 2
+    assert "none of the 1 families of bucket 0 has a target" in capsys.readouterr().err
+
+
 def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):
     write_buckets(tmp_path / "buckets.tsv", {"PF1": 0})
     status = main(

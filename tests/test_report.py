@@ -12,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_inputs import HOSTILE, flags, fold, guess, write_pfam, write_uniref50
+import yaml
+from report_inputs import HOSTILE, SETTINGS, flags, fold, guess, write_pfam, write_uniref50
 
 from npm_core.cli import main, verbs
 from npm_core.errors import DataError
+from npm_core.leakage import ABSENT, OCCURS, UNKNOWN
 from npm_core.precision import RANGES, top_precision
 from npm_core.report import cards, summary
 from npm_core.report.inputs import (
@@ -472,6 +474,45 @@ def test_a_figure_without_its_table_says_why_and_which_command_makes_it(
         assert command in section
 
 
+def test_shares_of_depths_are_counted_from_all_depths_and_not_from_a_thinned_curve(tmp_path):
+    made = write_uniref50(tmp_path, targets=3)
+    depths = [1] * 30 + [10] * 278 + list(range(11, 703))
+    pq.write_table(pa.table({"depth": depths}), tmp_path / "many.parquet")
+    made["families"] = [tmp_path / "many.parquet"]
+    sweep = pa.table({"id": list(map(str, depths)), "coverage": [20] * 1000, "depth": depths})
+    pq.write_table(sweep, tmp_path / "many_sweep.parquet")
+    made["coverage-sweep"] = [tmp_path / "many_sweep.parquet"]
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]) == 0
+    page = html.unescape(output.read_text())
+    assert len(figures_of(page)["depths"]["rows"]) < 210
+    assert "amilies trained on: 31% at most 10 deep" in page
+    assert "t 20 %: 31% at most 10 deep, 40% at most 100" in page
+
+
+def test_targets_without_a_test_sequence_of_their_own_are_told_apart(tmp_path):
+    made = write_uniref50(tmp_path, targets=3)
+    lines = [
+        f"{status}\ttest targets\t{n}" for status, n in ((OCCURS, 1), (ABSENT, 1), (UNKNOWN, 6))
+    ]
+    made["leakage"][0].write_text("\n".join(["status\treason\tcount", *lines]) + "\n")
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]) == 0
+    page = html.unescape(output.read_text())
+    assert "est targets: 1 of 2 (row of a training alignment); 6 more without a test" in page
+
+
+def test_leakage_of_imported_alignments_is_not_counted_and_no_command_would(tmp_path):
+    made = write_uniref50(tmp_path, targets=3)
+    del made["leakage"]
+    made["settings"][0].write_text(yaml.safe_dump(SETTINGS | {"source": "local"}))
+    output = tmp_path / "page.html"
+    assert main(["report", "--experiment", "uniref50", *flags(made), "--output", str(output)]) == 0
+    section = output.read_text().split('id="leakage"')[1].split("</section>")[0]
+    assert "Not counted for imported alignments" in section
+    assert "<code>" not in section
+
+
 def test_the_paper_order_of_the_figures(uniref50, pfam_clan):
     for (_, page), expected in ((uniref50, "5 6 7 10"), (pfam_clan, "3 4 6 8 9")):
         links = re.search(r"<nav.*?</nav>", page, re.S)
@@ -492,10 +533,13 @@ def test_every_figure_says_what_made_it_and_has_its_numbers_as_parquet(uniref50,
 
 def test_test_sequences_in_training_alignments_are_counted_and_shared(tmp_path):
     path = tmp_path / "audit.tsv"
-    path.write_text("status\treason\tcount\ninside\ttargets\t1\noutside\ttargets\t3\n")
+    path.write_text(
+        f"status\treason\tcount\ninside\ttargets\t1\noutside\ttargets\t3\n{UNKNOWN}\ttargets\t6\n"
+    )
     assert read_leakage(path)[["set", "status", "count", "share"]].to_numpy().tolist() == [
         ["targets", "inside", 1, 0.25],
         ["targets", "outside", 3, 0.75],
+        ["targets", UNKNOWN, 6, None],
     ]
     path.write_text("status\treason\tcount\ninside\ttargets\tmany\n")
     with pytest.raises(DataError, match=r"audit\.tsv:2: count 'many'"):

@@ -172,11 +172,17 @@ def test_after_too_many_failures_only_the_failed_queries_are_searched_again(sear
     assert [row.status for row in rows] == ["ok", "ok", "ok", "failed"]
 
 
-def test_other_settings_do_not_use_what_was_found_before(search, fake):
+@pytest.mark.parametrize(
+    ("knobs", "times"), [({"max_length": 99}, 2), ({"timeout": 9}, 1), ({"memory_gib": 2}, 1)]
+)
+def test_other_settings_do_not_use_what_was_found_before_but_other_limits_do(
+    search, fake, knobs, times
+):
     with pytest.raises(ToolError):
         search(["CDE", "FAIL"], threads=1)
-    search(["CDE", "FAIL"], threads=1, max_failed_share=0.5, timeout=9)
-    assert calls(fake).count(f"CDE{TAIL}") == 2
+    search(["CDE", "FAIL"], threads=1, max_failed_share=0.5, **knobs)
+    assert calls(fake).count(f"CDE{TAIL}") == times
+    assert calls(fake).count(f"FAIL{TAIL}") == 2
 
 
 def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch, search, tmp_path):

@@ -133,6 +133,15 @@ def test_a_target_has_the_searched_sequence_and_the_structures_coordinates(mirro
     assert np.isnan(targets["1aaa_Q"].distances[1]).all()
 
 
+def test_an_archive_with_none_of_the_entries_is_an_error(mirror, capsys):
+    assigned = dict.fromkeys(CHAINS, "test")
+    assert build(mirror, CHAINS, assigned, "{middle}/{id}.cif") == 2
+    error = capsys.readouterr().err
+    assert "{middle}/{id}.cif: none of 6 entries is there" in error
+    assert "/mmCIF/aa/1aaa.cif. Correct the address" in error
+    assert not (mirror / "audit.tsv").exists()
+
+
 def test_no_chains_make_an_empty_table(mirror):
     targets, audit = build(mirror, {})
     assert (targets, audit) == ({}, {})

@@ -170,6 +170,10 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
         "write_report",
         "tabulate_ablation",
     }
+    source.write_text(code)
+    with (project / "npm_core" / "templates" / "report.css").open("a") as stream:
+        stream.write("p { color: red }\n")
+    assert planned() == {"write_report"}
 
 
 @pytest.mark.parametrize(
@@ -195,8 +199,22 @@ def test_the_papers_settings_and_the_slurm_profile_plan(tmp_path):
     done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--profile", profile, "all")
     assert done.returncode == 0, output(done)[-3000:]
     # Pfam 28.0 has so many families in each clan (C.3); another release stops extract-clans.
-    sizes = "--clan HTH=217 P-loop_NTPase=198 NADP_Rossmann=181 AB_hydrolase=67"
+    sizes = "--clan NADP_Rossmann=181 HTH=217 P-loop_NTPase=198 AB_hydrolase=67"
     assert sizes in output(done)
+
+
+def test_a_given_trunk_takes_the_place_of_the_pretraining(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    settings = TINY | {"npm": TINY["npm"] | {"trunk_checkpoint": "."}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    card = "results/models/uniref50/README.md"
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "all", card)
+    assert done.returncode == 0, output(done)[-3000:]
+    trainings = re.findall(r"npm_core train .* --init (\S+) ", output(done))
+    # Of UniRef50, of three heads and depths of the clan, and of two candidates.
+    assert trainings == ["."] * (1 + 3 + 2)
+    assert "npm_core pretrain" not in output(done)
+    assert "--pretrained" not in output(done)
 
 
 def test_own_alignments_and_structures_run_from_alignments_on(finished, tmp_path):

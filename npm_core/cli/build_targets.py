@@ -2,8 +2,9 @@
 
 A chain whose entry is not in the archive, whose file cannot be read, whose sequence differs from
 the one searched with, or of which no residue is resolved is dropped with its reason; a fetch that
-fails for another reason stops the run, and the next run goes on from there. The audit has a row
-for every chain: id, split, status (built or dropped), reason, length, resolved.
+fails for another reason stops the run, and the next run goes on from there; an archive that has
+none of the entries stops it, too. The audit has a row for every chain: id, split, status (built or
+dropped), reason, length, resolved.
 """
 
 import argparse
@@ -32,31 +33,29 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
-    from functools import partial
 
     import numpy as np
 
     from npm_core.errors import DataError
     from npm_core.files import write_text
     from npm_core.parallel import map_in_order
-    from npm_core.pdb_archive import entry_url, fetch_entry
+    from npm_core.pdb_archive import Archive
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.queries import read_queries
     from npm_core.tables import write_targets
     from npm_core.targets import build_target, read_assigned
 
-    entry_url(args.url_template, "1abc")
+    archive = Archive(args.url_template, args.cache, args.lock)
     splits = read_assigned(args.assigned)
     queries = list(read_queries(args.queries, may_be_empty=True))
     strange = [query.id for query in queries if query.id not in splits]
     if strange:
         raise DataError(f"{args.queries}: {strange[0]} is not in {args.assigned}")
-    fetch = partial(fetch_entry, template=args.url_template, cache=args.cache, lock=args.lock)
     built = list(
         track(
             map_in_order(
-                lambda query: build_target(query, splits[query.id], fetch),
+                lambda query: build_target(query, splits[query.id], archive.fetch),
                 queries,
                 workers=args.workers,
             ),
@@ -64,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
             what="structures read",
         )
     )
+    archive.check()
     audit = ["id\tsplit\tstatus\treason\tlength\tresolved"]
     for item in built:
         facts = ["dropped", item.reason, "", ""]

@@ -46,10 +46,12 @@ def run(args: argparse.Namespace) -> None:
         write_columns,
     )
     from npm_core.errors import DataError
+    from npm_core.pdb_archive import Archive
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.tables import read_queries, write_targets
 
+    archive = Archive(args.url_template, args.cache, args.lock)
     clans, structures = read_structures(args.structures)
     queries = read_queries(*args.families)
     targets, columns, attempts = [], {}, {}
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
             clans.get(family, ""),
             len(query),
             structures.get(family, ()),
-            lambda row: fetched_chain(row, args.url_template, cache=args.cache, lock=args.lock),
+            lambda row: fetched_chain(row, archive),
             min_identity=args.min_identity,
             min_coverage=args.min_coverage,
             max_attempts=args.max_attempts,
@@ -68,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
             targets.append(target)
             columns[family] = mapped
     write_audit(args.audit, attempts)
+    archive.check()
     tried = sum(map(len, attempts.values()))
     if tried and not targets:
         raise DataError(f"all {tried} structures were refused; {args.audit} says why")

@@ -3,7 +3,8 @@
 Sequences are told by their UniProt accession. The table has the columns id (accession) and
 alignments (training alignments of which it is a row), one row a test sequence that occurs. The
 audit counts three sets, those that occur and those that do not: all test sequences, those searched
-with, and the test sequences that the test targets resemble most. Its columns are status, reason
+with, and the test sequences that the test targets resemble most; a target that resembles none
+itself, as its entry was assigned by other chains, is counted apart. Its columns are status, reason
 (the set), count.
 """
 

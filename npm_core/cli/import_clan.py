@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
         audit_text,
         import_searched,
         import_unanchored,
+        outcome,
         read_table,
     )
     from npm_core.progress import note, track
@@ -71,3 +72,4 @@ def run(args: argparse.Namespace) -> None:
         facts,
     )
     write_text(args.output / "audit.tsv", audit_text(imported))
+    note(outcome(imported, args.output / "audit.tsv"))

@@ -19,16 +19,18 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read each family, and write the datasets and the audit."""
+    from npm_core.errors import DataError
     from npm_core.ffindex import write_entries
     from npm_core.files import write_text
     from npm_core.local_data import (
         a3m_text,
         audit_text,
         import_anchored,
+        outcome,
         read_table,
         under_target,
     )
-    from npm_core.progress import track
+    from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
     from npm_core.tables import write_targets
 
@@ -38,9 +40,15 @@ def run(args: argparse.Namespace) -> None:
         for family in track(table, total=len(table), what="families imported")
     ]
 
-    for dataset in ("train", "test"):
-        chosen = [one for one in imported if one.split == dataset]
-        write_entries(args.output / dataset, ((one.family.id, a3m_text(one.msa)) for one in chosen))
+    datasets = {name: [one for one in imported if one.split == name] for name in ("train", "test")}
+    for name, chosen in datasets.items():
+        if not chosen:
+            raise DataError(
+                f"{args.table}: none of its {len(table)} families is in the {name} split, and a "
+                "training needs both. Set the column `split`, or change --test-share "
+                f"(split.test_share in the settings), now {args.test_share:g}"
+            )
+        write_entries(args.output / name, ((one.family.id, a3m_text(one.msa)) for one in chosen))
     targets = [one for one in imported if one.target is not None]
     write_entries(
         args.output / "targets", ((one.family.id, a3m_text(under_target(one))) for one in targets)
@@ -51,3 +59,5 @@ def run(args: argparse.Namespace) -> None:
         provenance(table=file_digest(args.table)),
     )
     write_text(args.output / "audit.tsv", audit_text(imported))
+    counts = ", ".join(f"{len(chosen)} {name}" for name, chosen in datasets.items())
+    note(f"{args.table}: {counts} families; {outcome(imported, args.output / 'audit.tsv')}")

@@ -59,6 +59,12 @@ def run(args: argparse.Namespace) -> None:
 
     members = bucket_members(read_buckets(args.buckets), args.cv_round)
     targets = {target.id: target for target in read_targets(args.targets) if target.id in members}
+    if not targets:
+        raise DataError(
+            f"{args.buckets}: none of the {len(members)} families of bucket {args.cv_round} has a "
+            f"target in {args.targets}, so that nothing can be evaluated there. Ask for fewer "
+            "buckets (pfam_clan.buckets) or rounds, or give more families a structure"
+        )
     all_columns = read_columns(args.columns)
     threshold = args.identity_threshold
     reduced, msas, redundant = [], [], 0

@@ -85,7 +85,7 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         precision=table,
         variants=variants,
         runs=inputs.read_runs(files.metrics, inputs.table_stamps(files.precision)),
-        depths=inputs.read_depths(files.families, "families trained on"),
+        depths=inputs.read_depths(files.families),
         sweep=inputs.read_sweep(files.coverage_sweep) if files.coverage_sweep else None,
         leakage=inputs.read_leakage(files.leakage) if files.leakage else None,
         cards=cards.within(packed, differences, characters=CARD_CHARACTERS),

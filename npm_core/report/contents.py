@@ -371,7 +371,11 @@ def methods(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Meff", f"sum of 1 / number of rows at least {threshold} identical over all columns"),
         ("bins", "of the Meff of the independent Potts model's MSA, right-closed"),
         ("chance", "exact expectation: contacts / pairs that can be scored"),
-        ("shuffled query", "NPM on the target's residues in random order, scores mapped back"),
+        (
+            "shuffled query",
+            "NPM on the target's residues in random order, scores left at their positions: what "
+            "remains is a map that does not depend on the sequence",
+        ),
         (
             "nearest neighbour",
             "the independent Potts model of the nearest training family, its scores carried over "

@@ -333,7 +333,7 @@ def leakage_bars(table: pd.DataFrame, *, sets: Sequence[str]) -> Chart:
     """Share of test sequences that are rows of training alignments.
 
     Args:
-        table: set, status, count, share; status is one of two.
+        table: set, status, count, share; of those with a share, status is one of two.
         sets: One bar each, in order.
     """
     return (
@@ -346,6 +346,7 @@ def leakage_bars(table: pd.DataFrame, *, sets: Sequence[str]) -> Chart:
             order=alt.Order("status:N", sort="descending"),
             tooltip=["set:N", "status:N", "count:Q", alt.Tooltip("share:Q", format=".1%")],
         )
+        .transform_filter("isValid(datum.share)")
         .properties(width=560, height=40 * len(sets))
     )
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from npm_core.errors import DataError
 from npm_core.files import open_text
+from npm_core.leakage import UNKNOWN
 from npm_core.progress import track
 from npm_core.report import cards
 from npm_core.report.summary import cumulative, stamps
@@ -33,7 +34,7 @@ class Inputs:
         precision: As `summary.read_precision` gives it, with a column `condition`.
         variants: Rows of NPM's other architectures; may be empty.
         runs: Training metrics: the stamps, run, step, quantity, value.
-        depths: Cumulative depths of this run's alignments: set, depth, share; may be empty.
+        depths: Depth of each alignment trained on.
         sweep: Depth by HHfilter's coverage: id, coverage, depth; None where it was not run.
         leakage: Test sequences in training alignments: status, set, count; None as before.
         cards: Packed cards by target id.
@@ -44,7 +45,7 @@ class Inputs:
     precision: pd.DataFrame
     variants: pd.DataFrame
     runs: pd.DataFrame
-    depths: pd.DataFrame
+    depths: Sequence[int]
     sweep: pd.DataFrame | None
     leakage: pd.DataFrame | None
     cards: Mapping[str, str]
@@ -162,15 +163,15 @@ def table_stamps(paths: Sequence[Path | str]) -> list[dict[str, str]]:
     return found
 
 
-def read_depths(paths: Sequence[Path | str], name: str) -> pd.DataFrame:
-    """Cumulative depth of the alignments of families tables: set, depth, share."""
+def read_depths(paths: Sequence[Path | str]) -> list[int]:
+    """Depth of each alignment of families tables."""
     depths: list[int] = []
     for path in paths:
         try:
             depths += pq.read_table(path, columns=["depth"])["depth"].to_pylist()
         except (FileNotFoundError, OSError, KeyError) as error:
             raise DataError(f"{path}: not a families table ({error})") from error
-    return depth_curve(depths, name)
+    return depths
 
 
 def read_sweep(path: Path | str) -> pd.DataFrame:
@@ -197,7 +198,7 @@ def read_leakage(path: Path | str) -> pd.DataFrame:
     """Test sequences that are rows of training alignments and those that are not, by set.
 
     Returns:
-        set, status, count, share (of the set).
+        set, status, count, share (of those of the set that could be looked for; None for others).
 
     Raises:
         DataError: A column is missing or a count is no number.
@@ -212,9 +213,10 @@ def read_leakage(path: Path | str) -> pd.DataFrame:
         row = int(counts.isna().to_numpy().argmax())
         raise DataError(f"{path}:{row + 2}: count {table['count'].iloc[row]!r}")
     table = table.rename(columns={"reason": "set"}).assign(count=counts.astype(int))
-    totals = table.groupby("set")["count"].transform("sum")
-    share = table["count"] / totals.where(totals > 0)
-    return table.assign(share=share)[["set", "status", "count", "share"]]
+    known = table["count"].where(table["status"] != UNKNOWN)
+    totals = known.groupby(table["set"]).transform("sum")
+    share = (known / totals.where(totals > 0)).astype(object)
+    return table.assign(share=share.where(share.notna(), None))[["set", "status", "count", "share"]]
 
 
 def read_hours(paths: Sequence[Path | str]) -> list[dict[str, object]]:

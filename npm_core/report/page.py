@@ -49,13 +49,13 @@ class Maps:
 
 @dataclass(frozen=True)
 class Absent:
-    """A figure that this run has no table for: why, and the command that makes it."""
+    """A figure that this run has no table for: why, and the command that makes it, if one does."""
 
     id: str
     short: str
     title: str
     reason: str
-    command: str
+    command: str = ""
 
 
 @dataclass(frozen=True)

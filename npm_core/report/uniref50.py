@@ -1,9 +1,11 @@
 """The UniRef50 report: NPM against independent Potts models by MSA depth (paper, Section 4.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
+from npm_core.leakage import UNKNOWN
 from npm_core.precision import AUC, FEWEST, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
@@ -30,6 +32,9 @@ from npm_core.report.summary import (
 TITLE = "UniRef50: Neural Potts Model against independent Potts models"
 RANGE, CUTOFF = "long", "L/5"
 METRIC = contents.metric_name(RANGE, CUTOFF)
+IMPORTED = ("local", "packages")
+"""Sources whose alignments are given, not searched for."""
+
 SPLITS = ("train", "test")
 PAPER_WINS = {"train": 0.223, "test": 0.227}
 """Share of proteins on which the paper's NPM has the higher long-range P@L/5 (4.2)."""
@@ -285,9 +290,9 @@ def _figure_7(inputs: Inputs) -> Figure | Absent:
         for coverage, name in zip(coverages, names, strict=True)
     )
     shares = "; ".join(
-        f"at {coverage} %: {_share(sweep, coverage, 10)} at most 10 deep, "
-        f"{_share(sweep, coverage, 100)} at most 100"
+        f"at {coverage} %: {_share(depths, 10)} at most 10 deep, {_share(depths, 100)} at most 100"
         for coverage in dict.fromkeys([coverages[0], coverages[-1]])
+        for depths in [contents.among(sweep, coverage=coverage)["depth"]]
     )
     count = sweep["id"].nunique()
     return Figure(
@@ -305,21 +310,25 @@ def _figure_7(inputs: Inputs) -> Figure | Absent:
     )
 
 
-def _share(sweep: pd.DataFrame, coverage: int, depth: int) -> str:
-    """Share of the alignments that have at most `depth` rows at this coverage."""
-    return f"{(contents.among(sweep, coverage=coverage)['depth'] <= depth).mean():.0%}"
+def _share(depths: Iterable[float], limit: int) -> str:
+    """Share of alignments at most `limit` deep; of all of them, as a curve is thinned."""
+    return f"{np.mean([depth <= limit for depth in depths]):.0%}"
 
 
 def _depths(inputs: Inputs) -> Figure | None:
     once = inputs.precision.drop_duplicates("id").dropna(subset=["depth"])
-    curves = [inputs.depths, depth_curve(once["depth"].tolist(), "targets of this report")]
-    curves = [curve for curve in curves if len(curve)]
-    if not curves:
+    known = {
+        "families trained on": inputs.depths,
+        "targets of this report": once["depth"].tolist(),
+    }
+    sets = {name: depths for name, depths in known.items() if depths}
+    if not sets:
         return None
+    curves = [depth_curve(depths, name) for name, depths in sets.items()]
     table = pd.concat(curves, ignore_index=True)
-    few = table[table["depth"] <= 10].groupby("set")["share"].max()
-    sets = list(table["set"].unique())
-    shares = "; ".join(f"{name}: {few.get(name, 0.0):.0%} at most 10 deep" for name in sets)
+    shares = "; ".join(
+        f"{name}: {_share(depths, 10)} at most 10 deep" for name, depths in sets.items()
+    )
     return Figure(
         id="depths",
         short="Depths",
@@ -327,7 +336,7 @@ def _depths(inputs: Inputs) -> Figure | None:
         caption="Cumulative share of MSAs by depth (rows after HHfilter, the query counted), "
         f"n = {len(once)} targets. {contents.sentence_case(shares)}.",
         alt=f"Cumulative curves of MSA depth. {shares}.",
-        chart=cumulative_depth(table, sets=sets),
+        chart=cumulative_depth(table, sets=list(sets)),
         table=table,
         verb="build-families",
     )
@@ -335,6 +344,14 @@ def _depths(inputs: Inputs) -> Figure | None:
 
 def _leakage(inputs: Inputs) -> Figure | Absent:
     title = "Test in training · Test sequences in the MSAs of training sequences"
+    if inputs.leakage is None and inputs.settings.get("source") in IMPORTED:
+        return Absent(
+            id="leakage",
+            short="Leakage",
+            title=title,
+            reason="Not counted for imported alignments: they come without the sequences they "
+            "were searched among.",
+        )
     if inputs.leakage is None:
         return Absent(
             id="leakage",
@@ -345,11 +362,14 @@ def _leakage(inputs: Inputs) -> Figure | Absent:
             command="snakemake results/leakage/train_msas.audit.tsv",
         )
     found = inputs.leakage
-    totals = found.groupby("set", sort=False)["count"].sum()
+    known = found[found["status"] != UNKNOWN]
+    totals = known.groupby("set", sort=False)["count"].sum()
     shares = "; ".join(
         f"{row['set']}: {row['count']} of {totals[row['set']]} ({row['status']})"
-        for row in found.drop_duplicates("set").to_dict("records")
+        for row in known.drop_duplicates("set").to_dict("records")
     )
+    for row in contents.among(found, status=UNKNOWN).to_dict("records"):
+        shares += f"; {row['count']} more {row['status']}"
     return Figure(
         id="leakage",
         short="Leakage",

@@ -1,0 +1,201 @@
+"""The settings check and the input functions of rules/common.smk, without running Snakemake."""
+
+import dataclasses
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
+
+from npm_core.universe.families import UniverseSettings
+
+ROOT = Path(__file__).parent.parent
+
+
+def settings(*changes: str | dict) -> dict:
+    """config.yaml, with files of config/ or changes laid over it."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for change in changes:
+        over = (
+            yaml.safe_load((ROOT / "config" / change).read_text())
+            if isinstance(change, str)
+            else deepcopy(change)
+        )
+        update_config(config, over)
+    return config
+
+
+@pytest.fixture
+def common(monkeypatch):
+    """Load rules/common.smk with some settings; the folder stays the one of the test."""
+    code = (ROOT / "rules" / "common.smk").read_text()
+    # All but Snakemake's own statement is Python.
+    code = re.sub(r"^wildcard_constraints:\n(?:    .*\n|\n)+", "", code, flags=re.MULTILINE)
+
+    def load(*changes: str | dict) -> dict[str, Any]:
+        names: dict[str, Any] = {"config": settings(*changes)}
+        here = Path.cwd()
+        monkeypatch.chdir(ROOT / "rules")
+        try:
+            exec(code, names)
+        finally:
+            monkeypatch.chdir(here)
+        return names
+
+    return load
+
+
+class wildcards(dict):
+    """As much of Snakemake's wildcards as the input functions use."""
+
+    __getattr__ = dict.__getitem__
+
+
+LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pfam_clan": {"rounds": 6}}, "rounds is 6 and pfam_clan.buckets 5"),
+        ({"pfam_clan": {"without_rounds": [0, 3]}}, r"\[0, 3\], but the rounds are 0 to 2"),
+        ({"pfam_clan": {"clans": []}}, "pfam_clan.clans is empty"),
+        (
+            {
+                **LOCAL,
+                "local": {"pfam_clan": "t.tsv", "sequences": "s"},
+                "pfam_clan": {"clans": []},
+            },
+            "pfam_clan.clans is empty",
+        ),
+        ({"source": "local", "local": {"sequences": "s"}}, "name a table in local.uniref50"),
+        ({"source": "packages", "local": {"uniref50": "t"}}, "in local.sequences, or a"),
+        (LOCAL | {"npm": {"pretraining_sequences": ["s"]}}, "local.sequences takes its place"),
+        (
+            {"npm": {"pretraining_sequences": ["s"], "trunk_checkpoint": "t"}},
+            "pretraining_sequences would not be read",
+        ),
+        ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
+        ({"database": {"build": False}}, "published database in sources.uniclust30"),
+        ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
+        ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
+        ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(common, changes, message):
+    with pytest.raises(WorkflowError, match=message):
+        common(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [],
+        ["demo_full.yaml"],
+        ["local.yaml"],
+        ["paper.yaml"],
+        ["paper.yaml", "paper_pfam.yaml"],
+        ["real.yaml"],
+        ["real_uniref50.yaml"],
+        ["small_model.yaml", "small_model_gpu.yaml"],
+        ["universe.yaml"],
+        [LOCAL, {"local": {"sequences": None}, "npm": {"trunk_checkpoint": "trunks/own"}}],
+        [LOCAL, {"pfam_clan": {"clans": []}, "database": {"build": False}}],
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_are_taken(common, changes):
+    assert common(*changes)["conflicts"] == []
+
+
+def test_every_setting_of_the_universe_is_known_to_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    known = schema["properties"]["universe"]["properties"]
+    assert set(known) == {field.name for field in dataclasses.fields(UniverseSettings)}
+
+
+def keys(section: dict, prefix: str = "") -> set[str]:
+    """Every key of nested settings, e.g. "npm.trunk.layers"."""
+    found = set()
+    for key, value in section.items():
+        found |= {prefix + key} | (
+            keys(value, f"{prefix}{key}.") if isinstance(value, dict) else set()
+        )
+    return found
+
+
+def test_the_papers_settings_take_nothing_from_the_demo():
+    paper = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    demo = {
+        key for key in keys(settings()) if not key.startswith(("universe", "packages", "sources."))
+    }
+    assert demo - keys(paper) == set()
+
+
+def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(common):
+    def told(**changes):
+        names = common({"search": changes})
+        return names["search_settings"](), names["search_limits"]()
+
+    (settled, limits) = told()
+    for change in ({"timeout": 5}, {"memory_limit_gib": 3}, {"max_failed_share": 0.5}):
+        assert told(**change)[0] == settled
+        assert told(**change)[1] != limits
+    assert told(mmseqs_sensitivity=4)[0] == settled
+    assert told(cpu=2)[0] != settled
+    assert told(max_length=9) == (settled.replace("2000", "9"), limits)
+    assert told(engine="mmseqs2", cpu=2)[0] == told(engine="mmseqs2")[0]
+    assert told(engine="mmseqs2", mmseqs_sensitivity=4)[0] != told(engine="mmseqs2")[0]
+
+
+def test_the_files_a_table_names_are_inputs(common, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.a3m", "b.a3m", "a.cif", "a.tsv"):
+        Path(name).touch()
+    Path("t.tsv").write_text(
+        "id\tclan\talignment\tstructure\tcolumns\na\tA\ta.a3m\ta.cif\ta.tsv\nb\tB\tb.a3m\t\t\n"
+    )
+    names = common(LOCAL, {"local": {"pfam_clan": "t.tsv"}})
+    every = [Path(name) for name in ("a.a3m", "a.cif", "a.tsv", "b.a3m")]
+    assert names["own_files"]("uniref50")(wildcards()) == every
+    assert names["own_files"]("pfam_clan")(wildcards(clan="B")) == [Path("b.a3m")]
+    Path("t.tsv").unlink()
+    assert names["own_files"]("uniref50")(wildcards()) == []
+
+
+def test_places_that_are_files_here_are_inputs(common, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mirror", "pdb").mkdir(parents=True)
+    Path("mirror", "u.gz").touch()
+    places = ["https://example.org/u.gz", "mirror/u.gz", "mirror/none.gz"]
+    names = common(
+        {
+            "source": "paper",
+            "sources": {"uniref50": places, "structures": "mirror/pdb/{middle}/{id}.cif"},
+        }
+    )
+    assert names["mirror_file"](wildcards(source="uniref50")) == ["mirror/u.gz"]
+    assert names["structure_mirror"](wildcards()) == [Path("mirror/pdb")]
+    with pytest.raises(WorkflowError, match=r"sources\.uniprot is still results/universe"):
+        names["mirror_file"](wildcards(source="uniprot"))
+    demo = common()
+    generated = ["results/universe/uniprot.fasta.gz"]
+    assert demo["mirror_file"](wildcards(source="uniprot")) == generated
+
+
+def test_a_card_says_nothing_of_the_demo_on_other_data(common):
+    for changes in (
+        [],
+        ["paper.yaml"],
+        ["real.yaml"],
+        ["real_uniref50.yaml"],
+        ["small_model.yaml"],
+    ):
+        common(*changes)["described_model"](wildcards())
+    for changes in ([LOCAL], ["local.yaml"]):
+        with pytest.raises(WorkflowError, match=r"model_card\.data and"):
+            common(*changes)["described_model"](wildcards())
