@@ -17,6 +17,10 @@ from npm_core import __version__
 from npm_core.arguments import check_arguments
 from npm_core.errors import NpmError
 
+DESCRIPTION = """The Neural Potts Model. Tools for single proteins: contacts, convert, fit-potts,
+precision, predict, score and score-variants; all others are steps of the workflow (README.md).
+VERB --help explains one."""
+
 
 def verbs() -> dict[str, str]:
     """Every verb with the first line of its module's docstring, read without importing it."""
@@ -49,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = verbs()
     top = argparse.ArgumentParser(
         prog="python -m npm_core",
-        description=__doc__.splitlines()[0],
+        description=DESCRIPTION,
         fromfile_prefix_chars="@",
     )
     top.add_argument("--version", action="version", version=__version__)
