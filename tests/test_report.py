@@ -132,7 +132,7 @@ def test_the_headline_says_first_where_models_are_told_apart():
     few, better = verdict("1 test protein", None, None), verdict("18 proteins", 0.01, 0.1)
     assert summary.headline([few, verdict("7", -0.1, 0.1), better]) == (
         "On 18 proteins, NPM is more precise than Potts; on 7, it cannot be told from it; "
-        "on 1 test protein, it is tested on too few to be compared with it."
+        "on 1 test protein, it has too few targets to be compared with it."
     )
     assert summary.headline([better, verdict("3 more", 0.1, 0.2)]) == (
         "On 18 proteins and on 3 more, NPM is more precise than Potts."
@@ -337,7 +337,7 @@ def test_a_clan_report_of_one_round_gives_no_deviation(tmp_path):
     output = tmp_path / "page.html"
     assert main(["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]) == 0
     page = output.read_text()
-    assert "is tested on too few to be compared with the independent Potts model" in page
+    assert "has too few targets to be compared with the independent Potts model" in page
     figure = next(f for f in data_of(page, "data")["figures"] if f["id"] == "figure-3")
     sd = figure["columns"].index("sd")
     assert {row[sd] for row in figure["rows"]} == {None}

@@ -159,7 +159,7 @@ def _headline(verdicts: Sequence[Verdict], depth: str) -> str:
     if outcomes["open"]:
         clauses.append(f"cannot be told from it in {outcomes['open']}")
     if outcomes["few"]:
-        clauses.append(f"is tested on too few to be compared with it in {outcomes['few']}")
+        clauses.append(f"has too few targets to be compared with it in {outcomes['few']}")
     return f"With MSAs {_at(depth)}, NPM {listed(clauses)}."
 
 

@@ -240,7 +240,7 @@ VERBS = {
     "better": "is more precise than",
     "worse": "is less precise than",
     "open": "cannot be told from",
-    "few": "is tested on too few to be compared with",
+    "few": "has too few targets to be compared with",
 }
 
 
