@@ -229,7 +229,8 @@ def test_a_bucket_without_a_target_is_refused(tmp_path, capsys):
         [
             *("reduce-families", "--families", "x", "--targets", str(tmp_path / "targets.parquet")),
             *("--columns", "x", "--buckets", str(tmp_path / "buckets.tsv"), "--round", "0"),
-            *("--depth", "2", "--seed", "1", "--output", "x", "--target-msas", "x"),
+            *("--depth", "2", "--seed", "1"),
+            *("--output", str(tmp_path / "y"), "--target-msas", str(tmp_path / "z")),
         ]
     )
     assert status == 2
