@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from real_mirror import fasta, similar
-from real_tables import clan_columns, manifest, structure_map
+from real_tables import clan_columns, entry_and_chain, manifest, structure_map
 
 from npm_core import model_card
 from npm_core.cli.predict import SMALL_MODEL
@@ -70,7 +70,7 @@ def families(data: Path, name: str, folder: Path) -> Iterator[ImportedFamily]:
             chain = entry["id"].partition("_")[2]
             yield import_anchored(replace(family, chain=chain), test_share=0.0, salt="")
             continue
-        chain = structure.name.split(".")[0].split("_", 2)[2]
+        _, chain = entry_and_chain(structure)
         columns = folder / "columns" / f"{entry['id']}.tsv"
         mapped = (indices if name == "pfam40" else clan_columns)(structures[1])
         structure_map(mapped, structure, chain, columns)

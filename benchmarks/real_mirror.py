@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gemmi
-from real_tables import manifest
+from real_tables import entry_and_chain, manifest
 
 from npm_core.errors import DataError
 from npm_core.files import open_text, write_text
@@ -74,7 +74,7 @@ def family_chains(data: Path) -> dict[str, str]:
         _, *structures = row["files"].split(";")
         if structures:
             path = data / structures[0]
-            _, entry, chain = path.name.split(".")[0].split("_", 2)
+            entry, chain = entry_and_chain(path)
             chains[f"{entry.lower()}_{chain}"] = read_chain(path, chain).sequence
     return chains
 

@@ -31,6 +31,12 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
     write_text(path, "\n".join("\t".join(line) for line in [columns, *rows]) + "\n")
 
 
+def entry_and_chain(structure: Path) -> tuple[str, str]:
+    """PDB entry and chain of a family's structure, from its name FAMILY_ENTRY_CHAIN.pdb.gz."""
+    _, entry, chain = structure.name.split(".")[0].split("_", 2)
+    return entry, chain
+
+
 def clan_columns(path: Path) -> list[tuple[str, str]]:
     """Letter and alignment column (from 1) of each mapped residue of a clan's structure."""
     with gzip.open(path, "rt", encoding="utf-8") as stream:
@@ -74,7 +80,7 @@ def main() -> None:
             rows.append((*place, "", "", ""))
             continue
         structure, mapping = (data / name for name in structures[:2])
-        chain = structure.name.split(".")[0].split("_", 2)[2]
+        _, chain = entry_and_chain(structure)
         columns = output / "columns" / f"{entry['id']}.tsv"
         structure_map(clan_columns(mapping), structure, chain, columns)
         rows.append((*place, str(structure), chain, f"columns/{columns.name}"))

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.model import pad_tokens
-from npm_core.tables import FAMILIES, Family, reading
+from npm_core.tables import FAMILIES, Family, open_table, reading
 
 T = TypeVar("T")
 
@@ -76,14 +76,18 @@ class Order:
     def __post_init__(self) -> None:
         if not len(self.lengths):
             raise DataError("there is nothing to train on: no families or sequences were read")
-        most = max(ITEMS_A_BUCKET, self.window // 2) // self.batch
-        object.__setattr__(self, "_together", min(max(1, most), BATCHES_A_BUCKET))
         object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._permuted))
         object.__setattr__(self, "_bucket", lru_cache(maxsize=2)(self._sorted))
 
+    @cached_property
+    def _together(self) -> int:
+        """Batches that are sorted by length together."""
+        most = max(ITEMS_A_BUCKET, self.window // 2) // self.batch
+        return min(max(1, most), BATCHES_A_BUCKET)
+
     def items(self, step: int) -> list[tuple[int, int]]:
         """(stream number t, item) of each member of batch `step`."""
-        bucket, place = divmod(step, self._together)  # type: ignore[attr-defined]
+        bucket, place = divmod(step, self._together)
         return self._bucket(bucket)[place]  # type: ignore[attr-defined]
 
     def share(self, step: int, rank: int, world: int) -> list[tuple[int, int]]:
@@ -93,7 +97,7 @@ class Order:
         neighbours instead: else all would read most of the windows that the batch lies in.
         """
         items = self.items(step)
-        if self._together > 1:  # type: ignore[attr-defined]
+        if self._together > 1:
             return items[rank::world]
         each = len(items) // world
         neighbours = sorted(items, key=lambda pair: pair[1])[rank * each :][:each]
@@ -111,14 +115,13 @@ class Order:
         return np.concatenate([rng.permutation(window) for window in windows])
 
     def _sorted(self, bucket: int) -> list[list[tuple[int, int]]]:
-        together: int = self._together  # type: ignore[attr-defined]
-        size = self.batch * together
+        size = self.batch * self._together
         numbers = range(bucket * size, (bucket + 1) * size)
         count = len(self.lengths)
         stream = [(t, int(self._epoch(t // count)[t % count])) for t in numbers]  # type: ignore[attr-defined]
         stream.sort(key=lambda pair: self.lengths[pair[1]])
         batches = [stream[i : i + self.batch] for i in range(0, size, self.batch)]
-        places = generator(self.seed, "buckets", bucket).permutation(together)
+        places = generator(self.seed, "buckets", bucket).permutation(self._together)
         return [batches[place] for place in places]
 
 
@@ -248,10 +251,7 @@ def _index(paths: Sequence[Path | str]) -> pa.Table:
     parts = [_INDEX.empty_table()]
     for number, path in enumerate(map(Path, paths)):
         with reading(path):
-            file = pq.ParquetFile(path)
-            missing = set(FAMILIES.names) - set(file.schema_arrow.names)
-            if missing:
-                raise DataError(f"{path}: columns {sorted(missing)} are missing")
+            file = open_table(path, FAMILIES)
             found = file.read(columns=["id", "length", "meff"])
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         group = np.repeat(np.arange(len(sizes)), sizes)

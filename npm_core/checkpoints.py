@@ -14,7 +14,7 @@ from torch import nn
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path
+from npm_core.files import atomic_path, writing
 from npm_core.model import (
     HeadSettings,
     MaskedLanguageModel,
@@ -96,17 +96,15 @@ def save_model(
         "trunk": dataclasses.asdict(trunk.settings),
         "head": None if head is None else dataclasses.asdict(head),
     }
-    try:
+    with (
+        writing(folder),
         # The inner block ends first.
-        with atomic_path(folder / CONFIG) as text, atomic_path(folder / WEIGHTS) as tensors:
-            save_file(whole, tensors)
-            config |= {"sha256": file_digest(tensors), "facts": dict(facts)}
-            text.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
-    except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(
-            f"{folder}: cannot be written ({error}); what stood there is still whole. "
-            "Make room and give the same command again"
-        ) from error
+        atomic_path(folder / CONFIG) as text,
+        atomic_path(folder / WEIGHTS) as tensors,
+    ):
+        save_file(whole, tensors)
+        config |= {"sha256": file_digest(tensors), "facts": dict(facts)}
+        text.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path | str) -> Model:

@@ -68,6 +68,24 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Say where there was no room for tensors.
+
+    Raises:
+        DataError: There was none; what stood at `path` is still whole.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{path}: cannot be written ({error}); what stood there is still whole. "
+            "Make room and give the same command again"
+        ) from error
+
+
 def write_tensors(
     path: Path | str, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -76,17 +94,10 @@ def write_tensors(
     Raises:
         DataError: There is no room; what stood at `path` is still whole.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
-        with atomic_path(path) as temporary:
-            save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path}: cannot be written ({error}); what stood there is still whole. "
-            "Make room and give the same command again"
-        ) from error
+    with writing(path), atomic_path(path) as temporary:
+        save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
 
 
 @contextmanager

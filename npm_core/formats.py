@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from npm_core import potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path, open_text
+from npm_core.files import atomic_path, open_binary, open_text
 from npm_core.matrices import load_arrays, read_matrix, read_sequence
 from npm_core.potts import Doubles, Potts
 
@@ -233,10 +233,8 @@ def query_of(model: Potts) -> str | None:
 
 def _npz_names(path: Path) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_binary(path) as stream, zipfile.ZipFile(stream) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path}: not a whole npz file ({error})") from error
 

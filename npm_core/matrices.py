@@ -43,8 +43,8 @@ def read_matrix(
     return matrix.astype(np.float64)
 
 
-def load_arrays(path: Path) -> NDArray | dict[str, NDArray]:
-    """The array of an .npy file, or the arrays of an .npz file by name.
+def load_arrays(path: Path, *, only: str | None = None) -> NDArray | dict[str, NDArray]:
+    """The array of an .npy file, or the arrays of an .npz file by name; or that of one name only.
 
     Raises:
         DataError: The file is missing or damaged, or holds pickled objects.
@@ -54,7 +54,7 @@ def load_arrays(path: Path) -> NDArray | dict[str, NDArray]:
             loaded = np.load(stream, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
-            return {name: loaded[name] for name in loaded.files}
+            return {name: loaded[name] for name in loaded.files if only in (None, name)}
         except Exception as error:  # damaged bytes make numpy, zipfile and zlib raise almost any
             raise DataError(f"{path}: not an array that numpy can read ({error})") from error
 
@@ -69,7 +69,7 @@ def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) ->
 def read_sequence(path: Path | str) -> str | None:
     """Letters of the protein that an .npz file holds beside its matrix; None where it does not."""
     path = Path(path)
-    loaded = load_arrays(path) if path.suffix == ".npz" else {}
+    loaded = load_arrays(path, only="sequence") if path.suffix == ".npz" else {}
     if isinstance(loaded, np.ndarray) or "sequence" not in loaded:
         return None
     sequence = loaded["sequence"]

@@ -224,7 +224,7 @@ def read_sizes(*paths: Path | str) -> Iterator[tuple[str, int, int]]:
     seen: set[str] = set()
     for path in paths:
         with reading(path):
-            table = _open(path, FAMILIES).read(columns=["id", "depth", "length"])
+            table = open_table(path, FAMILIES).read(columns=["id", "depth", "length"])
         for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if row[0] in seen:
                 raise DataError(f"{path}: family {row[0]} occurs twice")
@@ -316,7 +316,7 @@ def read_table(path: Path | str, schema: pa.Schema) -> list[dict]:
         DataError: The file is missing, no Parquet, or lacks a column.
     """
     with reading(path):
-        return _open(path, schema).read(columns=schema.names).to_pylist()
+        return open_table(path, schema).read(columns=schema.names).to_pylist()
 
 
 def read_metadata(path: Path | str) -> dict[str, object]:
@@ -364,7 +364,7 @@ def _write(
 def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
     for path in paths:
         with reading(path):
-            for batch in _open(path, schema).iter_batches(batch_size=16, columns=schema.names):
+            for batch in open_table(path, schema).iter_batches(batch_size=16, columns=schema.names):
                 yield from batch.to_pylist()
 
 
@@ -383,7 +383,12 @@ def reading(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: not a whole Parquet file ({error})") from error
 
 
-def _open(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
+def open_table(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
+    """A table that holds the columns of a schema; within `reading`.
+
+    Raises:
+        DataError: It lacks one.
+    """
     file = pq.ParquetFile(path)
     missing = set(schema.names) - set(file.schema_arrow.names)
     if missing:

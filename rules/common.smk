@@ -15,11 +15,16 @@ from npm_core.selection import grid
 validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
 
 
-def contradictions(config):
+def is_local():
+    """The user's own alignments and structures take the place of database search."""
+    return config["source"] in ("local", "packages")
+
+
+def contradictions():
     """What settings say against one another, which no schema sees; each with what to do."""
     source, sources, local = config["source"], config["sources"], config["local"]
     clans, npm, build = config["pfam_clan"], config["npm"], config["database"]["build"]
-    imported = source in ("local", "packages")
+    imported = is_local()
     given = npm["trunk_checkpoint"] is not None
     if clans["rounds"] > clans["buckets"]:
         yield (
@@ -60,7 +65,7 @@ def contradictions(config):
             )
 
 
-conflicts = list(contradictions(config))
+conflicts = list(contradictions())
 if conflicts:
     raise WorkflowError("Settings contradict one another.", *conflicts)
 
@@ -110,11 +115,6 @@ def write_arguments(path, log, section):
     words = shlex.split(flags(section))
     Path(path).write_text("".join(f"{word}\n" for word in words))
     Path(log).write_text(f"{len(words)} words to {path}\n")
-
-
-def is_local():
-    """The user's own alignments and structures take the place of database search."""
-    return config["source"] in ("local", "packages")
 
 
 def address(place):
