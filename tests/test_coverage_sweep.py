@@ -5,7 +5,7 @@ from npm_core.cli import main
 from npm_core.coverage_sweep import sample, sweep
 from npm_core.errors import DataError, SettingsError
 from npm_core.hhsuite import FilterSettings
-from npm_core.tables import DEPTHS, _open
+from npm_core.tables import DEPTHS, read_table
 
 QUERY = "MKVLAWTRSCDEFGHIKLMN"
 # Rows that cover 100, 50 and 25 per cent of the query, each unlike the others.
@@ -23,9 +23,7 @@ def msas(tmp_path):
 
 
 def depths(path):
-    return {
-        (row["id"], row["coverage"]): row["depth"] for row in _open(path, DEPTHS).read().to_pylist()
-    }
+    return {(row["id"], row["coverage"]): row["depth"] for row in read_table(path, DEPTHS)}
 
 
 def test_depth_falls_with_the_coverage_as_counted_by_hand(msas, tmp_path):
