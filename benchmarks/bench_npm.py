@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +162,8 @@ def bench_forms(sizes: tuple[int, ...], args: argparse.Namespace) -> None:
         command = [sys.executable, __file__, *flags, "--threads", str(args.threads)]
         line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         print(line, end="", flush=True)
-        _, taken, _, megabytes, *_ = line.split("\t")
-        found[form] = float(taken), float(megabytes)
+        _, least, _, megabytes, *_ = line.split("\t")
+        found[form] = float(least), float(megabytes)
     length, _, rank, depth = sizes
     chosen = cheapest_form(length=length, rank=rank, depth=depth)
     (naive, held), (taken, used) = found["held"], found[chosen]
@@ -277,7 +278,7 @@ def bench_predict(name: str, case: Case, device: torch.device, count: int) -> No
 
     for how, batches in (("one by one", [[s] for s in states]), ("together", [states])):
         reset_peak(device)
-        taken = seconds(lambda batches=batches: predict(batches), device, repeats=1)
+        taken = seconds(partial(predict, batches), device, repeats=1)
         label = f"predict {name} L={case.length // 2}-{case.length} {how}"
         row(label, count / taken, "sequences/s", peak_megabytes(device))
 

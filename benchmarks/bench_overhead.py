@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 from npm_core.errors import ToolError
@@ -48,10 +48,10 @@ def seconds(text: str) -> float:
     return 60 * float(minutes) + float(rest)
 
 
-def tools_seconds(notes: Path) -> tuple[Counter[str], Counter[str]]:
+def tools_seconds(notes: Path) -> tuple[dict[str, float], dict[str, int]]:
     """CPU seconds and calls of each program; of two lines a call, the second is the program's."""
-    taken: Counter[str] = Counter()
-    calls: Counter[str] = Counter()
+    taken: defaultdict[str, float] = defaultdict(float)
+    calls: defaultdict[str, int] = defaultdict(int)
     for path in notes.iterdir():
         name = path.name.split(".")[0]
         programs = path.read_text(encoding="utf-8").splitlines()[1::2]
@@ -81,7 +81,7 @@ def main() -> None:
     for tool in TOOLS:
         if calls[tool]:
             print(f"| {tool} | {calls[tool]} | {taken[tool]:.1f} |")
-    rest = everything - taken.total()
+    rest = everything - sum(taken.values())
     print(f"| all the rest | | {rest:.1f}, {rest / everything:.1%} of {everything:.1f} |")
 
 

@@ -29,8 +29,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,7 @@ from npm_core.plm import ccmpred_penalty
 from npm_core.progress import note
 
 T = TypeVar("T")
+Write = Callable[[Iterable[object]], object]  # a row of the table
 
 REAL = (
     "msa_struct/1A3A_A.a3m.gz",
@@ -135,13 +137,13 @@ def bytes_taken(residues: np.ndarray) -> int:
     return round((memory.peak_mib() - before) * memory.MIB)
 
 
-def fits(table: "csv.Writer") -> None:
+def fits(write: Write) -> None:
     """Each alignment to CCMpred's value and to 1e-4, on one thread."""
     head = ["alignment", "depth", "length", "meff", "naive_s", "to_ccmpred_evaluations"]
     head += ["over_ccmpreds_evaluations", "to_ccmpred_s", "in_naive_evaluations", "setup_share"]
     head += ["evaluations", "fit_s", "objective", "over_ccmpreds_objective", "converged"]
     head += ["above_minimum", "evaluations_to_1e-4", "memory_ratio"]
-    table.writerow(head)
+    write(head)
     plm.compile_kernels()
     for name, residues, ccmpred in alignments(real_data()):
         depth, length = residues.shape
@@ -163,7 +165,7 @@ def fits(table: "csv.Writer") -> None:
         row += [f"{whole.objective / goal:.5f}" if ccmpred else "", whole.converged]
         row += [f"{whole.objective / tight - 1:.1e}", near.evaluations]
         row += [f"{taken / ccmpred_bytes(depth, length):.2f}"]
-        table.writerow(row)
+        write(row)
         sys.stdout.flush()
         note(f"{name}: {early.evaluations} evaluations, {to_goal / naive:.2f} naive ones")
 
@@ -176,14 +178,14 @@ def synthetic(depth: int, length: int) -> np.ndarray:
     return np.where(kept, ancestor, rng.integers(0, STATES, (depth, length))).astype(np.uint8)
 
 
-def scaling(table: "csv.Writer") -> None:
+def scaling(write: Write) -> None:
     """One evaluation by depth and length: ours, naive in numpy, and dense by torch on one CPU."""
     import torch
 
     from npm_core.plm_dense import Batch, Family
 
     torch.set_num_threads(1)
-    table.writerow(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
+    write(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
     plm.compile_kernels()
     for depth, length in [
         (100, 100),
@@ -201,18 +203,18 @@ def scaling(table: "csv.Writer") -> None:
         began = time.process_time()
         problem.evaluate(problem.origin)
         dense = time.process_time() - began
-        settings = {"row_weights": row_weights, "stop_rel": 1e-9}
-        few, _ = cpu_seconds(lambda: plm.fit(residues, max_evaluations=2, **settings))  # noqa: B023
-        more, _ = cpu_seconds(lambda: plm.fit(residues, max_evaluations=6, **settings))  # noqa: B023
+        fit = partial(plm.fit, residues, row_weights=row_weights, stop_rel=1e-9)
+        few, _ = cpu_seconds(partial(fit, max_evaluations=2))
+        more, _ = cpu_seconds(partial(fit, max_evaluations=6))
         sparse = (more - few) / 4
         row = [depth, length, f"{sparse:.4f}", f"{naive:.4f}", f"{dense:.4f}"]
-        table.writerow([*row, f"{naive / sparse:.1f}"])
+        write([*row, f"{naive / sparse:.1f}"])
         sys.stdout.flush()
 
 
-def threads(table: "csv.Writer") -> None:
+def threads(write: Write) -> None:
     """Wall seconds of a fit by number of threads; the machine must be otherwise idle."""
-    table.writerow(["threads", "wall_s", "speed"])
+    write(["threads", "wall_s", "speed"])
     plm.compile_kernels()
     residues = synthetic(2000, 150)
     one = 0.0
@@ -223,15 +225,15 @@ def threads(table: "csv.Writer") -> None:
             plm.fit(residues, max_evaluations=6, stop_rel=1e-9, threads=count)
             least = min(least, time.perf_counter() - began)
         one = one or least
-        table.writerow([count, f"{least:.3f}", f"{one / least:.2f}"])
+        write([count, f"{least:.3f}", f"{one / least:.2f}"])
         sys.stdout.flush()
 
 
-def families(table: "csv.Writer", most: int = 150, alone: int = 15) -> None:
+def families(write: Write, most: int = 150, alone: int = 15) -> None:
     """Wall and CPU seconds of `fit-potts` on many families, and on some of them one by one."""
     paths = sorted(real_data().glob("pdb_sprot/*.a3m.gz"))[:most]
     sample = paths[:: max(1, len(paths) // alone)]
-    table.writerow(["families", "commands", "threads", "wall_s", "cpu_s", "wall_s_per_family"])
+    write(["families", "commands", "threads", "wall_s", "cpu_s", "wall_s_per_family"])
     cores = os.cpu_count() or 1
     for what, groups, count in (
         (paths, [paths], cores),
@@ -244,7 +246,7 @@ def families(table: "csv.Writer", most: int = 150, alone: int = 15) -> None:
             _fit_command(group, count)
         wall, cpu = time.perf_counter() - wall, _children_seconds() - cpu
         row = [len(what), len(groups), count, f"{wall:.1f}", f"{cpu:.1f}"]
-        table.writerow([*row, f"{wall / len(what):.2f}"])
+        write([*row, f"{wall / len(what):.2f}"])
         sys.stdout.flush()
 
 
@@ -260,10 +262,10 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def long(table: "csv.Writer") -> None:
+def long(write: Write) -> None:
     """A fit of 1,000 columns: what it was estimated to take, and took."""
     head = ["depth", "length", "estimated_mib", "peak_mib", "ccmpred_mib", "evaluations"]
-    table.writerow([*head, "wall_s"])
+    write([*head, "wall_s"])
     plm.compile_kernels()
     for depth, length in ((500, 1000),):
         residues = synthetic(depth, length)
@@ -275,10 +277,10 @@ def long(table: "csv.Writer") -> None:
         peak = memory.peak_mib() - before
         row = [depth, length, round(needed / memory.MIB), round(peak)]
         row += [round(ccmpred_bytes(depth, length) / memory.MIB), result.evaluations]
-        table.writerow([*row, f"{result.seconds_setup + result.seconds_fit:.1f}"])
+        write([*row, f"{result.seconds_setup + result.seconds_fit:.1f}"])
 
 
-def gpu(table: "csv.Writer") -> None:
+def gpu(write: Write) -> None:
     """Wall seconds on the GPU by way to multiply, and on all cores of the CPU, in one run."""
     import torch
 
@@ -288,7 +290,7 @@ def gpu(table: "csv.Writer") -> None:
         sys.exit("torch sees no CUDA device")
     note(torch.cuda.get_device_name())
     cores = os.cpu_count() or 1
-    table.writerow(["families", "depth", "length", "device", "product", "evaluations", "wall_s",
+    write(["families", "depth", "length", "device", "product", "evaluations", "wall_s",
                     "objective"])  # fmt: skip
     plm.compile_kernels()
     for product in ("split", "tf32", "float32"):
@@ -312,7 +314,7 @@ def gpu(table: "csv.Writer") -> None:
             evaluations = sum(result.evaluations for result in results)
             total = sum(result.objective for result in results)
             row = [count, depth, length, device, product, evaluations, f"{wall:.2f}"]
-            table.writerow([*row, f"{total:.3f}"])
+            write([*row, f"{total:.3f}"])
             sys.stdout.flush()
 
 
@@ -332,7 +334,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=PARTS)
-    PARTS[parser.parse_args().part](csv.writer(sys.stdout, delimiter="\t", lineterminator="\n"))
+    table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    PARTS[parser.parse_args().part](table.writerow)
 
 
 if __name__ == "__main__":

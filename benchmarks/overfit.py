@@ -78,7 +78,8 @@ def losses(
     """Loss of eq. (8) in nats a residue: what the model predicts, and the independent fit."""
     rows = torch.from_numpy(family.residues.astype(np.int64))
     with torch.no_grad():
-        predicted = float(npm_loss(*model(rows[0]), rows, objective).total)
+        fields, couplings = model(rows[0])
+        predicted = float(npm_loss(fields, couplings, rows, objective).total)
     penalty = plm.paper_penalty(
         family.depth, fields=objective.lambda_fields, couplings=objective.lambda_couplings
     )

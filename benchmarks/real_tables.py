@@ -12,6 +12,7 @@ import gzip
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core.errors import DataError
@@ -26,7 +27,7 @@ def manifest(data: Path, name: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(stream, delimiter="\t") if row["set"] == name]
 
 
-def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def write_table(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A tab-separated table."""
     write_text(path, "\n".join("\t".join(line) for line in [columns, *rows]) + "\n")
 
@@ -65,27 +66,27 @@ def main() -> None:
         sys.exit("usage: NPM_REAL_DATA=FOLDER python benchmarks/real_tables.py DIR")
     data, output = Path(folder).resolve(), Path(sys.argv[1])
 
-    rows = []
+    chains = []
     for entry in manifest(data, "pdb_sprot"):
         alignment, structure = entry["files"].split(";")
         chain = entry["id"].partition("_")[2]
-        rows.append((entry["id"], str(data / alignment), str(data / structure), chain))
-    write_table(output / "uniref50.tsv", ("id", "alignment", "structure", "chain"), rows)
+        chains.append((entry["id"], str(data / alignment), str(data / structure), chain))
+    write_table(output / "uniref50.tsv", ("id", "alignment", "structure", "chain"), chains)
 
-    rows = []
+    families = []
     for entry in manifest(data, "clans"):
         alignment, *structures = entry["files"].split(";")
-        place = [entry["id"], alignment.split("/")[1], str(data / alignment)]
+        place = entry["id"], alignment.split("/")[1], str(data / alignment)
         if not structures:
-            rows.append((*place, "", "", ""))
+            families.append((*place, "", "", ""))
             continue
-        structure, mapping = (data / name for name in structures[:2])
-        _, chain = entry_and_chain(structure)
+        model, mapping = (data / name for name in structures[:2])
+        _, chain = entry_and_chain(model)
         columns = output / "columns" / f"{entry['id']}.tsv"
-        structure_map(clan_columns(mapping), structure, chain, columns)
-        rows.append((*place, str(structure), chain, f"columns/{columns.name}"))
+        structure_map(clan_columns(mapping), model, chain, columns)
+        families.append((*place, str(model), chain, f"columns/{columns.name}"))
     header = ("id", "clan", "alignment", "structure", "chain", "columns")
-    write_table(output / "pfam_clan.tsv", header, rows)
+    write_table(output / "pfam_clan.tsv", header, families)
 
     with atomic_path(output / "Pfam-A.clans.tsv.gz") as temporary:
         shutil.copyfile(data / "pfam_misc" / "Pfam-A.clans.tsv.gz", temporary)

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from typing import Literal
 
 import pytest
 
@@ -10,7 +11,7 @@ from npm_core.archives import extract_member, unpack_database
 from npm_core.errors import DataError
 
 
-def tar_of(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
+def tar_of(members: dict[str, bytes], mode: Literal["w", "w:gz"] = "w:gz") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, data in members.items():

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from pyhmmer.easel import Alphabet, DigitalMSA, TextMSA, TextSequence
+from pyhmmer.easel import Alphabet, TextMSA, TextSequence
 from pyhmmer.plan7 import HMM, Background, Builder
 
 from npm_core.cli import main
@@ -47,7 +47,7 @@ def profile(accession: str, consensus: str, cutoff: float | None = 20.0) -> HMM:
     """A profile of one sequence, each residue of it a match column."""
     alphabet = Alphabet.amino()
     sequence = TextSequence(name="seed", sequence=consensus)
-    msa: DigitalMSA = TextMSA(name=accession, sequences=[sequence]).digitize(alphabet)
+    msa = TextMSA(name=accession, sequences=[sequence]).digitize(alphabet)
     hmm, _, _ = Builder(alphabet).build_msa(msa, Background(alphabet))
     hmm.accession = f"{accession}.7"
     if cutoff is not None:

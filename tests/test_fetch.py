@@ -43,7 +43,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.http.server_port}/file"
 
     def well(self, handler: BaseHTTPRequestHandler, send: int | None = None) -> None:
-        wanted = handler.headers.get("Range")
+        wanted = handler.headers.get("Range", "")
         honoured = wanted and handler.headers.get("If-Range") == self.etag
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if honoured else 0
         handler.send_response(206 if honoured else 200)

@@ -255,7 +255,10 @@ def test_stops_that_mean_nothing_are_refused_by_both_solvers(rng, stop):
     [
         ({"row_weights": np.ones(3)}, DataError),
         ({"row_weights": np.zeros(40)}, DataError),
-        ({"start": Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21)))}, DataError),
+        (
+            {"start": Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21), np.float32))},
+            DataError,
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(rng, settings, error):

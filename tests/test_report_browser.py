@@ -56,10 +56,14 @@ class Reader:
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda alert: (self.said.append("alert"), alert.dismiss()))
+        self.page.on("dialog", self.dismiss)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]", state="attached")
+
+    def dismiss(self, dialog) -> None:
+        self.said.append("alert")
+        dialog.dismiss()
 
     def open_first_card(self) -> None:
         self.page.locator("#targets-table tbody button").first.click()

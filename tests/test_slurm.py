@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from filelock import FileLock
-
-from tests.test_workflow import BIN, ROOT, TINY, output, snakemake
+from test_workflow import BIN, ROOT, TINY, output, snakemake
 
 CLUSTER = Path(__file__).parent / "slurm_cluster.sh"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")

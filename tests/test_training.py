@@ -162,7 +162,7 @@ def test_stopped_in_its_last_update_a_training_resumes_to_all_rows_of_metrics(sh
 
 def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
     fails = make_task(shard)
-    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)  # type: ignore
+    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)
     with pytest.raises(Interrupted):
         train(fails, tmp_path)
     other = dataclasses.replace(LOOP, seed=1)
@@ -216,7 +216,7 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_the_first_update(
 
 def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
     fails = make_task(shard)
-    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)  # type: ignore
+    fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)
     with pytest.raises(Interrupted):
         train(fails, tmp_path)
     (path,) = (tmp_path / "scratch").glob("*.safetensors")
@@ -229,7 +229,12 @@ def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
 def optimizers(monkeypatch) -> list[torch.optim.Optimizer]:
     made: list[torch.optim.Optimizer] = []
     make = loop_module._optimizer
-    monkeypatch.setattr(loop_module, "_optimizer", lambda *to: made.append(make(*to)) or made[-1])
+
+    def noted(*to) -> torch.optim.Optimizer:
+        made.append(make(*to))
+        return made[-1]
+
+    monkeypatch.setattr(loop_module, "_optimizer", noted)
     return made
 
 
@@ -245,7 +250,7 @@ def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(
         calls.append(len(calls))
         return (loss * float("nan") if len(calls) == 5 else loss), measures
 
-    task.forward = explodes  # type: ignore[method-assign]
+    task.forward = explodes
     outcome = train(task, tmp_path)
     assert outcome.rollbacks == 1
     assert all(torch.isfinite(value).all() for value in weights(task).values())
@@ -291,7 +296,7 @@ def test_the_model_reads_the_first_row_of_a_family_or_any(shard, query, seen):
 def test_a_loss_that_always_explodes_ends_the_training(shard, tmp_path):
     task = make_task(shard)
     forward = task.forward
-    task.forward = lambda batch: (forward(batch)[0] * float("nan"), forward(batch)[1])  # type: ignore
+    task.forward = lambda batch: (forward(batch)[0] * float("nan"), forward(batch)[1])
     with pytest.raises(TrainingError, match="Lower the learning rates"):
         train(task, tmp_path)
 

@@ -7,8 +7,11 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -32,23 +35,29 @@ def main(shard: Path, folder: Path) -> None:
 def trained(
     shard: Path, folder: Path, team: Workers, *, interrupted: bool
 ) -> dict[str, torch.Tensor]:
-    loop, files = averaged_loop(), {"scratch": folder, "metrics": folder.with_suffix(".csv")}
+    loop = averaged_loop()
+    go = partial(fit, settings=loop, team=team, scratch=folder, metrics=folder.with_suffix(".csv"))
     if interrupted:
         task = make_task(shard, loop)
-        made = task.batches
-        task.batches = lambda step, *place: die() if step == 5 else made(step, *place)
-        with suppress(Interrupted):
-            fit(task, loop, team=team, **files)
+        with patch.object(task, "batches", dies_at(5, task.batches)), suppress(Interrupted):
+            go(task)
     task = make_task(shard, loop)
     if not team.first:
         # The first process has written its first checkpoint by then, and must still wait.
         time.sleep(1)
-    fit(task, loop, team=team, **files)
+    go(task)
     return whole_weights(task)
 
 
-def die() -> None:
-    raise Interrupted
+def dies_at(fatal: int, batches: Callable) -> Callable:
+    """`batches`, but for one step."""
+
+    def until(step: int, rank: int, world: int) -> object:
+        if step == fatal:
+            raise Interrupted
+        return batches(step, rank, world)
+
+    return until
 
 
 if __name__ == "__main__":
