@@ -19,7 +19,6 @@ from typing import Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -178,7 +177,7 @@ class Families:
         self._places = np.stack([columns[name] for name in ("file", "group", "row")], axis=1)
         self._groups: OrderedDict[tuple[int, int], list[Family]] = OrderedDict()
         self._groups_in_memory = groups_in_memory
-        self._open = lru_cache(maxsize=FILES_OPEN)(pq.ParquetFile)
+        self._open = lru_cache(maxsize=FILES_OPEN)(open_table)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -251,7 +250,7 @@ def _index(paths: Sequence[Path | str]) -> pa.Table:
     parts = [_INDEX.empty_table()]
     for number, path in enumerate(map(Path, paths)):
         with reading(path):
-            file = open_table(path, FAMILIES)
+            file = open_table(path, FAMILIES.names)
             found = file.read(columns=["id", "length", "meff"])
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         group = np.repeat(np.arange(len(sizes)), sizes)

@@ -15,7 +15,7 @@ from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain, read_structure
-from npm_core.tables import Target, read_table, write_table
+from npm_core.tables import Target, read_table, write_rows
 
 Indices = NDArray[np.int32]
 
@@ -272,7 +272,7 @@ def write_columns(
 ) -> None:
     """Write the family column of each target's residues as Parquet."""
     rows = ({"id": name, "columns": values} for name, values in columns.items())
-    write_table(path, COLUMNS, rows, metadata)
+    write_rows(path, COLUMNS.with_metadata(metadata), rows, 4096)
 
 
 def read_columns(path: Path | str) -> dict[str, Indices]:
@@ -281,5 +281,5 @@ def read_columns(path: Path | str) -> dict[str, Indices]:
     Raises:
         DataError: The file is missing or no such table.
     """
-    rows = read_table(path, COLUMNS)
+    rows = read_table(path, COLUMNS.names)
     return {row["id"]: np.array(row["columns"], dtype=np.int32) for row in rows}

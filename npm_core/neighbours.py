@@ -17,7 +17,7 @@ from npm_core.msa import States
 from npm_core.parallel import map_in_order
 from npm_core.progress import track
 from npm_core.reduction import generator, weighted
-from npm_core.tables import Family, Floats, Target, read_table, write_table
+from npm_core.tables import Family, Floats, Target, read_table, write_rows
 
 Indices = NDArray[np.int32]
 
@@ -438,7 +438,7 @@ def write_neighbours(
 ) -> None:
     """Write the nearest family of each target as Parquet."""
     rows = ({name: getattr(one, name) for name in NEIGHBOURS.names} for one in neighbours)
-    write_table(path, NEIGHBOURS, rows, metadata)
+    write_rows(path, NEIGHBOURS.with_metadata(metadata), rows, 4096)
 
 
 def read_neighbours(path: Path | str) -> list[Neighbour]:
@@ -455,7 +455,7 @@ def read_neighbours(path: Path | str) -> list[Neighbour]:
                 "family_columns": np.array(row["family_columns"], dtype=np.int32),
             }
         )
-        for row in read_table(path, NEIGHBOURS)
+        for row in read_table(path, NEIGHBOURS.names)
     ]
 
 

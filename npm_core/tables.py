@@ -1,9 +1,10 @@
 """The workflow's tables (families, targets, contact scores): Parquet with provenance."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -181,12 +182,14 @@ def write_families(
             "residues": family.residues.tobytes(),
         }
 
-    return _write(path, FAMILIES, map(record, families), metadata, rows_per_group)
+    return write_rows(
+        path, FAMILIES.with_metadata(metadata), _once(path, map(record, families)), rows_per_group
+    )
 
 
 def read_families(*paths: Path | str) -> Iterator[Family]:
     """Families of one or more shards in order; at most one row group is held in memory."""
-    for row in _rows(paths, FAMILIES):
+    for row in _rows(paths, FAMILIES.names):
         residues = np.frombuffer(row["residues"], dtype=np.uint8)
         depth, length = row["depth"], row["length"]
         if residues.size != depth * length:
@@ -208,7 +211,7 @@ def read_queries(*paths: Path | str) -> dict[str, str]:
     """
     queries: dict[str, str] = {}
     for path in paths:
-        for row in _rows([path], pa.schema([FAMILIES.field("id"), FAMILIES.field("query")])):
+        for row in _rows([path], ["id", "query"]):
             if row["id"] in queries:
                 raise DataError(f"{path}: family {row['id']} occurs twice")
             queries[row["id"]] = row["query"]
@@ -224,7 +227,7 @@ def read_sizes(*paths: Path | str) -> Iterator[tuple[str, int, int]]:
     seen: set[str] = set()
     for path in paths:
         with reading(path):
-            table = open_table(path, FAMILIES).read(columns=["id", "depth", "length"])
+            table = open_table(path, FAMILIES.names).read(columns=["id", "depth", "length"])
         for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if row[0] in seen:
                 raise DataError(f"{path}: family {row[0]} occurs twice")
@@ -246,12 +249,12 @@ def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[st
             "source": target.source,
         }
 
-    return _write(path, TARGETS, map(record, targets), metadata, 256)
+    return write_rows(path, TARGETS.with_metadata(metadata), _once(path, map(record, targets)), 256)
 
 
 def read_targets(*paths: Path | str) -> Iterator[Target]:
     """Targets of one or more tables in order."""
-    for row in _rows(paths, TARGETS):
+    for row in _rows(paths, TARGETS.names):
         coordinates = np.asarray(row["coordinates"], dtype=np.float32).reshape(-1, 3)
         yield Target(row["id"], row["split"], row["sequence"], coordinates, row["source"])
 
@@ -270,12 +273,12 @@ def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str,
             "scores": score.matrix[np.triu_indices(length, k=1)].astype(np.float32),
         }
 
-    return _write(path, SCORES, map(record, scores), metadata, 64)
+    return write_rows(path, SCORES.with_metadata(metadata), _once(path, map(record, scores)), 64)
 
 
 def read_scores(*paths: Path | str) -> Iterator[Scores]:
     """Contact scores of one or more tables in order."""
-    for row in _rows(paths, SCORES):
+    for row in _rows(paths, SCORES.names):
         matrix = np.zeros((row["length"], row["length"]), dtype=np.float32)
         matrix[np.triu_indices(row["length"], k=1)] = row["scores"]
         yield Scores(row["id"], row["model"], matrix + matrix.T, row["depth"], row["meff"])
@@ -286,7 +289,7 @@ def write_depths(
 ) -> int:
     """Write (id, coverage, depth) and return the number of rows."""
     records = (dict(zip(DEPTHS.names, row, strict=True)) for row in rows)
-    return _write(path, DEPTHS, records, metadata, 4096)
+    return write_rows(path, DEPTHS.with_metadata(metadata), _once(path, records), 4096)
 
 
 def write_occurrences(
@@ -294,29 +297,41 @@ def write_occurrences(
 ) -> int:
     """Write (id, alignments) and return the number of rows."""
     records = (dict(zip(OCCURRENCES.names, row, strict=True)) for row in rows)
-    return _write(path, OCCURRENCES, records, metadata, 65_536)
+    return write_rows(path, OCCURRENCES.with_metadata(metadata), _once(path, records), 65_536)
 
 
-def write_table(
-    path: Path | str,
-    schema: pa.Schema,
-    rows: Iterable[Mapping[str, object]],
-    metadata: dict[str, str],
-) -> None:
-    """Write a table small enough to hold in memory, whole or not at all."""
-    table = pa.Table.from_pylist(list(map(dict, rows)), schema=schema.with_metadata(metadata))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+def write_rows(
+    path: Path | str, schema: pa.Schema, rows: Iterable[dict], rows_per_group: int
+) -> int:
+    """Write rows as they come, whole or not at all, and return their number.
+
+    Pages carry a checksum, so that a damaged one is refused by `open_table`, not read.
+    """
+    rows, count = iter(rows), 0
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        while group := list(islice(rows, rows_per_group)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            count += len(group)
+    return count
 
 
-def read_table(path: Path | str, schema: pa.Schema) -> list[dict]:
-    """Rows of a table with the columns of `schema`, as `write_table` wrote them.
+def read_table(path: Path | str, columns: Sequence[str]) -> list[dict]:
+    """Rows of a table small enough to hold in memory, of these columns.
 
     Raises:
         DataError: The file is missing, no Parquet, or lacks a column.
     """
     with reading(path):
-        return open_table(path, schema).read(columns=schema.names).to_pylist()
+        return open_table(path, columns).read(columns=columns).to_pylist()
+
+
+def count_rows(path: Path | str) -> int:
+    """Number of rows of a table, without reading them."""
+    with reading(path):
+        return open_table(path).metadata.num_rows
 
 
 def read_metadata(path: Path | str) -> dict[str, object]:
@@ -332,39 +347,20 @@ def read_metadata(path: Path | str) -> dict[str, object]:
     return values
 
 
-def _write(
-    path: Path | str,
-    schema: pa.Schema,
-    records: Iterable[dict[str, object]],
-    metadata: dict[str, str],
-    rows_per_group: int,
-) -> int:
-    count = 0
+def _once(path: Path | str, records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
     seen: set[object] = set()
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, schema.with_metadata(metadata), compression="zstd") as writer,
-    ):
-        group: list[dict[str, object]] = []
-        for record in records:
-            key = (record["id"], record.get("model"), record.get("coverage"))
-            if key in seen:
-                raise DataError(f"{path}: {record['id']} occurs twice")
-            seen.add(key)
-            group.append(record)
-            count += 1
-            if len(group) == rows_per_group:
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                group = []
-        if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-    return count
+    for record in records:
+        key = (record["id"], record.get("model"), record.get("coverage"))
+        if key in seen:
+            raise DataError(f"{path}: {record['id']} occurs twice")
+        seen.add(key)
+        yield record
 
 
-def _rows(paths: Iterable[Path | str], schema: pa.Schema) -> Iterator[dict]:
+def _rows(paths: Iterable[Path | str], columns: Sequence[str]) -> Iterator[dict]:
     for path in paths:
         with reading(path):
-            for batch in open_table(path, schema).iter_batches(batch_size=16, columns=schema.names):
+            for batch in open_table(path, columns).iter_batches(batch_size=16, columns=columns):
                 yield from batch.to_pylist()
 
 
@@ -383,14 +379,14 @@ def reading(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: not a whole Parquet file ({error})") from error
 
 
-def open_table(path: Path | str, schema: pa.Schema) -> pq.ParquetFile:
-    """A table that holds the columns of a schema; within `reading`.
+def open_table(path: Path | str, columns: Collection[str] = ()) -> pq.ParquetFile:
+    """A table that has these columns among its own; within `reading`.
 
     Raises:
         DataError: It lacks one.
     """
-    file = pq.ParquetFile(path)
-    missing = set(schema.names) - set(file.schema_arrow.names)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    missing = set(columns) - set(file.schema_arrow.names)
     if missing:
         raise DataError(f"{path}: columns {sorted(missing)} are missing")
     return file

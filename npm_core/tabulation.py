@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from npm_core.errors import DataError
-from npm_core.files import atomic_path
 from npm_core.precision import RANGES, Measure, measure, measure_chance, rank_ranges
-from npm_core.tables import SCORES, Scores, Target, read_table
+from npm_core.tables import Scores, Target, read_table, write_rows
 
 CHANCE = "chance"
 ALIGNED = "potts"
@@ -34,8 +32,6 @@ MEASURE = [
     ("pairs", pa.int32()),
     ("contacts", pa.int32()),
 ]
-
-_INDEX = pa.schema([SCORES.field(name) for name in ("id", "model", "depth", "meff")])
 
 _ROWS_PER_GROUP = 50_000
 
@@ -78,7 +74,7 @@ def index_scores(*paths: Path | str) -> dict[str, dict[str, Alignment]]:
     """
     found: dict[str, dict[str, Alignment]] = {}
     for path in paths:
-        for row in read_table(path, _INDEX):
+        for row in read_table(path, ["id", "model", "depth", "meff"]):
             models = found.setdefault(row["model"], {})
             if row["id"] in models:
                 raise DataError(f"{path}: a second row of {row['id']} by {row['model']}")
@@ -165,18 +161,5 @@ def write_precision(
 ) -> int:
     """Write the table, with `left_out` in its metadata, and return the number of rows."""
     layout = schema(columns).with_metadata({**metadata, "left_out": json.dumps(asdict(left_out))})
-    count = 0
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, layout, compression="zstd") as writer,
-    ):
-        group: list[dict[str, object]] = []
-        for row in rows:
-            group.append({**row, **columns})
-            count += 1
-            if len(group) == _ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(group, schema=layout))
-                group = []
-        if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=layout))
-    return count
+    stamped = ({**row, **columns} for row in rows)
+    return write_rows(path, layout, stamped, _ROWS_PER_GROUP)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet
+from npm_core import alphabet, batching
 from npm_core.batching import (
     BATCHES_A_BUCKET,
     Families,
@@ -18,7 +18,7 @@ from npm_core.batching import (
 )
 from npm_core.errors import DataError
 from npm_core.model import PAD
-from npm_core.tables import Family, write_families
+from npm_core.tables import Family, open_table, write_families
 
 
 def family(*rows: str, name: str = "f", weights: list[float] | None = None) -> Family:
@@ -150,11 +150,13 @@ def test_families_are_found_in_any_order_with_one_row_group_in_memory(shards):
 
 
 def test_the_footer_of_a_shard_is_read_once(shards, monkeypatch):
-    import pyarrow.parquet as pq
-
     opened = []
-    real = pq.ParquetFile
-    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or real(path))
+
+    def noted(path, columns=()):
+        opened.append(path)
+        return open_table(path, columns)
+
+    monkeypatch.setattr(batching, "open_table", noted)
     found = Families([shards / "0.parquet", shards / "1.parquet"], groups_in_memory=1)
     for index in (6, 0, 3, 6, 1):
         assert found[index].id == f"f{index}"

@@ -23,7 +23,7 @@ def msas(tmp_path):
 
 
 def depths(path):
-    return {(row["id"], row["coverage"]): row["depth"] for row in read_table(path, DEPTHS)}
+    return {(row["id"], row["coverage"]): row["depth"] for row in read_table(path, DEPTHS.names)}
 
 
 def test_depth_falls_with_the_coverage_as_counted_by_hand(msas, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from npm_core import alphabet, provenance
@@ -25,8 +26,8 @@ from npm_core.tables import (
     read_scores,
     read_targets,
     write_families,
+    write_rows,
     write_scores,
-    write_table,
     write_targets,
 )
 
@@ -186,10 +187,26 @@ def test_a_damaged_table_is_named(tmp_path, rng):
         list(read_families(path))
 
 
+def test_a_flipped_byte_of_any_column_is_refused(tmp_path, rng):
+    residues = rng.integers(0, 21, (9, 11), dtype=np.uint8)
+    path = tmp_path / "families.parquet"
+    write_families(path, [Family("f", residues, np.ones(9, np.float32))], {})
+    whole = path.read_bytes()
+    group = pq.read_metadata(path).row_group(0)
+    for column in map(group.column, range(group.num_columns)):
+        begin = column.dictionary_page_offset or column.data_page_offset
+        end = begin + column.total_compressed_size
+        for place in (end - 1, end - 4):
+            flipped = bytes([whole[place] ^ 1])
+            path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+            with pytest.raises(DataError, match="not a whole Parquet file"):
+                list(read_families(path))
+
+
 def test_a_family_of_another_size_than_it_says_is_refused(tmp_path):
     row = {"id": "f", "query": "AC", "length": 2, "depth": 3, "meff": 3.0, "weights": [1.0] * 3}
     rows = [{**row, "residues": bytes(5)}]
-    write_table(tmp_path / "x.parquet", FAMILIES, rows, {})
+    write_rows(tmp_path / "x.parquet", FAMILIES, rows, 1)
     with pytest.raises(DataError, match="family f: 5 residues for 3 rows of 2 columns"):
         list(read_families(tmp_path / "x.parquet"))
 

@@ -11,16 +11,23 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.leakage import UNKNOWN
 from npm_core.progress import track
 from npm_core.report import cards
-from npm_core.report.summary import cumulative, stamps
-from npm_core.tables import Scores, Target, read_metadata, read_scores, read_targets
+from npm_core.report.summary import cumulative, read_frame, stamps
+from npm_core.tables import (
+    DEPTHS,
+    Scores,
+    Target,
+    count_rows,
+    read_metadata,
+    read_scores,
+    read_table,
+    read_targets,
+)
 
 REASONS_SHOWN = 12
 """Of one step and status; the rarer ones are counted together."""
@@ -157,7 +164,7 @@ def table_stamps(paths: Sequence[Path | str]) -> list[dict[str, str]]:
     """Stamps that hold for the whole of each precision table, e.g. its clan, round and depth."""
     found = []
     for path in paths:
-        table = pq.read_table(path).to_pandas()
+        table = read_frame(path, ())
         values = {name: table[name].astype(str).unique() for name in stamps(table)}
         found.append({name: value[0] for name, value in values.items() if len(value) == 1})
     return found
@@ -167,10 +174,7 @@ def read_depths(paths: Sequence[Path | str]) -> list[int]:
     """Depth of each alignment of families tables."""
     depths: list[int] = []
     for path in paths:
-        try:
-            depths += pq.read_table(path, columns=["depth"])["depth"].to_pylist()
-        except (FileNotFoundError, OSError, KeyError) as error:
-            raise DataError(f"{path}: not a families table ({error})") from error
+        depths += [row["depth"] for row in read_table(path, ["depth"])]
     return depths
 
 
@@ -183,11 +187,7 @@ def read_sweep(path: Path | str) -> pd.DataFrame:
     Raises:
         DataError: Not such a table, or a depth is below 1: the query itself counts.
     """
-    columns = ["id", "coverage", "depth"]
-    try:
-        table = pq.read_table(path, columns=columns).to_pandas()
-    except (FileNotFoundError, OSError, KeyError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a table of {columns} ({error})") from error
+    table = read_frame(path, DEPTHS.names)
     if not (table["depth"] > 0).all():
         row = table[~(table["depth"] > 0)].iloc[0].to_dict()
         raise DataError(f"{path}: depth {row['depth']} of {row['id']}; the query itself counts")
@@ -343,9 +343,9 @@ def build_cards(
                 known[target.id] = target
                 structures[target.id] = link(path)
     for path, condition in alignments.items():
-        for name in pq.read_table(path, columns=["id"])["id"].to_pylist():
-            if name in wanted:
-                of_target = links.setdefault(name, {}).setdefault(condition, {})
+        for row in read_table(path, ["id"]):
+            if row["id"] in wanted:
+                of_target = links.setdefault(row["id"], {}).setdefault(condition, {})
                 of_target["alignment"] = link(path)
 
     def read() -> Iterator[tuple[Sequence[str], Scores]]:
@@ -356,7 +356,7 @@ def build_cards(
                     of_target[score.model] = link(path)
                 yield conditions, score
 
-    total = sum(pq.read_metadata(path).num_rows for path in scores)
+    total = sum(map(count_rows, scores))
     maps = cards.rank_scores(track(read(), total=total, what="contact maps read"), known)
     rows = dict(list(precision[precision["id"].isin(known)].groupby("id")))
     for name, path in structures.items():

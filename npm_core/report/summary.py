@@ -1,12 +1,11 @@
 """What a report says in numbers: means, paired differences and win rates of the precision table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from scipy.stats import t as student_t
 
 from npm_core.errors import DataError
@@ -21,7 +20,7 @@ from npm_core.precision import (
     over_rounds,
     summarise,
 )
-from npm_core.tables import reading
+from npm_core.tables import open_table, reading
 
 COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
 STAMPS = ("clan", "variant", "reduced_depth", "round")
@@ -56,12 +55,18 @@ def read_precision(*paths: Path | str) -> pd.DataFrame:
     return table
 
 
-def _read(path: Path | str) -> pd.DataFrame:
+def read_frame(path: Path | str, columns: Collection[str]) -> pd.DataFrame:
+    """A table that has these columns among its own.
+
+    Raises:
+        DataError: The file is missing, no Parquet, or lacks a column.
+    """
     with reading(path):
-        frame = pq.read_table(path).to_pandas()
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise DataError(f"{path}: columns {missing} are missing")
+        return open_table(path, columns).read().to_pandas()
+
+
+def _read(path: Path | str) -> pd.DataFrame:
+    frame = read_frame(path, COLUMNS)
     for column, known in (("range", tuple(RANGES)), ("cutoff", (*CUTOFFS, AUC))):
         strange = sorted(set(frame[column]) - set(known))
         if strange:
