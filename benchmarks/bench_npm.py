@@ -28,6 +28,7 @@ import torch
 
 from npm_core import memory
 from npm_core.batching import Families, Prefetch
+from npm_core.devices import usable_device
 from npm_core.flops import training_flops
 from npm_core.loop import LoopSettings
 from npm_core.model import (
@@ -40,7 +41,7 @@ from npm_core.model import (
     build_trunk,
 )
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, npm_loss
-from npm_core.predict import contact_scores, read_sequences
+from npm_core.predict import contact_scores, embed_sequences
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask, TrainSettings
 
@@ -273,7 +274,7 @@ def bench_predict(name: str, case: Case, device: torch.device, count: int) -> No
 
     def predict(batches: list[list[np.ndarray]]) -> None:
         for batch in batches:
-            for windows in read_sequences(model, batch, window=512):
+            for windows in embed_sequences(model, batch, window=512):
                 contact_scores(windows)
 
     for how, batches in (("one by one", [[s] for s in states]), ("together", [states])):
@@ -296,7 +297,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = usable_device(args.device)
     if args.form:
         bench_form(args.form, tuple(args.sizes), device)
         return

@@ -13,6 +13,26 @@ class OutputFile(PosixPath):
     """Type of an argument that names a file to write, which `check_outputs` looks for."""
 
 
+def register_window(parser: argparse.ArgumentParser) -> None:
+    """The flag --window; where it is not given, `checkpoints.trained_length` says it."""
+    parser.add_argument(
+        "--window",
+        type=positive_int,
+        help="Positions read at a time. Default: those of the longest crop the model was trained "
+        "on.",
+    )
+
+
+def register_contact_distance(parser: argparse.ArgumentParser) -> None:
+    """The flag --contact-distance, the same wherever contacts are counted."""
+    parser.add_argument(
+        "--contact-distance",
+        type=positive,
+        default=8.0,
+        help="angstrom, C-beta to C-beta; pairs this close or closer are contacts",
+    )
+
+
 def positive_int(text: str) -> int:
     """A whole number from 1."""
     if not (text.isdecimal() and int(text) >= 1):

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -51,7 +51,6 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 # --- Which item comes when ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Order:
     """An endless stream of items, each once an epoch, cut into batches of similar length.
 
@@ -59,35 +58,35 @@ class Order:
     items come in random order, and the items of a window in random order. What is sorted by length
     together is a batch, or at most half a window: a reader that holds the windows of one batch,
     and one more, serves the stream. Batches run on across epochs, so all are full.
-
-    Attributes:
-        lengths: (count,), residues of each item, for the buckets.
-        batch: Items a batch.
-        window: Items of one window.
-        seed: Of all draws.
     """
 
-    lengths: NDArray[np.int64]
-    batch: int
-    seed: int
-    window: int = 1024
+    def __init__(
+        self, lengths: NDArray[np.int64], *, batch: int, seed: int, window: int = 1024
+    ) -> None:
+        """Draw nothing yet.
 
-    def __post_init__(self) -> None:
-        if not len(self.lengths):
+        Args:
+            lengths: (count,), residues of each item, for the buckets.
+            batch: Items a batch.
+            seed: Of all draws.
+            window: Items of one window.
+
+        Raises:
+            DataError: There are no items.
+        """
+        if not len(lengths):
             raise DataError("there is nothing to train on: no families or sequences were read")
-        object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._permuted))
-        object.__setattr__(self, "_bucket", lru_cache(maxsize=2)(self._sorted))
-
-    @cached_property
-    def _together(self) -> int:
+        self.lengths, self.batch, self.seed, self.window = lengths, batch, seed, window
+        most = max(ITEMS_A_BUCKET, window // 2) // batch
+        self._together = min(max(1, most), BATCHES_A_BUCKET)
         """Batches that are sorted by length together."""
-        most = max(ITEMS_A_BUCKET, self.window // 2) // self.batch
-        return min(max(1, most), BATCHES_A_BUCKET)
+        self._epoch = lru_cache(maxsize=2)(self._permuted)
+        self._bucket = lru_cache(maxsize=2)(self._sorted)
 
     def items(self, step: int) -> list[tuple[int, int]]:
         """(stream number t, item) of each member of batch `step`."""
         bucket, place = divmod(step, self._together)
-        return self._bucket(bucket)[place]  # type: ignore[attr-defined]
+        return self._bucket(bucket)[place]
 
     def share(self, step: int, rank: int, world: int) -> list[tuple[int, int]]:
         """Members of batch `step` for one of `world` processes, the shortest first.
@@ -117,7 +116,7 @@ class Order:
         size = self.batch * self._together
         numbers = range(bucket * size, (bucket + 1) * size)
         count = len(self.lengths)
-        stream = [(t, int(self._epoch(t // count)[t % count])) for t in numbers]  # type: ignore[attr-defined]
+        stream = [(t, int(self._epoch(t // count)[t % count])) for t in numbers]
         stream.sort(key=lambda pair: self.lengths[pair[1]])
         batches = [stream[i : i + self.batch] for i in range(0, size, self.batch)]
         places = generator(self.seed, "buckets", bucket).permutation(self._together)

@@ -205,6 +205,22 @@ def build_model(kind: str, trunk: TrunkSettings, head: HeadSettings | None) -> M
     raise DataError(f"a checkpoint of kind {kind!r}, expected one of {', '.join(KINDS)}")
 
 
+def trained_length(folder: Path | str) -> int:
+    """Positions of the longest crop that a model's training showed it (C.1).
+
+    Raises:
+        DataError: The checkpoint does not record its training.
+    """
+    train = read_config(folder).get("facts", {}).get("TrainSettings")
+    length = train.get("max_length") if isinstance(train, dict) else None
+    if not isinstance(length, int) or length < 1:
+        raise DataError(
+            f"{Path(folder) / CONFIG}: records no training of this model, so the length it reads "
+            "is not known; give --window"
+        )
+    return length
+
+
 def start_from(init: str, asked: Callable[[Any], Any]) -> NeuralPottsModel:
     """The model a training begins with.
 

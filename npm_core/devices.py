@@ -10,6 +10,8 @@ from npm_core.errors import SettingsError
 def usable_device(name: str) -> torch.device:
     """The device of a name: cpu, cuda, or cuda:1 for the second GPU.
 
+    On a GPU attention is not left to cuDNN, from then on, in the whole process.
+
     Raises:
         SettingsError: It is of another kind, or not there.
     """
@@ -21,6 +23,9 @@ def usable_device(name: str) -> torch.device:
         raise SettingsError(
             f"device {name!r}: {there or 'no'} GPU can be reached; use --device cpu"
         )
+    if kind == "cuda":
+        # It makes a plan for every new length of a batch, longer than a small model's update takes.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(name)
 
 

@@ -30,6 +30,7 @@ class EsmTrunk(Trunk):
         super().__init__()
         self.settings = settings
         self.esm: Any = _build(settings)
+        self.esm_alphabet: Any = esm.data.Alphabet.from_architecture(_ARCHITECTURES[settings.kind])
         for name in HEADS:
             if hasattr(self.esm, name):
                 delattr(self.esm, name)
@@ -42,19 +43,13 @@ class EsmTrunk(Trunk):
     def transformer_layers(self) -> Iterable[nn.Module]:
         return self.esm.layers
 
-    @property
-    def esm_alphabet(self) -> Any:
-        return esm.data.Alphabet.from_architecture(_ARCHITECTURES[self.settings.kind])
-
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         words = self.with_ends(tokens, lengths)
-        padding: Tensor | None = words == self.esm_alphabet.padding_idx
-        x = self.embed_words(words)
-        if not bool((words == self.esm_alphabet.padding_idx).any()):
-            padding = None
-        x = x.transpose(0, 1)
+        padding = words == self.esm_alphabet.padding_idx
+        x = self.embed_words(words).transpose(0, 1)
+        mask = padding if bool(padding.any()) else None
         for layer in self.esm.layers:
-            x, _ = layer(x, self_attn_padding_mask=padding, need_head_weights=False)
+            x, _ = layer(x, self_attn_padding_mask=mask, need_head_weights=False)
         x = x.transpose(0, 1)
         if self.settings.kind == "esm2":
             x = self.esm.emb_layer_norm_after(x)

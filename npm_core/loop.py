@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,14 @@ def fit(
     return outcome
 
 
+class Wish(IntEnum):
+    """What a process would do after an update; the strongest wish of any is done by all."""
+
+    GO_ON = 0
+    END = 1
+    STOP = 2
+
+
 class _Run:
     """One start of a training."""
 
@@ -239,9 +248,9 @@ class _Run:
             self.progress = self.state.load(path)
             if team.first:
                 note(f"resuming after {self.progress.step} updates from {path}")
-            self.table.keep_until(self.progress.step, write=team.first)
+            self.table.start(after=self.progress.step, write=team.first)
         else:
-            self.table.keep_until(-1, write=False)
+            self.table.start(after=None)
             self._checkpoint()
 
     def go(self, stopping: list[int]) -> Outcome:
@@ -261,10 +270,9 @@ class _Run:
             progress.step = step + 1
             progress.seconds = before + time.monotonic() - started
             last = progress.step == settings.steps
-            stop = self._agreed(
-                2 if stopping else int(0 < settings.max_seconds <= progress.seconds)
-            )
-            if stop == 1:
+            late = 0 < settings.max_seconds <= progress.seconds
+            wish = self._agreed(Wish.STOP if stopping else Wish.END if late else Wish.GO_ON)
+            if wish == Wish.END:
                 last, ended_by = True, "max_seconds"
             validating = last or progress.step % settings.validate_every == 0
             if validating or progress.step % settings.log_every == 0:
@@ -274,9 +282,9 @@ class _Run:
                     gradient_norm=norm,
                     waiting=waiting,
                 )
-            if stop == 2 or (not last and progress.step % settings.checkpoint_every == 0):
+            if wish == Wish.STOP or (not last and progress.step % settings.checkpoint_every == 0):
                 self._checkpoint()
-            if stop == 2:
+            if wish == Wish.STOP:
                 raise Stopped(
                     f"stopped by a signal after {progress.step} updates; the same command resumes"
                 )

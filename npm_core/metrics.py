@@ -34,15 +34,21 @@ class Metrics:
         if tensorboard is not None:
             self._writer_class = _summary_writer()
 
-    def keep_until(self, step: int, *, write: bool) -> None:
-        """Take over the rows of an earlier start, up to this update; -1 takes none."""
-        if step >= 0 and self.kept.is_file():
+    def start(self, *, after: int | None, write: bool = True) -> None:
+        """Begin, with the rows of an earlier start up to the update it is gone on after, if any.
+
+        Args:
+            after: Number of that update; None if there was no earlier start.
+            write: Write these rows to both CSVs at once.
+        """
+        if after is not None and self.kept.is_file():
             with self.kept.open(newline="", encoding="utf-8") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
+                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= after]
             if write:
                 self._write()
         if self._folder is not None:
-            self._board = self._writer_class(str(self._folder), purge_step=step + 1)
+            first = 0 if after is None else after + 1
+            self._board = self._writer_class(str(self._folder), purge_step=first)
 
     def append(self, row: Mapping[str, float]) -> None:
         self.rows.append(

@@ -14,9 +14,6 @@ from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.settings import knob, require_positive
 
-# It makes a plan for every new length of a batch, which takes longer than a small model's update.
-torch.backends.cuda.enable_cudnn_sdp(False)
-
 K = alphabet.STATES
 MASK = alphabet.GAP
 """A query has no gaps: its state 20, a letter that names no amino acid, is read as masked."""
@@ -432,8 +429,6 @@ def pad_tokens(sequences: list[Tensor]) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-def count_parameters(module: nn.Module, *, trained_only: bool = False) -> int:
-    """Number of weights, all or only those with a gradient."""
-    return sum(
-        weight.numel() for weight in module.parameters() if weight.requires_grad or not trained_only
-    )
+def count_parameters(module: nn.Module) -> int:
+    """Number of weights."""
+    return sum(weight.numel() for weight in module.parameters())

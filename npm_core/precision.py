@@ -304,7 +304,6 @@ def compare(
     *,
     seed: int,
     draws: int = 10_000,
-    confidence: float = 0.95,
 ) -> Comparison:
     """Paired bootstrap of the difference, and the win rate, of two models.
 
@@ -313,7 +312,6 @@ def compare(
         second: (n,) the other model's, in the same order.
         seed: As in `bootstrap`.
         draws: As in `bootstrap`.
-        confidence: As in `bootstrap`.
 
     Raises:
         DataError: The shapes differ, or as in `bootstrap`.
@@ -321,9 +319,8 @@ def compare(
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape:
         raise DataError(f"paired values differ in number: {a.shape} and {b.shape}")
-    options = {"seed": seed, "draws": draws, "confidence": confidence}
-    difference = bootstrap(a - b, **options)  # type: ignore[arg-type]
-    wins = bootstrap(a > b, **options)  # type: ignore[arg-type]
+    difference = bootstrap(a - b, seed=seed, draws=draws)
+    wins = bootstrap(a > b, seed=seed, draws=draws)
     return Comparison(difference, wins, float(np.mean(a == b)))
 
 
@@ -424,21 +421,18 @@ def compare_models(
     return pd.DataFrame(rows, columns=[*by, *_COMPARED])
 
 
-def over_rounds(
-    table: pd.DataFrame, by: Sequence[str], *, round_column: str = "round"
-) -> pd.DataFrame:
+def over_rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Mean and standard deviation over cross-validation rounds (paper, C.3).
 
     Args:
-        table: Rows of `tabulate-precision` with a column that names the round.
+        table: Rows of `tabulate-precision` with a column "round".
         by: Columns that make a group, e.g. ("model", "range", "cutoff").
-        round_column: Name of that column.
 
     Returns:
         `by`, mean (of the rounds' means), deviation (sample SD over rounds; missing where there
         is one round only), rounds, count (rows in all).
     """
-    rounds = table.groupby([*by, round_column], observed=True)["precision"].agg(["mean", "size"])
+    rounds = table.groupby([*by, "round"], observed=True)["precision"].agg(["mean", "size"])
     return (
         rounds.groupby(list(by), observed=True)
         .agg(

@@ -94,7 +94,7 @@ class Windows:
             yield window
 
 
-def read_sequences(
+def embed_sequences(
     model: NeuralPottsModel, sequences: Iterable[NDArray[np.uint8]], *, window: int
 ) -> Iterator[Windows]:
     """Read many sequences, those of similar length together; they come out in their order.
@@ -138,8 +138,8 @@ def _embed(model: NeuralPottsModel, pieces: Sequence[NDArray[np.uint8]]) -> list
 
 
 def predict_windows(model: NeuralPottsModel, states: NDArray[np.uint8], *, window: int) -> Windows:
-    """Read one sequence; arguments and errors are those of `read_sequences`."""
-    (windows,) = read_sequences(model, [states], window=window)
+    """Read one sequence; arguments and errors are those of `embed_sequences`."""
+    (windows,) = embed_sequences(model, [states], window=window)
     return windows
 
 
@@ -264,7 +264,7 @@ def target_scores(
     targets: Iterable[Target],
     *,
     name: str = "npm",
-    window: int = 512,
+    window: int,
     shuffle_seed: int | None = None,
     centre: potts.Centre = "none",
 ) -> Iterator[Scores]:
@@ -285,13 +285,11 @@ def target_scores(
                 labels.append((target.id, f"{name}_shuffled"))
                 yield rng.permutation(states)
 
-    for windows in read_sequences(model, queries(), window=window):
+    for windows in embed_sequences(model, queries(), window=window):
         yield Scores(*labels.popleft(), contact_scores(windows, centre=centre))
 
 
 # --- Files of one prediction --------------------------------------------------------------------
-
-FORMATS = ("scores", "potts", "rr", "png")
 
 
 def file_stem(name: str) -> str:
@@ -319,7 +317,7 @@ def write_prediction(
         name: Of the sequence.
         sequence: Its letters, upper case.
         windows: From `predict_windows`.
-        formats: Of FORMATS: "scores" (npz, array scores (L, L)), "potts" (safetensors, h and J),
+        formats: "scores" (npz, array scores (L, L)), "potts" (safetensors, h and J),
             "rr" (CASP RR) and "png" (contact map).
         metadata: Provenance.
 

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -31,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "")
         flag = f"--{prefix}{field.name.replace('_', '-')}"
         sentence = f"{field.metadata['help']} Default: {field.default}.".replace("%", "%%")
         destination = f"{settings.__name__}.{field.name}"
-        kind = _plain_type(hints[field.name])
+        kind = hints[field.name]
         if kind is bool:
             parser_action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
@@ -71,11 +70,9 @@ def from_mapping(settings: type[T], values: Any, where: str) -> T:
     if unknown:
         raise SettingsError(f"{where}: unknown {unknown}; known are {sorted(hints)}")
     for name, value in values.items():
-        kind = _plain_type(hints[name])
-        optional = _is_optional(hints[name])
-        right = (value is None and optional) or (
-            isinstance(value, int | float if kind is float else kind)
-            and not (isinstance(value, bool) and kind is not bool)
+        kind = hints[name]
+        right = isinstance(value, int | float if kind is float else kind) and not (
+            isinstance(value, bool) and kind is not bool
         )
         if not right:
             raise SettingsError(f"{where}: {name} is {value!r}, expected {kind.__name__}")
@@ -83,16 +80,6 @@ def from_mapping(settings: type[T], values: Any, where: str) -> T:
             known = ", ".join(choices[name])
             raise SettingsError(f"{where}: {name} is {value!r}, expected one of {known}")
     return settings(**values)
-
-
-def _is_optional(hint: Any) -> bool:
-    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
-
-
-def _plain_type(hint: Any) -> type:
-    if _is_optional(hint):
-        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    return hint
 
 
 MOST = 10**9

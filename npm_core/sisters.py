@@ -19,7 +19,7 @@ def sister_scores(
     lengths: Mapping[str, int],
     *,
     seed: int,
-    window: int = 512,
+    window: int,
     centre: potts.Centre = "none",
 ) -> Iterator[Scores]:
     """Contact scores of each target by the model reading a sister's sequence.

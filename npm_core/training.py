@@ -70,6 +70,7 @@ class NpmTask(Task):
         validation: Families | None = None,
         reduced: Families | None = None,
         targets: Sequence[Target] | None = None,
+        contact_distance: float = 8.0,
     ) -> None:
         """Tie a model to its data.
 
@@ -80,6 +81,7 @@ class NpmTask(Task):
             validation: Families whose loss is watched.
             reduced: The same families at the depth that is trained on; their loss is watched too.
             targets: Structures whose long-range P@L and P@L/5 are watched.
+            contact_distance: In Angstrom, of a contact in these.
 
         Raises:
             DataError: There are no families to train or to validate on.
@@ -96,6 +98,7 @@ class NpmTask(Task):
             model.trunk.requires_grad_(False)
         self.model = model
         self.families, self.targets = families, targets
+        self.contact_distance = contact_distance
         self.train_settings, self.objective, self.loop = train, objective, loop
         self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
         weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
@@ -190,7 +193,12 @@ class NpmTask(Task):
             for name, families in self.watched.items()
         }
         if self.targets is not None:
-            found |= long_range_precision(self.model, self.targets)
+            found |= long_range_precision(
+                self.model,
+                self.targets,
+                contact_distance=self.contact_distance,
+                window=self.train_settings.max_length,
+            )
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -201,7 +209,7 @@ class NpmTask(Task):
         }
 
     def watched_facts(self) -> dict[str, Any]:
-        targets = hashlib.sha256()
+        targets = hashlib.sha256(str(self.contact_distance).encode())
         for target in self.targets or ():
             targets.update(f"{target.id} {target.sequence}".encode() + target.coordinates.tobytes())
         families = {name: watched.digest() for name, watched in self.watched.items()}

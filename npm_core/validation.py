@@ -10,13 +10,21 @@ from npm_core.precision import RANGES, scorable_pairs, top_precision
 from npm_core.predict import target_scores
 from npm_core.tables import Target
 
-CONTACT_DISTANCE = 8.0
-
 
 def long_range_precision(
-    model: NeuralPottsModel, targets: Sequence[Target], *, window: int = 512
+    model: NeuralPottsModel,
+    targets: Sequence[Target],
+    *,
+    contact_distance: float,
+    window: int,
 ) -> dict[str, float]:
     """Mean long-range P@L and P@L/5 over targets that have a pair to score.
+
+    Args:
+        model: In evaluation mode.
+        targets: With their structures.
+        contact_distance: In Angstrom; C-beta atoms nearer than this are in contact.
+        window: Positions read at a time; the length the model is trained at.
 
     Raises:
         DataError: No target has one.
@@ -33,7 +41,7 @@ def long_range_precision(
                     target.distances,
                     k=k,
                     separation=RANGES["long"],
-                    contact_distance=CONTACT_DISTANCE,
+                    contact_distance=contact_distance,
                 )
             )
     if not found["long_P@L"]:

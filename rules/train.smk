@@ -101,13 +101,14 @@ rule train_pfam_clan:
         settings=flags(config["npm"]["pfam_clan"]["training"]),
         choice=choice_flag,
         watched=watched_msas,
+        contact_distance=config["precision"]["contact_distance"],
         seed=config["seed"],
         recipe=1,
     shell:
         "{resources.launcher} -m npm_core train --families {input.families:q}"
         " {params.bucket} {input.bucket:q}"
         " --validation {input.validation:q} {params.watched}"
-        " --validation-targets {input.targets:q}"
+        " --validation-targets {input.targets:q} --contact-distance {params.contact_distance}"
         " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
         " {params.settings} {params.choice} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}/{wildcards.model}"
@@ -142,13 +143,14 @@ rule train_candidate:
         output=subpath(output.metrics, parent=True),
         head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
         settings=candidate_settings,
+        contact_distance=config["precision"]["contact_distance"],
         seed=config["seed"],
         recipe=1,
     shell:
         "{resources.launcher} -m npm_core train --families {input.families:q}"
         " --without {input.bucket:q} --replace {input.reduced:q}"
         " --validation {input.validation:q} --validation-targets {input.targets:q}"
-        " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
+        " --contact-distance {params.contact_distance} --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
         " {params.settings} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/selection/{wildcards.clan}/{wildcards.round}/{wildcards.candidate}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"

@@ -16,11 +16,11 @@ from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings,
 from npm_core.predict import (
     contact_scores,
     draw_contact_map,
+    embed_sequences,
     file_stem,
     load_predictor,
     potts_model,
     predict_windows,
-    read_sequences,
     target_scores,
     window_starts,
 )
@@ -86,7 +86,7 @@ def test_many_sequences_together_are_predicted_as_each_alone(kind, monkeypatch):
     monkeypatch.setattr(predict, "RESIDUES_A_BATCH", 30)
     monkeypatch.setattr(predict, "SEQUENCES_AHEAD", 5)
     monkeypatch.setattr(model, "embed", watched)
-    together = [contact_scores(each) for each in read_sequences(model, sequences, window=12)]
+    together = [contact_scores(each) for each in embed_sequences(model, sequences, window=12)]
     # 29 residues are four windows; windows of 12 go two by two, the short ones together
     assert batches == [*4 * [[12, 12]], [8, 7, 1], [12, 12]]
     for found, sequence in zip(together, sequences, strict=True):
@@ -142,23 +142,29 @@ def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
 def test_the_shuffled_control_reads_another_order_of_the_same_residues():
     target = Target("t", "test", SEQUENCE, np.zeros((29, 3), np.float32), "x")
     model = make_model()
-    plain, shuffled = target_scores(model, [target], shuffle_seed=1)
+    plain, shuffled = target_scores(model, [target], window=512, shuffle_seed=1)
     assert (plain.model, shuffled.model) == ("npm", "npm_shuffled")
     assert not np.allclose(plain.matrix, shuffled.matrix)
-    again = list(target_scores(model, [target], shuffle_seed=1))[1]
+    again = list(target_scores(model, [target], window=512, shuffle_seed=1))[1]
     np.testing.assert_array_equal(shuffled.matrix, again.matrix)
 
 
 def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
     line = np.zeros((29, 3), np.float32)
+    line[:, 0] = np.arange(29) / 3  # 24 residues apart is 8 angstrom, 28 is 9.33
     near = Target("near", "test", SEQUENCE, line, "x")
     short = Target("short", "test", SEQUENCE[:20], line[:20], "x")
-    assert long_range_precision(make_model(), [near, short]) == {
-        "long_P@L": 1.0,
-        "long_P@L/5": 1.0,
-    }
+
+    def found(targets, contact_distance):
+        return long_range_precision(
+            make_model(), targets, contact_distance=contact_distance, window=512
+        )
+
+    assert found([near, short], 10.0) == {"long_P@L": 1.0, "long_P@L/5": 1.0}
+    # Of the 15 pairs 24 or more apart, five are exactly 24 apart; L is more than 15.
+    assert found([near], 8.1)["long_P@L"] == pytest.approx(5 / 15)
     with pytest.raises(DataError, match="none of 1 targets"):
-        long_range_precision(make_model(), [short])
+        found([short], 10.0)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,7 @@ def test_names_cannot_leave_the_output_folder(name, stem):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    save_model(tmp_path / "npm", make_model(), {})
+    save_model(tmp_path / "npm", make_model(), {"TrainSettings": {"max_length": 20}})
     return tmp_path / "npm"
 
 
@@ -181,7 +187,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     fasta = tmp_path / "in.fasta"
     fasta.write_text(f">one\nM\n>two words\n{SEQUENCE.lower()}\n")
     out = tmp_path / "out"
-    options = ["--formats", "scores", "potts", "rr", "png", "--window", "20"]
+    options = ["--formats", "scores", "potts", "rr", "png"]
     arguments = ["--fasta", str(fasta), "--checkpoint", str(checkpoint), "--output", str(out)]
     assert main(["predict", *arguments, *options]) == 0
     suffixes = ("png", "potts.safetensors", "rr", "scores.npz")
@@ -201,6 +207,24 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
         assert np.argmax(listed.scores) == strongest
     model = formats.read_model(out / "two.potts.safetensors")
     assert formats.query_of(model) == SEQUENCE.replace("X", "-")
+
+
+def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_path, capsys):
+    (tmp_path / "in.fasta").write_text(f">one\n{SEQUENCE}\n")
+    asked = ["predict", "--fasta", str(tmp_path / "in.fasta"), "--formats", "scores"]
+
+    def scores(folder, *flags):
+        out = ["--checkpoint", str(folder), "--output", str(tmp_path / "out"), *flags]
+        assert main([*asked, *out]) == 0
+        return formats.read_scores(tmp_path / "out" / "one.scores.npz").scores
+
+    trained = scores(checkpoint)
+    np.testing.assert_array_equal(trained, scores(checkpoint, "--window", "20"))
+    assert not np.allclose(trained, scores(checkpoint, "--window", "29"))
+    save_model(tmp_path / "untold", make_model(), {})
+    assert main([*asked, "--checkpoint", str(tmp_path / "untold"), "--output", "x"]) == 2
+    assert "give --window" in capsys.readouterr().err
+    np.testing.assert_array_equal(trained, scores(tmp_path / "untold", "--window", "20"))
 
 
 @pytest.mark.parametrize(

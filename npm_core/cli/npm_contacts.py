@@ -13,7 +13,7 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, register_window
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +39,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="What is subtracted from each J_ij before its norm. Default: none.",
     )
-    parser.add_argument(
-        "--window", type=positive_int, default=512, help="Positions read at a time."
-    )
+    register_window(parser)
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
     parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
 
 
 def run(args: argparse.Namespace) -> None:
+    from npm_core.checkpoints import trained_length
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
     from npm_core.neighbours import read_neighbours
@@ -61,12 +60,13 @@ def run(args: argparse.Namespace) -> None:
         if seed is not None and seed < 0:
             raise SettingsError(f"--{flag}-seed {seed}: expected 0 or above")
     model = load_predictor(args.checkpoint, args.device)
+    window = args.window or trained_length(args.checkpoint)
     targets = list(read_targets(*args.targets))
     scores = target_scores(
         model,
         track(targets, total=len(targets), what="targets read"),
         name=args.model,
-        window=args.window,
+        window=window,
         shuffle_seed=args.shuffle_seed,
         centre=args.centre,
     )
@@ -78,14 +78,14 @@ def run(args: argparse.Namespace) -> None:
             read_families(*args.families),
             {target.id: target.length for target in targets},
             seed=args.sister_seed,
-            window=args.window,
+            window=window,
             centre=args.centre,
         )
     )
     facts = provenance(
         checkpoint=file_digest(args.checkpoint / "model.safetensors"),
         shuffle_seed=args.shuffle_seed,
-        window=args.window,
+        window=window,
         centre=args.centre,
         sister_seed=args.sister_seed if args.neighbours else None,
         targets_without_sister=len(neighbours) - len(sisters),

@@ -13,7 +13,7 @@ number. Where a file holds none, both must have the same residues.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive
+from npm_core.arguments import OutputFile, register_contact_distance
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "read; or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
     parser.add_argument("--contacts", type=Path, required=True, help="npz of the verb contacts")
-    parser.add_argument(
-        "--contact-distance",
-        type=positive,
-        default=8.0,
-        help="angstrom; pairs this close or closer are contacts",
-    )
+    register_contact_distance(parser)
     parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
 
 

@@ -2,15 +2,15 @@
 
 Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
-(contact map). Sequences longer than --window are read in windows that overlap by half. An RR file
-lists pairs 6 residues or more apart with a score above zero; its p is the score over the largest
-one, not a probability.
+(contact map). Sequences longer than the model was trained on are read in windows that overlap by
+half. An RR file lists pairs 6 residues or more apart with a score above zero; its p is the score
+over the largest one, not a probability.
 """
 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int
+from npm_core.arguments import positive_int, register_window
 
 SMALL_MODEL = Path(__file__).parents[1] / "small_model"
 """Made by `make model`."""
@@ -33,18 +33,19 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=["scores", "rr", "png"],
         help="What to write. Default: scores rr png.",
     )
-    parser.add_argument("--window", type=positive_int, default=512, help="Residues read at a time.")
+    register_window(parser)
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
     parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
 
 
 def run(args: argparse.Namespace) -> None:
     from npm_core import alphabet
+    from npm_core.checkpoints import trained_length
     from npm_core.devices import use_threads
     from npm_core.errors import DataError
     from npm_core.files import open_text
     from npm_core.msa import fasta_records
-    from npm_core.predict import file_stem, load_predictor, read_sequences, write_prediction
+    from npm_core.predict import embed_sequences, file_stem, load_predictor, write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
 
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> None:
     model = load_predictor(args.checkpoint, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
-    read = read_sequences(model, encoded, window=args.window)
+    window = args.window or trained_length(args.checkpoint)
+    read = embed_sequences(model, encoded, window=window)
     work = zip(records, encoded, read, strict=True)
     for (name, sequence), states, windows in track(
         work, total=len(records), what="sequences predicted"

@@ -8,7 +8,7 @@ have no rows; the file's metadata counts them.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive
+from npm_core.arguments import OutputFile, register_contact_distance
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a column of text that every row carries, e.g. round=0",
     )
-    parser.add_argument(
-        "--contact-distance",
-        type=positive,
-        default=8.0,
-        help="angstrom, C-beta to C-beta; pairs this close or closer are contacts",
-    )
+    register_contact_distance(parser)
     parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table")
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, register_contact_distance
 
 if TYPE_CHECKING:
     from npm_core.checkpoints import Model
@@ -60,6 +60,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="Structures whose long-range P@L and P@L/5 are watched.",
     )
+    register_contact_distance(parser)
     parser.add_argument(
         "--init",
         required=True,
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> None:
         validation=Families(args.validation) if args.validation else None,
         reduced=Families(args.validation_reduced) if args.validation_reduced else None,
         targets=list(read_targets(*args.validation_targets)) if args.validation_targets else None,
+        contact_distance=args.contact_distance,
     )
     optimise(task, model, args, train, objective, loop)
 

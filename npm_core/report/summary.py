@@ -290,13 +290,13 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def cumulative(depths: Sequence[float], *, points: int = 200) -> list[tuple[float, float]]:
-    """Steps of the cumulative distribution, thinned to about `points` of them.
+def cumulative(depths: Sequence[float]) -> list[tuple[float, float]]:
+    """Steps of the cumulative distribution, thinned to about 200 of them.
 
     Returns:
         (depth, share of values at most this) in increasing order; the last share is 1.
     """
     values, counts = np.unique(np.asarray(depths, dtype=float), return_counts=True)
     shares = counts.cumsum() / counts.sum()
-    keep = np.unique(np.linspace(0, len(values) - 1, points).round().astype(int))
+    keep = np.unique(np.linspace(0, len(values) - 1, 200).round().astype(int))
     return [(float(values[k]), float(shares[k])) for k in keep]
