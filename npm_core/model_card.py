@@ -14,6 +14,7 @@ from npm_core.checkpoints import WEIGHTS, model_settings, read_config
 from npm_core.errors import DataError
 from npm_core.flops import training_flops
 from npm_core.precision import FEWEST, compare_models, meff_bin, meff_bins
+from npm_core.report.models import MODELS
 
 CURVE_ROWS = 12
 """Rows of a training curve on the card, at most."""
@@ -26,12 +27,7 @@ MEASURES = {
 }
 """Columns of metrics.csv that a card shows, and how it heads them."""
 
-BASELINES = {
-    "potts": "independent Potts",
-    "prior": "Potts with NPM as prior",
-    "npm_shuffled": "NPM, shuffled query",
-    "chance": "chance",
-}
+BASELINES = ("potts", "prior", "npm_shuffled", "chance")
 """What NPM is compared with on the card."""
 
 
@@ -153,7 +149,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     added = compared("prior", "potts")
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
     means = groups.mean().to_dict()
-    head = ["split", "Meff", "n", "NPM", *BASELINES.values()]
+    head = ["split", "Meff", "n", "NPM", *(MODELS[model].name for model in BASELINES)]
     rows = [[*head, "NPM beats Potts in", "prior minus independent Potts"]]
     for split, bin_name in product(("train", "test", "both"), [*meff_bins(), "all"]):
         here = (split, bin_name)

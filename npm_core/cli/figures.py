@@ -33,6 +33,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.report.static import write_figures
 
     files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
-    page = build(files, seed=args.seed, max_cards=args.cards, command=sys.argv)
+    page, _ = build(files, seed=args.seed, max_cards=args.cards, command=sys.argv)
     count = write_figures(page, args.output, args.formats)
     note(f"{args.output}: {count} files")

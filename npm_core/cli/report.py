@@ -60,5 +60,5 @@ def run(args: argparse.Namespace) -> None:
 
     files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
     command = ["python", "-m", "npm_core", *sys.argv[1:]]
-    page = build(files, seed=args.seed, max_cards=args.cards, command=command)
-    write_text(args.output, render(page))
+    page, record = build(files, seed=args.seed, max_cards=args.cards, command=command)
+    write_text(args.output, render(page, record))

@@ -1,6 +1,5 @@
 """From the files of a run to a page."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.provenance import file_digest, git_commit
 from npm_core.report import cards, contents, inputs, pfam_clan, uniref50
-from npm_core.report.page import Page
+from npm_core.report.page import Page, Record
 from npm_core.report.summary import depth_order, pairs, read_precision
 from npm_core.tables import read_metadata
 
@@ -55,8 +54,10 @@ class Files:
         yield self.settings
 
 
-def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) -> Page:
-    """The page of one experiment.
+def build(
+    files: Files, *, seed: int, max_cards: int, command: Sequence[str]
+) -> tuple[Page, Record]:
+    """The page of one experiment, and the record of its run.
 
     Args:
         files: Of the run.
@@ -92,8 +93,7 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         settings=settings,
         seed=seed,
     )
-    return dataclasses.replace(
-        experiment.page(read),
+    record = Record(
         drops=[*inputs.read_drops(files.ledgers), *inputs.left_out(files.precision)],
         settings=settings_text,
         provenance=_provenance(files, settings, seed, command),
@@ -101,6 +101,7 @@ def build(files: Files, *, seed: int, max_cards: int, command: Sequence[str]) ->
         hours=inputs.read_hours([*files.ledgers, *files.timed, *files.metrics]),
         command=f"snakemake {MADE[files.experiment]}",
     )
+    return experiment.page(read), record
 
 
 def _settings(path: Path) -> tuple[str, dict]:

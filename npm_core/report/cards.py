@@ -11,7 +11,7 @@ import pandas as pd
 
 from npm_core.errors import DataError
 from npm_core.precision import CUTOFFS, RANGES, scorable_pairs
-from npm_core.report.figures import MODELS
+from npm_core.report.models import MODELS
 from npm_core.tables import Floats, Scores, Target
 
 Maps = dict[str, dict[str, list[int]]]
@@ -181,7 +181,9 @@ def map_datasets(
         for pair in ranked[:count]:
             i, j = pair // length + 1, pair % length + 1
             x, y = (i, j) if below else (j, i)
-            predictions.append({"x": x, "y": y, "model": MODELS[model][0], "hit": pair in contact})
+            predictions.append(
+                {"x": x, "y": y, "model": MODELS[model].name, "hit": pair in contact}
+            )
     ends = (0.5, length + 0.5)
     return {
         "truth": [{"x": a, "y": b} for i, j in cells for a, b in ((i, j), (j, i))],

@@ -9,12 +9,12 @@ from npm_core.errors import DataError
 from npm_core.report.figures import (
     Figure,
     control_differences,
-    known_models,
     labelled,
     paired_scatter,
     trajectories,
 )
 from npm_core.report.inputs import Inputs
+from npm_core.report.models import MODELS, known_models
 from npm_core.report.page import Column, Example, Maps, Page, Tile
 from npm_core.report.summary import Verdict, controls_clause, pairs, signed
 
@@ -27,27 +27,6 @@ QUANTITIES = {
 }
 """What `train` logs and Figure 4 shows; losses are negative log-pseudolikelihoods, in
 nats a residue."""
-
-BASELINES = {
-    "potts": "the independent Potts model",
-    "npm_shuffled": "NPM on a shuffled query",
-    "nearest": "the nearest neighbour's Potts model",
-    "npm_sister": "NPM on a sister family's query",
-    "npm_without": "NPM trained without the evaluation bucket",
-    "chance": "chance",
-}
-"""What NPM is compared with, in words."""
-
-SHORT = {
-    "potts": "Potts",
-    "prior": "with prior",
-    "nearest": "nearest",
-    "npm_shuffled": "shuffled",
-    "npm_sister": "sister",
-    "npm_without": "without bucket",
-    "chance": "chance",
-}
-"""Models as the table of targets calls them."""
 
 POINTS = 400
 """Of one training curve that are drawn at most."""
@@ -138,19 +117,9 @@ def explanation(verdicts: Mapping[str, Sequence[Verdict]], *, metric: str, where
         for name, found in verdicts.items()
     ]
     return (
-        f"Mean paired difference in {metric}, NPM minus {BASELINES['potts']}, {where}. "
+        f"Mean paired difference in {metric}, NPM minus {MODELS['potts'].words}, {where}. "
         f"{' '.join(parts)}"
     )
-
-
-WORTH = {
-    "npm_shuffled": "Above the shuffled query: NPM reads the order of the residues.",
-    "nearest": "Above the nearest neighbour: it does more than recall one family.",
-    "npm_sister": "Above the sister family's query: it reads this sequence, not just its clan.",
-    "npm_without": "Above NPM without the evaluation bucket: the reduced alignments taught it.",
-    "chance": "Above chance: it predicts contacts at all.",
-}
-"""What it means for NPM to be above each control."""
 
 
 def controls(
@@ -183,8 +152,8 @@ def controls(
     columns = [*levels, *(name for name in columns if name in found.columns)]
     found = completed(found, levels, columns)
     (panel, panels), (x, order) = levels.items()
-    missing = [known_models([name])[name][0] for name in expected if name not in present]
-    worth = " ".join(text for name, text in WORTH.items() if name in present)
+    missing = [MODELS[name].name for name in expected if name not in present]
+    worth = " ".join(MODELS[name].worth for name in present if MODELS[name].worth)
     without = f" Not computed in this run: {'; '.join(missing)}." if missing else ""
     return Figure(
         id="controls",
@@ -333,15 +302,15 @@ def target_table(
     wide = table.assign(**{name: table[name].fillna(-1) for name in ("depth", "meff")})
     wide = wide.pivot_table(index=key, columns="model", values="precision").reset_index()
     wide[["depth", "meff"]] = wide[["depth", "meff"]].replace(-1, float("nan"))
-    styles = known_models(list(table["model"].unique()))
+    shown = known_models(list(table["model"].unique()))
     columns = [Column("id", "target", False), Column("split", split_label, False)]
     columns.append(Column("condition", condition or "condition", False))
     columns += [Column("length", "L", True), Column("depth", "depth", True)]
     columns.append(Column("meff", "Meff", True))
-    if {"npm", "potts"} <= set(styles):
+    if {"npm", "potts"} <= set(shown):
         wide["difference"] = wide["npm"] - wide["potts"]
         columns.append(Column("difference", "NPM − Potts", True))
-    columns += [Column(model, SHORT.get(model, style[0]), True) for model, style in styles.items()]
+    columns += [Column(name, model.short, True) for name, model in shown.items()]
     if condition is None:
         columns = [column for column in columns if column.key != "condition"]
     return wide.sort_values(["split", "id", "condition"], kind="stable"), columns

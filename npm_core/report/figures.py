@@ -11,32 +11,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from npm_core.precision import RANGES
+from npm_core.report.models import (
+    BLUE,
+    COMPARED,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    known_models,
+)
 from npm_core.report.summary import BINS
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 DATA = alt.NamedData(name="table")
-
-VERMILLION, BLUE, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
-ORANGE, SKY, GREY = "#E69F00", "#56B4E9", "#888888"
-"""Okabe and Ito's colours; grey for what is no model. Each model has its own shape as well."""
-
-MODELS = {
-    "potts": ("Independent Potts", BLUE, "circle"),
-    "npm": ("NPM", VERMILLION, "triangle-up"),
-    "prior": ("Potts with NPM as prior", ORANGE, "triangle-down"),
-    "nearest": ("Nearest neighbour Potts", GREEN, "square"),
-    "npm_shuffled": ("NPM, shuffled query", PURPLE, "diamond"),
-    "npm_sister": ("NPM, sister family's query", SKY, "triangle-left"),
-    "npm_without": ("NPM without the evaluation bucket", "currentColor", "triangle-right"),
-    "chance": ("Chance", GREY, "cross"),
-}
-"""Name, colour and shape. `npm_sister` read another family's query, `npm_without` was trained
-without the families it is evaluated on."""
-
-SPARE = ((GREY, "wedge"), (GREY, "stroke"))
-COMPARED = ("potts", "npm")
-CONTROLS = ("npm_shuffled", "nearest", "npm_sister", "npm_without", "chance")
 
 THEME: dict[str, Any] = {
     "aria": False,
@@ -115,28 +105,19 @@ def shades(count: int) -> list[str]:
     return ["#" + "".join(f"{value:02X}" for value in color) for color in mixed]
 
 
-def known_models(present: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Name, colour and shape of the models at hand, those of the paper first."""
-    styles = {model: style for model, style in MODELS.items() if model in present}
-    others = sorted(set(present) - set(MODELS))
-    for index, model in enumerate(others):
-        styles[model] = (model, *SPARE[index % len(SPARE)])
-    return styles
-
-
 def _scales(present: Sequence[str]) -> tuple[alt.Color, alt.Shape, list[str]]:
-    styles = known_models(present)
-    names = [name for name, _, _ in styles.values()]
-    color = alt.Color("label:N").scale(domain=names, range=[c for _, c, _ in styles.values()])
-    shape = alt.Shape("label:N").scale(domain=names, range=[s for _, _, s in styles.values()])
+    shown = known_models(present).values()
+    names = [model.name for model in shown]
+    color = alt.Color("label:N").scale(domain=names, range=[model.color for model in shown])
+    shape = alt.Shape("label:N").scale(domain=names, range=[model.shape for model in shown])
     return color, shape, names
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the models' names in a column `label`."""
-    styles = known_models([model for model in table["model"].unique() if model])
-    names = {model: style[0] for model, style in styles.items()}
-    return table.assign(label=table["model"].map(lambda model: names.get(model, "")))
+    shown = known_models([name for name in table["model"].unique() if name])
+    names = {name: model.name for name, model in shown.items()}
+    return table.assign(label=table["model"].map(lambda name: names.get(name, "")))
 
 
 def binned_bars(
@@ -164,7 +145,7 @@ def binned_bars(
     """
     models = [model for model in table["model"].unique() if model]
     color, shape, names = _scales(models)
-    main = [name for model, (name, _, _) in known_models(models).items() if model in COMPARED]
+    main = [shown.name for model, shown in known_models(models).items() if model in COMPARED]
     x = alt.X("bin:N", sort=list(BINS)).scale(domain=list(BINS)).title("Meff of the MSA")
     x = x.axis(labelFontSize=12 if width > 400 else 10)
     offset = alt.XOffset("label:N").scale(domain=names)
@@ -532,12 +513,12 @@ def contact_map(models: Sequence[str]) -> dict[str, Any]:
         )
         .encode(x=x, y=y)
     )
-    styles = list(known_models(models).values())
+    shown = known_models(models).values()
     predictions = alt.Chart(alt.NamedData(name="predictions")).encode(
         x=x,
         y=y,
         color=alt.Color("model:N")
-        .scale(domain=[name for name, _, _ in styles], range=[color for _, color, _ in styles])
+        .scale(domain=[one.name for one in shown], range=[one.color for one in shown])
         .legend(None),
         tooltip=["model:N", "i:Q", "j:Q", "outcome:N"],
     )

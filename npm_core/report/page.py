@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,8 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from npm_core.report.figures import Figure, contact_map, known_models
+from npm_core.report.figures import Figure, contact_map
+from npm_core.report.models import known_models
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Everything a report shows, in the order of the page.
+    """What a report says, in the order of the page.
 
     Attributes:
         title: Name of the experiment.
@@ -83,13 +84,7 @@ class Page:
         cards: Packed cards by target id.
         metric: Range and cutoff a card opens with.
         models: Models at hand.
-        drops: step, status, reason, count.
         methods: Name and value of every option of the metrics.
-        settings: The run's settings, YAML.
-        provenance: Name and value: versions, commit, command, seed.
-        inputs: path, digest and provenance of each input.
-        hours: step, count, hours that the steps recorded.
-        command: That makes this page.
     """
 
     title: str
@@ -103,13 +98,7 @@ class Page:
     cards: Mapping[str, str]
     metric: Mapping[str, str]
     models: Sequence[str]
-    drops: Sequence[Mapping[str, object]] = field(default=())
-    methods: Sequence[tuple[str, str]] = field(default=())
-    settings: str = ""
-    provenance: Sequence[tuple[str, str]] = field(default=())
-    inputs: Sequence[Mapping[str, str]] = field(default=())
-    hours: Sequence[Mapping[str, object]] = field(default=())
-    command: str = ""
+    methods: Sequence[tuple[str, str]]
 
     @property
     def figures(self) -> list[Figure]:
@@ -121,7 +110,28 @@ class Page:
         return [example for section in maps for example in section.examples]
 
 
-def render(page: Page) -> str:
+@dataclass(frozen=True)
+class Record:
+    """How the run went that a page is about.
+
+    Attributes:
+        drops: step, status, reason, count.
+        settings: The run's settings, YAML.
+        provenance: Name and value: versions, commit, command, seed.
+        inputs: path, digest and provenance of each input.
+        hours: step, count, hours that the steps recorded.
+        command: That makes this page.
+    """
+
+    drops: Sequence[Mapping[str, object]]
+    settings: str
+    provenance: Sequence[tuple[str, str]]
+    inputs: Sequence[Mapping[str, str]]
+    hours: Sequence[Mapping[str, object]]
+    command: str
+
+
+def render(page: Page, record: Record) -> str:
     """The page as HTML: no request leaves it, and no script but the two it holds may run."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("npm_core"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -133,6 +143,7 @@ def render(page: Page) -> str:
     )
     return environment.get_template("report.html.j2").render(
         page=page,
+        record=record,
         policy=policy,
         style=Markup(_template_text("report.css")),
         data=_inline_json(_data(page)),
@@ -159,8 +170,8 @@ def _data(page: Page) -> dict[str, Any]:
         "map": contact_map(models),
         "metric": dict(page.metric),
         "models": {
-            model: {"name": name, "color": color}
-            for model, (name, color, _) in known_models(models).items()
+            name: {"name": model.name, "color": model.color}
+            for name, model in known_models(models).items()
         },
         "targets": {
             "columns": [vars(column) for column in page.target_columns],

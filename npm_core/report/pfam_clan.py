@@ -9,14 +9,13 @@ from npm_core.errors import DataError
 from npm_core.precision import RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
-    CONTROLS,
-    MODELS,
     Figure,
     labelled,
     precision_by_depth,
     variant_bars,
 )
 from npm_core.report.inputs import Inputs
+from npm_core.report.models import CONTROLS, MODELS
 from npm_core.report.page import Absent, Page
 from npm_core.report.summary import (
     Verdict,
@@ -125,8 +124,8 @@ def _verdicts(main: pd.DataFrame, clans: Sequence[str], depth: str, baseline: st
     return [
         Verdict(
             where=f"{row['n']} families of {clan} {_at(depth)}",
-            baseline=contents.BASELINES[baseline],
-            short=MODELS[baseline][0],
+            baseline=MODELS[baseline].words,
+            short=MODELS[baseline].name,
             metric=METRIC,
             n=row["n"],
             difference=row["difference"],

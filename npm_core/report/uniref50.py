@@ -9,7 +9,6 @@ from npm_core.leakage import UNKNOWN
 from npm_core.precision import AUC, FEWEST, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
-    MODELS,
     Figure,
     binned_bars,
     cumulative_depth,
@@ -19,6 +18,7 @@ from npm_core.report.figures import (
     win_rates,
 )
 from npm_core.report.inputs import Inputs, depth_curve
+from npm_core.report.models import CONTROLS, MODELS
 from npm_core.report.page import Absent, Page, Tile
 from npm_core.report.summary import (
     BINS,
@@ -121,7 +121,7 @@ def _verdicts(main: pd.DataFrame, splits: Sequence[str], seed: int) -> dict[str,
         rows = contents.among(rows, bin=shallowest)
         found[split] = [
             _verdict(differences(rows, ["bin"], baseline=other, seed=seed), split, other)
-            for other in contents.BASELINES
+            for other in ("potts", *CONTROLS)
             if len(pairs(rows, other))
         ]
     return dict(sorted(found.items(), key=lambda item: item[1][0].low is None))
@@ -132,8 +132,8 @@ def _verdict(found: pd.DataFrame, split: str, model: str) -> Verdict:
     proteins = "protein" if row["n"] == 1 else "proteins"
     return Verdict(
         where=f"{row['n']} {split} {proteins} with Meff in {row['bin']}",
-        baseline=contents.BASELINES[model],
-        short=MODELS[model][0],
+        baseline=MODELS[model].words,
+        short=MODELS[model].name,
         metric=METRIC,
         n=row["n"],
         difference=row["difference"],
