@@ -28,7 +28,7 @@ from npm_core.report.inputs import (
     read_sweep,
     score_conditions,
 )
-from npm_core.tables import read_scores, read_targets
+from npm_core.tables import read_metadata, read_scores, read_targets
 
 
 def precision_table(**models: list[float]) -> pd.DataFrame:
@@ -419,7 +419,9 @@ def test_variants_have_a_figure_of_their_own_and_leave_the_others_alone(tmp_path
     table = pq.read_table(made["precision"][0]).to_pandas()
     tied = table[table["model"] == "npm"].assign(variant="tied", precision=0.25)
     extra = tmp_path / "tied.parquet"
-    pq.write_table(pa.Table.from_pandas(tied, preserve_index=False), extra)
+    columns = {**read_metadata(made["precision"][0])["columns"], "variant": "tied"}
+    table = pa.Table.from_pandas(tied, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({"columns": json.dumps(columns)}), extra)
     made["precision"].append(extra)
     output = tmp_path / "page.html"
     assert main(["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]) == 0

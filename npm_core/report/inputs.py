@@ -17,7 +17,7 @@ from npm_core.files import open_text
 from npm_core.leakage import UNKNOWN
 from npm_core.progress import track
 from npm_core.report import cards
-from npm_core.report.summary import cumulative, read_frame, stamps
+from npm_core.report.summary import STAMPS, cumulative, read_frame
 from npm_core.tables import (
     DEPTHS,
     Scores,
@@ -161,12 +161,17 @@ def left_out(paths: Sequence[Path | str]) -> list[dict[str, object]]:
 
 
 def table_stamps(paths: Sequence[Path | str]) -> list[dict[str, str]]:
-    """Stamps that hold for the whole of each precision table, e.g. its clan, round and depth."""
+    """What `tabulate-precision --column` wrote into each precision table, e.g. clan and round.
+
+    Raises:
+        DataError: A table does not record it.
+    """
     found = []
     for path in paths:
-        table = read_frame(path, ())
-        values = {name: table[name].astype(str).unique() for name in stamps(table)}
-        found.append({name: value[0] for name, value in values.items() if len(value) == 1})
+        columns = read_metadata(path).get("columns")
+        if not isinstance(columns, dict):
+            raise DataError(f"{path}: not a table of tabulate-precision; it records no columns")
+        found.append({name: columns[name] for name in STAMPS if name in columns})
     return found
 
 
