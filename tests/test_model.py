@@ -180,7 +180,7 @@ def test_an_esm_checkpoint_with_another_digest_is_not_opened(published, tmp_path
     ],
 )
 def test_an_esm_checkpoint_with_other_weights_is_refused(published, change, message):
-    from npm_core.esm_trunk import read_published
+    from npm_core.esm_import import read_published
 
     path = published[0]
     with torch.serialization.safe_globals([argparse.Namespace]):
@@ -197,7 +197,7 @@ class _Harmful:
 
 
 def test_a_pickle_that_calls_code_is_refused(tmp_path):
-    from npm_core.esm_trunk import read_published
+    from npm_core.esm_import import read_published
 
     path = tmp_path / "esm1.pt"
     torch.save({"model": {}, "args": _Harmful()}, path)

@@ -16,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import save_model
-    from npm_core.esm_trunk import read_published
+    from npm_core.esm_import import read_published
     from npm_core.provenance import provenance
 
     trunk = read_published(args.checkpoint, sha256=args.sha256)
