@@ -14,7 +14,6 @@ config/small_model.yaml read them as a mirror.
 """
 
 import argparse
-import gzip
 import hashlib
 import os
 import subprocess
@@ -27,7 +26,7 @@ import gemmi
 from real_tables import entry_and_chain, manifest
 
 from npm_core.errors import DataError
-from npm_core.files import open_text, write_text
+from npm_core.files import open_text, write_gzip, write_text
 from npm_core.hhsuite import program
 from npm_core.msa import fasta_records
 from npm_core.structures import read_chain, read_structure
@@ -38,12 +37,6 @@ RELATIVES = 40
 
 HELD_OUT_IDENTITY = 0.3
 """What is at least this identical to a held-out chain is kept from every training."""
-
-
-def write_gzip(path: Path, text: str) -> None:
-    """Text as gzip data, the same bytes each time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def fasta(records: dict[str, str]) -> str:

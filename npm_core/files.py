@@ -69,6 +69,24 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 @contextmanager
+def open_gzip(path: Path | str, level: int = 9) -> Iterator[gzip.GzipFile]:
+    """Open a gzip file for writing, whole or not at all: the same content is the same bytes."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as raw,
+        # Neither a name nor a time in the header.
+        gzip.GzipFile("", "wb", level, raw, mtime=0) as stream,
+    ):
+        yield stream
+
+
+def write_gzip(path: Path | str, text: str, encoding: str = "utf-8") -> None:
+    """Write `text` to `path` as gzip data, whole or not at all."""
+    with open_gzip(path) as stream:
+        stream.write(text.encode(encoding))
+
+
+@contextmanager
 def writing(path: Path | str) -> Iterator[None]:
     """Say where there was no room for tensors.
 

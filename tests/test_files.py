@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, open_text, write_text
+from npm_core.files import atomic_path, open_gzip, open_text, write_text
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
 
@@ -61,6 +61,15 @@ def test_a_device_stays_a_device(tmp_path):
     write_text(tmp_path / "null", "gone")
     assert (tmp_path / "null").is_char_device()
     assert (tmp_path / "null").samefile(os.devnull)
+
+
+def test_the_same_content_is_the_same_gzip_file(tmp_path):
+    for name in ("one.gz", "other.gz"):
+        with open_gzip(tmp_path / name, level=1) as stream:
+            stream.write(TEXT.encode())
+    whole = (tmp_path / "one.gz").read_bytes()
+    assert gzip.decompress(whole) == TEXT.encode()
+    assert whole == (tmp_path / "other.gz").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["folder", "file/x", "/proc/x"])
