@@ -226,6 +226,13 @@ def test_a_number_skipped_without_a_break_is_not_missing(write):
     assert read_chain(write(bonded, "1abc.pdb")).sequence == "AVTL"
 
 
+@pytest.mark.parametrize("broken", ["  xx.000", "        ", "   1.0e1", "     nan"])
+def test_a_coordinate_of_a_pdb_file_that_is_no_number_is_an_error(write, broken):
+    atoms = trace(("ALA", 1, 0), ("VAL", 2, 3.8)).replace("   3.800", broken, 1)
+    with pytest.raises(DataError, match=rf"1abc\.pdb: line 3: '{broken}' in columns 31 to 38"):
+        read_structure(write(atoms, "1abc.pdb"))
+
+
 def test_only_the_first_model_of_a_pdb_file_is_read(write):
     models = [
         f"MODEL     {number:>4}\n{trace(('ALA', 1, x), ('VAL', 2, x + 3.8))}ENDMDL\n"
