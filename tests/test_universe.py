@@ -172,7 +172,16 @@ def test_depths_run_from_the_smallest_to_the_largest_and_every_clan_gets_both():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"clans": 99}, {"min_depth": 0}, {"clan_share": 2.0}, {"clans": 0, "lone_families": 0}],
+    [
+        {"clans": 99},
+        {"min_depth": 0},
+        {"clan_share": 2.0},
+        {"clans": 0, "lone_families": 0},
+        {"families_without_structure": 0},
+        {"families_per_clan": -1},
+        {"seed": -1},
+        {"branch_scale": float("nan")},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(SettingsError):
@@ -189,6 +198,13 @@ def test_every_protein_is_half_identical_to_its_representative(universe):
         assert len(representative.sequence) >= len(protein.sequence)
         if protein.member is not None:
             assert representative.family == protein.family
+
+
+def test_a_universe_may_hold_lone_families_only():
+    universe = generate(
+        UniverseSettings(clans=0, families_per_clan=0, lone_families=2, max_depth=1, decoys=0)
+    )
+    assert [family.name for family in universe.families] == ["Lone_1", "Lone_2"]
 
 
 def test_another_seed_is_another_universe():
