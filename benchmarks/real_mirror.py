@@ -27,8 +27,8 @@ from real_tables import entry_and_chain, manifest
 
 from npm_core.errors import DataError
 from npm_core.files import open_text, write_gzip, write_text
-from npm_core.hhsuite import program
 from npm_core.msa import fasta_records
+from npm_core.programs import program
 from npm_core.structures import read_chain, read_structure
 from npm_core.universe.mirror import INDEX_HEADER
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.hhsuite import Programs, program, require
 from npm_core.msa import fasta_records
+from npm_core.programs import Programs, program, require
 from npm_core.queries import Query
 
 Split = Literal["train", "test"]

@@ -14,9 +14,9 @@ from pyhmmer.plan7 import HMM, HMMFile, Pipeline
 
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.files import open_text
-from npm_core.hhsuite import Programs, program
 from npm_core.ledger import Row
 from npm_core.msa import fasta_records
+from npm_core.programs import Programs, program
 from npm_core.progress import note
 from npm_core.queries import Query
 from npm_core.search import Engine, Found, run_shard

@@ -5,14 +5,15 @@ are expanded to their clusters' members, and the members are aligned to the quer
 """
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
-from npm_core.hhsuite import Finished, Programs, copy_fasta, program, require
+from npm_core.files import open_text
+from npm_core.msa import fasta_records
+from npm_core.programs import Finished, Programs, program, require
 
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
@@ -90,14 +91,6 @@ class MmseqsSettings:
         return [[mmseqs, *words, "-v", "1"] for words in commands]
 
 
-def version() -> str:
-    """E.g. "MMseqs2 14-7e284"."""
-    shown = subprocess.run(
-        [program("mmseqs"), "version"], capture_output=True, text=True, check=True
-    )
-    return f"MMseqs2 {shown.stdout.strip()}"
-
-
 def check_database(folder: Path | str) -> int:
     """Make sure that a search can open a database, and return how many clusters it holds.
 
@@ -129,7 +122,7 @@ def build_database(
         fasta: Sequences, gzipped or not.
         folder: Where they go.
         threads: Of MMseqs2.
-        identity, coverage: As `hhsuite.build_database`.
+        identity, coverage: As `hhsuite_database.build_database`.
 
     Returns:
         The numbers of sequences and of clusters.
@@ -159,6 +152,18 @@ def build_database(
         _join(folder / part)
     _relink(folder)
     return count, check_database(folder)
+
+
+def copy_fasta(source: Path | str, destination: Path) -> int:
+    """Write a FASTA file plainly and return its number of sequences."""
+    count = 0
+    with open_text(source) as stream, destination.open("w", encoding="utf-8") as output:
+        for header, sequence in fasta_records(stream, str(source)):
+            output.write(f">{header}\n{sequence}\n")
+            count += 1
+    if count == 0:
+        raise DataError(f"{source}: no sequences to build a database from")
+    return count
 
 
 def _join(path: Path) -> None:

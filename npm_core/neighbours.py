@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from npm_core import alphabet, ffindex
-from npm_core.errors import DataError, ToolError
-from npm_core.hhsuite import Programs, program, require
+from npm_core.errors import DataError
+from npm_core.hhsuite import Indices, hhalign, hhsearch
 from npm_core.msa import States
 from npm_core.parallel import map_in_order
+from npm_core.programs import Programs, program, require
 from npm_core.progress import track
 from npm_core.reduction import generator, weighted
 from npm_core.tables import Family, Floats, Target, read_table, write_rows
-
-Indices = NDArray[np.int32]
 
 NEIGHBOURS = pa.schema(
     [
@@ -206,78 +204,6 @@ def _columns(a3m: str) -> int:
 def _write_query(path: Path, target: Target) -> Path:
     path.write_text(f">query\n{target.sequence}\n", encoding="ascii")
     return path
-
-
-def hhsearch(
-    programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
-) -> dict[str, float]:
-    """Probability (per cent) of each database entry that HHsearch lists for a sequence.
-
-    Args:
-        programs: Runs it.
-        query: FASTA file of one sequence.
-        database: Prefix of the database.
-        size: Entries in it, so that all are listed.
-        max_rows: Rows of its longest alignment; HHsearch stops reading at 65,535 unless told.
-    """
-    report = query.with_suffix(".hhr")
-    finished = programs.run(
-        [
-            *(program("hhsearch"), "-i", str(query), "-d", str(database), "-o", str(report)),
-            *("-p", "0", "-Z", str(size), "-z", str(size), "-B", "1", "-b", "1", "-alt", "1"),
-            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", "-maxseq", str(max_rows)),
-        ]
-    )
-    require(finished, f"hhsearch of {query}")
-    return parse_hit_list(report.read_text(encoding="utf-8"))
-
-
-def parse_hit_list(report: str) -> dict[str, float]:
-    """Name and probability (per cent) of the hits in the table of an .hhr report.
-
-    Of several hits of one name the most probable counts.
-
-    Raises:
-        ToolError: The report has no such table.
-    """
-    lines = iter(report.splitlines())
-    if not any(line.startswith(" No Hit") for line in lines):
-        raise ToolError("the report of hhsearch has no list of hits")
-    hits: dict[str, float] = {}
-    for line in lines:
-        if not line.strip():
-            break
-        _, name, probability, *_ = line.split()
-        hits[name] = max(float(probability), hits.get(name, 0.0))
-    return hits
-
-
-def hhalign(programs: Programs, query: Path, template: Path) -> tuple[Indices, Indices]:
-    """Positions of a sequence and columns of an a3m that HHalign puts side by side, 0-based."""
-    table = query.with_suffix(".atab")
-    rows = template.read_bytes().count(b">")
-    finished = programs.run(
-        [
-            *(program("hhalign"), "-i", str(query), "-t", str(template), "-o", "/dev/null"),
-            *("-atab", str(table), "-alt", "1", "-v", "0", "-M", "a2m"),
-            *("-maxseq", str(max(65_535, rows + 1))),
-        ]
-    )
-    require(finished, f"hhalign of {query} to {template}")
-    return parse_alignment(table.read_text(encoding="utf-8"))
-
-
-def parse_alignment(table: str) -> tuple[Indices, Indices]:
-    """Positions and columns, 0-based, of the first alignment of an -atab table; may be none."""
-    pairs: list[tuple[int, int]] = []
-    alignments = 0
-    for line in table.splitlines():
-        alignments += line.startswith(">")
-        fields = line.split()
-        if alignments == 1 and len(fields) >= 2 and fields[0].isdigit() and fields[1].isdigit():
-            pairs.append((int(fields[0]) - 1, int(fields[1]) - 1))
-    both = np.array(pairs, dtype=np.int32).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
 
 
 def nearest_by_mmseqs(

@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 
 from npm_core import alphabet, ffindex, hhsuite, mmseqs
 from npm_core.errors import DataError, SettingsError, ToolError
-from npm_core.hhsuite import Finished, HhblitsSettings, Programs
+from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.msa import fasta_records
 from npm_core.parallel import map_as_ready
+from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note, track
 from npm_core.queries import Query, read_queries
 
@@ -96,7 +97,7 @@ def search_one(
         source, a3m = Path(folder, "query.fasta"), Path(folder, "result.a3m")
         source.write_text(Query(_QUERY, query.sequence).fasta, encoding="utf-8")
         finished = programs.run(
-            settings.argv(hhsuite.program("hhblits"), source, a3m),
+            settings.argv(program("hhblits"), source, a3m),
             timeout=limits.timeout,
             memory_limit_gib=_memory_gib([query], limits),
         )
@@ -285,9 +286,9 @@ def search_shard(
     engine: Engine
     database = settings.database
     if isinstance(settings, HhblitsSettings):
-        version = hhsuite.version("hhblits")
+        engine_version = version("hhblits", "-h")
         clusters = hhsuite.check_database(database)
-        paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.DATABASE_PARTS]
+        paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.PARTS]
         batch, workers = 1, max(1, threads // settings.cpu)
         search = partial(search_one, settings=settings, limits=limits)
 
@@ -295,20 +296,20 @@ def search_shard(
             return [search(query, programs) for query in some]
 
     else:
-        version = mmseqs.version()
+        engine_version = f"MMseqs2 {version('mmseqs', 'version')}"
         clusters = mmseqs.check_database(database)
         paths = [Path(database, part) for part in mmseqs.PARTS]
         batch, workers = settings.batch, 1
         engine = partial(search_batch, settings=settings, limits=limits, threads=threads)
     wanted = list(read_queries(queries, may_be_empty=True))
-    note(f"{queries}: {len(wanted)} queries against {clusters} clusters by {version}")
+    note(f"{queries}: {len(wanted)} queries against {clusters} clusters by {engine_version}")
     return run_shard(
         wanted,
         engine,
         output,
         ledger,
         # A query that ended within other limits has the same alignment; failed ones run again.
-        signature=f"{version} {settings} {limits.max_length} {_identity(paths)}",
+        signature=f"{engine_version} {settings} {limits.max_length} {_identity(paths)}",
         batch=batch,
         workers=workers,
         max_failed_share=max_failed_share,

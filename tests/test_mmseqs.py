@@ -7,9 +7,9 @@ import pytest
 from npm_core import ffindex, mmseqs
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.hhsuite import Finished, Programs
 from npm_core.ledger import Row, read_ledger
 from npm_core.mmseqs import MmseqsSettings
+from npm_core.programs import Finished, Programs
 from npm_core.queries import Query
 from npm_core.search import Found, Limits, run_shard, search_batch
 

@@ -11,25 +11,23 @@ import torch
 from npm_core.alphabet import decode, encode
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
-from npm_core.errors import DataError, ToolError
+from npm_core.errors import DataError
 from npm_core.ffindex import write_entries
-from npm_core.hhsuite import Programs
+from npm_core.hhsuite import hhalign
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.msa import read_alignment
 from npm_core.neighbours import (
     Neighbour,
     TrainingSet,
     a3m_of,
-    hhalign,
     paired_positions,
-    parse_alignment,
-    parse_hit_list,
     read_neighbours,
     transfer,
     under_reference,
     write_neighbours,
 )
 from npm_core.predict import contact_scores, predict_windows
+from npm_core.programs import Programs
 from npm_core.reduction import write_buckets
 from npm_core.structures import read_chain
 from npm_core.tables import (
@@ -40,29 +38,6 @@ from npm_core.tables import (
     write_families,
     write_targets,
 )
-
-REPORT = """\
-Query         query
-Match_columns 177
-
- No Hit                             Prob E-value P-value  Score    SS Cols Query HMM  Template HMM
-  1 20                              95.4 5.1E-07 1.7E-08   47.5   0.0   66   38-103     2-75  (120)
-  2 7                               86.3 0.00014 4.8E-06   42.0   0.0  102   24-128    12-130(214)
-  3 20                               1.0    0.49   0.016   23.3   0.0   33   31-63    178-210 (532)
-
-No 1
->20
-"""
-
-TABLE = """\
->7
-missing dssp
-    i     j  score     SS  probab
-   38     2   0.06   0.00  0.4123
-   39     4   1.08   0.00  0.6991
->7
-   90    91   0.48   0.00  0.8428
-"""
 
 
 def neighbour(positions, columns, target="t"):
@@ -83,19 +58,6 @@ def protein(rng, length):
 
 def family(name, rows):
     return Family(name, np.stack([encode(row) for row in rows]), np.ones(len(rows), np.float32))
-
-
-def test_a_hit_list_gives_the_highest_probability_of_each_name():
-    assert parse_hit_list(REPORT) == {"20": 95.4, "7": 86.3}
-    with pytest.raises(ToolError, match="no list of hits"):
-        parse_hit_list("Query query\n")
-
-
-def test_only_the_first_alignment_of_a_table_counts_and_numbers_start_at_0():
-    positions, columns = parse_alignment(TABLE)
-    assert positions.tolist() == [37, 38]
-    assert columns.tolist() == [1, 3]
-    assert parse_alignment("")[0].size == 0
 
 
 def test_aligned_rows_pair_their_positions():

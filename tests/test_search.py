@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from npm_core import ffindex, hhsuite
+from npm_core import ffindex, programs
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
 from npm_core.hhsuite import HhblitsSettings
@@ -187,7 +187,7 @@ def test_other_settings_do_not_use_what_was_found_before_but_other_limits_do(
 
 def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch, search, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path)
+    monkeypatch.setattr(programs, "DEBIAN_PROGRAMS", tmp_path)
     with pytest.raises(ToolError, match="hhblits: program not found"):
         search(["CDE"])
 
