@@ -42,6 +42,10 @@ class Transient(Exception):
         self.wait = wait
 
 
+class Absent(DataError):
+    """The server, or the folder, has no such file."""
+
+
 @dataclass(frozen=True)
 class _State:
     """What a partial download is a part of; it can only go on from the same thing."""
@@ -84,8 +88,9 @@ def download(
         sha256 of the file, in hexadecimal.
 
     Raises:
-        DataError: No mirror has the file, or what they have is damaged or not what is on record.
-            The message says what became of each.
+        Absent: No mirror has the file.
+        DataError: What they have is damaged or not what is on record, or cannot be had now. The
+            message says what became of each.
         SettingsError: A URL of another kind.
     """
     output = Path(output)
@@ -97,7 +102,7 @@ def download(
     if expected is not None and output.is_file() and file_digest(output) == expected:
         return expected
     output.parent.mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
+    failures: dict[str, DataError | Transient] = {}
     with FileLock(_beside(output, ".lock")):
         for url in urls:
             try:
@@ -111,10 +116,12 @@ def download(
                     first_wait=first_wait,
                 )
             except (DataError, Transient) as error:
-                failures.append(f"{url}: {error}")
+                failures[url] = error
                 continue
             return digest
-    raise DataError(f"{output}: could not be fetched.\n       " + "\n       ".join(failures))
+    listed = "".join(f"\n       {url}: {error}" for url, error in failures.items())
+    absent = all(isinstance(error, Absent) for error in failures.values())
+    raise (Absent if absent else DataError)(f"{output}: could not be fetched.{listed}")
 
 
 def _check_url(url: str) -> None:
@@ -208,7 +215,9 @@ def _copy(url: str, part: Path) -> None:
     source = Path(url2pathname(urlsplit(url).path))
     try:
         shutil.copyfile(source, part)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except FileNotFoundError as error:
+        raise Absent(f"{source}: {error.strerror}") from error
+    except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{source}: {error.strerror}") from error
 
 
@@ -264,6 +273,8 @@ def _check_status(response: requests.Response, part: Path) -> None:
         raise Transient("the server has no such range (416); starting again from the beginning")
     if status in RETRIED:
         raise Transient(f"HTTP status {status} {response.reason}", retry_after(response))
+    if status in (404, 410):
+        raise Absent(f"HTTP status {status} {response.reason}")
     if status not in (200, 206):
         raise DataError(f"HTTP status {status} {response.reason}")
     encoding = response.headers.get("Content-Encoding", "identity")
