@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from real_mirror import fasta, similar
+from real_mirror import similar
 from real_tables import clan_columns, entry_and_chain, manifest, structure_map
 
 from npm_core import model_card
@@ -36,6 +36,7 @@ from npm_core.local_data import (
 )
 from npm_core.progress import track
 from npm_core.provenance import provenance
+from npm_core.queries import read_queries
 from npm_core.tables import write_targets
 
 SETS = ("pdb_sprot", "pfam40", "clans")
@@ -91,9 +92,12 @@ def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
         ((one.family.id, a3m_text(under_target(one))) for one in imported if one.target),
     )
     found = [one.target for one in imported if one.target]
-    sequences = folder / "targets.fasta"
-    write_text(sequences, fasta({target.id: target.sequence for target in found}))
-    seen = similar(sequences, trained_on, folder, side="query")
+    seen = similar(
+        {target.id: target.sequence for target in found},
+        {query.id: query.sequence for query in read_queries(trained_on)},
+        folder,
+        side="query",
+    )
     targets = [replace(target, split="train" if target.id in seen else "test") for target in found]
     write_targets(folder / "targets.parquet", targets, provenance())
 

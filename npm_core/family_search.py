@@ -15,7 +15,7 @@ from pyhmmer.plan7 import HMM, HMMFile, Pipeline
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.files import open_text
 from npm_core.ledger import Row
-from npm_core.msa import fasta_records
+from npm_core.msa import fasta_records, fasta_text
 from npm_core.programs import Programs, program
 from npm_core.progress import note
 from npm_core.queries import Query
@@ -158,8 +158,7 @@ def _found(family: str, profile: HMM | None, sequences: DigitalSequenceBlock) ->
     seconds = time.monotonic() - started
     if not rows:
         return Found(Row(family, "skipped", NO_HIT, seconds=seconds))
-    text = "".join(f">{name}\n{row}\n" for name, row in rows)
-    return Found(Row(family, "ok", depth=len(rows), seconds=seconds), text)
+    return Found(Row(family, "ok", depth=len(rows), seconds=seconds), fasta_text(rows))
 
 
 def search_families(

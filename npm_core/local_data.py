@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.msa import Msa, fasta_records, msa_from_rows, read_alignment, read_msa
+from npm_core.msa import Msa, fasta_records, fasta_text, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
@@ -328,11 +328,8 @@ def under_target(imported: ImportedFamily) -> Msa:
 def a3m_text(msa: Msa, max_rows: int | None = None) -> bytes:
     """An alignment, or `max_rows` rows of it at even steps from the first, as A3M."""
     count = msa.depth if max_rows is None else min(max_rows, msa.depth)
-    records = (
-        f">{msa.names[row]}\n{alphabet.decode(msa.residues[row])}\n"
-        for row in np.arange(count) * msa.depth // count
-    )
-    return "".join(records).encode()
+    rows = np.arange(count) * msa.depth // count
+    return fasta_text((msa.names[row], alphabet.decode(msa.residues[row])) for row in rows).encode()
 
 
 def audit_text(imported: Sequence[ImportedFamily]) -> str:

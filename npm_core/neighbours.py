@@ -12,9 +12,10 @@ import pyarrow as pa
 from npm_core import alphabet, ffindex
 from npm_core.errors import DataError
 from npm_core.hhsuite import Indices, hhalign, hhsearch
-from npm_core.msa import States
+from npm_core.mmseqs import easy_search
+from npm_core.msa import fasta_text
 from npm_core.parallel import map_in_order
-from npm_core.programs import Programs, program, require
+from npm_core.programs import Programs
 from npm_core.progress import track
 from npm_core.reduction import generator, weighted
 from npm_core.tables import Family, Floats, Target, read_table, write_rows
@@ -97,12 +98,6 @@ class TrainingSet:
         return self.buckets[target] != self.buckets[family]
 
 
-def a3m_of(residues: States, name: str) -> str:
-    """(N, L) states as a3m whose columns are all matches; the first row is called `name`."""
-    rows = map(alphabet.decode, residues)
-    return "".join(f">{name if index == 0 else index}\n{row}\n" for index, row in enumerate(rows))
-
-
 def nearest_by_hhsearch(
     targets: Sequence[Target],
     training: TrainingSet,
@@ -151,7 +146,8 @@ def nearest_by_hhsearch(
         templates: dict[str, Path] = {}
         for family in alignments({hit[0] for hit in best if hit is not None}):
             path = scratch / f"family{len(templates)}.a3m"
-            path.write_text(a3m_of(family.residues, "family"), encoding="ascii")
+            rows = map(alphabet.decode, family.residues)
+            path.write_text(fasta_text(enumerate(rows)), encoding="ascii")
             templates[family.id] = path
 
         def align(place: int) -> Neighbour:
@@ -202,7 +198,7 @@ def _columns(a3m: str) -> int:
 
 
 def _write_query(path: Path, target: Target) -> Path:
-    path.write_text(f">query\n{target.sequence}\n", encoding="ascii")
+    path.write_text(fasta_text([("query", target.sequence)]), encoding="ascii")
     return path
 
 
@@ -232,28 +228,26 @@ def nearest_by_mmseqs(
         DataError: A target or family is in no bucket.
         ToolError: mmseqs is missing or failed.
     """
-    families = _write_fasta(scratch / "queries.fasta", queries)
-    _write_fasta(scratch / "targets.fasta", ((target.id, target.sequence) for target in targets))
-    if not families or not targets:
-        return [_without_hit(target.id) for target in targets]
-    with Programs() as programs:
-        finished = programs.run(
-            [
-                *(program("mmseqs"), "easy-search", str(scratch / "targets.fasta")),
-                *(str(scratch / "queries.fasta"), str(scratch / "hits.tsv"), str(scratch / "tmp")),
-                *("--threads", str(threads), "-e", str(e_value), "-v", "1"),
-                *("--format-output", "query,target,bits,qstart,tstart,qaln,taln"),
-            ]
-        )
-    require(finished, "mmseqs easy-search of targets against family queries")
+    families: list[str] = []
+
+    def sequences() -> Iterator[str]:
+        for family, query in queries:
+            families.append(family)
+            yield query
+
+    hits = easy_search(
+        (target.sequence for target in targets),
+        sequences(),
+        "query,target,bits,qstart,tstart,qaln,taln",
+        *("--threads", threads, "-e", e_value),
+        scratch=scratch,
+    )
     best: dict[str, tuple[float, str, list[str]]] = {}
-    with (scratch / "hits.tsv").open(encoding="ascii") as stream:
-        for line in stream:
-            number, hit, bits, *alignment = line.rstrip("\n").split("\t")
-            target, family = targets[int(number)].id, families[int(hit)]
-            if training.has(target, family):
-                key = (-float(bits), family, alignment)
-                best[target] = min(key, best.get(target, key))
+    for number, hit, bits, *alignment in hits:
+        target, family = targets[int(number)].id, families[int(hit)]
+        if training.has(target, family):
+            key = (-float(bits), family, alignment)
+            best[target] = min(key, best.get(target, key))
     return [
         Neighbour(target.id, best[target.id][1], None, -best[target.id][0], *_pairs(target, best))
         if target.id in best
@@ -279,16 +273,6 @@ def paired_positions(
     positions = first_start + np.cumsum(left) - 1
     columns = second_start + np.cumsum(right) - 1
     return positions[both].astype(np.int32), columns[both].astype(np.int32)
-
-
-def _write_fasta(path: Path, records: Iterable[tuple[str, str]]) -> list[str]:
-    """Write (name, sequence) records called 0, 1, ...; returns their names in this order."""
-    names: list[str] = []
-    with path.open("w", encoding="ascii") as stream:
-        for name, sequence in records:
-            stream.write(f">{len(names)}\n{sequence}\n")
-            names.append(name)
-    return names
 
 
 def by_family(neighbours: Iterable[Neighbour]) -> dict[str, list[Neighbour]]:

@@ -354,8 +354,3 @@ def seed_a3m(rows: Sequence[tuple[str, str]], where: str) -> list[tuple[str, str
         raise DataError(f"{where}: no column has residues in half of the rows")
     written = np.where(matches, letters, np.where(residues, np.char.lower(letters), ""))
     return [(name, "".join(row)) for (name, _), row in zip(rows, written, strict=True)]
-
-
-def a3m_text(rows: Sequence[tuple[str, str]]) -> str:
-    """Rows as the text of an a3m file."""
-    return "".join(f">{name}\n{sequence}\n" for name, sequence in rows)

@@ -17,7 +17,7 @@ from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.mmseqs import MmseqsSettings
-from npm_core.msa import fasta_records
+from npm_core.msa import fasta_records, fasta_text
 from npm_core.parallel import map_as_ready
 from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note, track
@@ -186,7 +186,7 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
     others = [(name, sequence) for name, sequence in rows[1:] if sequence != rows[0][1]]
     # MMseqs2 writes U and O as X, and B, J, Z as D, L, E.
     rows = [(query.id, query.sequence), *others]
-    text = "".join(f">{name}\n{sequence}\n" for name, sequence in rows)
+    text = fasta_text(rows)
     return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
 
 

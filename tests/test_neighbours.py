@@ -15,11 +15,10 @@ from npm_core.errors import DataError
 from npm_core.ffindex import write_entries
 from npm_core.hhsuite import hhalign
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
-from npm_core.msa import read_alignment
+from npm_core.msa import fasta_text, read_alignment
 from npm_core.neighbours import (
     Neighbour,
     TrainingSet,
-    a3m_of,
     paired_positions,
     read_neighbours,
     transfer,
@@ -129,10 +128,6 @@ def test_neighbours_are_read_as_written(tmp_path):
     assert second.family_columns.size == 0
 
 
-def test_an_a3m_of_states_has_one_match_column_a_state():
-    assert a3m_of(np.stack([encode("A-C"), encode("ADC")]), "7") == ">7\nA-C\n>1\nADC\n"
-
-
 @pytest.fixture
 def relatives(rng):
     """Two unrelated families of 60 columns; the target descends from the second."""
@@ -210,7 +205,7 @@ def test_two_real_families_of_one_protein_meet_residue_by_residue(real_data, tmp
     chain = read_chain(clan / "PF13561_3f1l_A.pdb.gz")
     (tmp_path / "query.fasta").write_text(f">q\n{chain.sequence}\n")
     msa = read_alignment(clan / "PF00106.a3m.gz")
-    (tmp_path / "family.a3m").write_text(a3m_of(msa.residues, "family"))
+    (tmp_path / "family.a3m").write_text(fasta_text(enumerate(map(decode, msa.residues))))
     with Programs() as programs:
         pairs = hhalign(programs, tmp_path / "query.fasta", tmp_path / "family.a3m")
     right = [

@@ -54,7 +54,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    import tempfile
     from collections import Counter
 
     from npm_core.assignment import Settings, assign
@@ -74,13 +73,9 @@ def run(args: argparse.Namespace) -> None:
     candidates = list(read_queries(args.candidates, may_be_empty=True))
     scratch = args.scratch or args.output.parent
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".assign_structures.") as folder:
-        assignments = assign(
-            candidates,
-            {"train": args.train, "test": args.test},
-            settings,
-            scratch=Path(folder),
-        )
+    assignments = assign(
+        candidates, {"train": args.train, "test": args.test}, settings, scratch=scratch
+    )
     assigned = ["id\tsplit\trepresentative"]
     audit = [
         "id\tunit\ttrain_hits\ttrain_best\ttrain_identity\ttest_hits\ttest_best\ttest_identity"
