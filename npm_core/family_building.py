@@ -116,7 +116,7 @@ def build_families(
         settings: HHfilter's.
         identity_threshold: As `build_family`.
         workers: Alignments at a time.
-        max_failed_share: As `search.search_shard`.
+        max_failed_share: As `shard.Shard`.
 
     Returns:
         The ledger.

@@ -1,5 +1,6 @@
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from npm_core.ledger import Row, read_ledger
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.programs import Finished, Programs
 from npm_core.queries import Query
-from npm_core.search import Found, Limits, run_shard, search_batch
+from npm_core.search import Limits, search_batch
+from npm_core.shard import Engine, Found, Shard
 
 STRANGER = "WCHMY" * 6
 
@@ -210,18 +212,15 @@ def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
         return [Found(Row(query.id, "empty", depth=1), f">{query.id}\nMKV\n") for query in some]
 
     def run(broken):
-        return run_shard(
+        shard = Shard(
             queries,
-            lambda some, programs: engine(some, programs, broken=broken),
             tmp_path / "out",
             tmp_path / "out.tsv",
-            signature="",
-            batch=2,
-            workers=1,
-            max_failed_share=0,
             scratch=tmp_path / "scratch",
+            max_failed_share=0,
             where="here",
         )
+        return shard.run(Engine("", partial(engine, broken=broken), signature="", batch=2))
 
     with pytest.raises(KeyboardInterrupt):
         run(broken=True)

@@ -13,7 +13,8 @@ from npm_core.errors import SettingsError, ToolError
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, read_ledger, summary, write_ledger
 from npm_core.parallel import map_as_ready, map_in_order
-from npm_core.search import Journal, Limits, search_shard
+from npm_core.search import Limits, search_shard
+from npm_core.shard import Found, Journal
 
 FAKES = Path(__file__).parent / "fakes"
 TAIL = "MKVLAW"
@@ -297,8 +298,6 @@ def test_a_torn_journal_loses_only_its_last_line(tmp_path):
 
 
 def search_result(name):
-    from npm_core.search import Found
-
     return Found(Row(name, "ok", depth=1, seconds=0.5), f">{name}\nMKV\n")
 
 
