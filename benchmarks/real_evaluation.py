@@ -24,15 +24,15 @@ from real_tables import clan_columns, entry_and_chain, manifest, structure_map
 from npm_core import model_card
 from npm_core.cli.predict import SMALL_MODEL
 from npm_core.ffindex import write_entries
-from npm_core.files import open_text, write_text
+from npm_core.files import open_text
 from npm_core.local_data import (
     ImportedFamily,
     LocalFamily,
     a3m_text,
-    audit_text,
     import_anchored,
     import_unanchored,
     under_target,
+    write_audit,
 )
 from npm_core.progress import track
 from npm_core.provenance import provenance
@@ -86,7 +86,7 @@ def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(";" in entry["files"] for entry in manifest(data, name))
     imported = list(track(families(data, name, folder), total=total, what=f"families of {name}"))
-    write_text(folder / "audit.tsv", audit_text(imported))
+    write_audit(folder / "audit.tsv", imported)
     write_entries(
         folder / "msas",
         ((one.family.id, a3m_text(under_target(one))) for one in imported if one.target),

@@ -77,6 +77,13 @@ class Assignment:
     reason: str
     representative: str = ""
 
+    @property
+    def fate(self) -> str:
+        """What it is in its split: "representative" or "member" of its cluster; or "discarded"."""
+        if self.split is None:
+            return "discarded"
+        return "representative" if self.id == self.representative else "member"
+
 
 def assign(
     candidates: Sequence[Query],

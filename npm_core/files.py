@@ -1,12 +1,14 @@
 """Files that appear whole or not at all."""
 
+import csv
 import gzip
 import io
 import os
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -15,6 +17,9 @@ from npm_core.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_BREAKS = re.compile(r"\s*[\t\r\n]\s*")
+"""What would end a field or a line of a tab-separated table."""
 
 
 @contextmanager
@@ -84,6 +89,37 @@ def write_gzip(path: Path | str, text: str, encoding: str = "utf-8") -> None:
     """Write `text` to `path` as gzip data, whole or not at all."""
     with open_gzip(path) as stream:
         stream.write(text.encode(encoding))
+
+
+def write_tsv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as they come, tab-separated, each on one line; None is an empty field."""
+    with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
+        table.writerow(columns)
+        for row in rows:
+            table.writerow("" if value is None else _BREAKS.sub(" ", str(value)) for value in row)
+
+
+def read_tsv(path: Path | str, needed: Collection[str] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table, each value as text by the name of its column.
+
+    Raises:
+        DataError: The file is missing, lacks a column or has a line of another width.
+    """
+    with open_text(path) as stream:
+        table = csv.DictReader(stream, dialect="excel-tab")
+        found = table.fieldnames or ()
+        if missing := set(needed) - set(found):
+            raise DataError(
+                f"{path}: columns {sorted(missing)} are missing; separated by tabs, there are "
+                f"{', '.join(found) or 'none'}"
+            )
+        for row in table:
+            if None in row or None in row.values():
+                raise DataError(
+                    f"{path}, line {table.line_num}: expected {len(found)} tab-separated values"
+                )
+            yield row
 
 
 @contextmanager

@@ -4,7 +4,6 @@ A held-out sequence is never a training query, but the database that training qu
 against holds it as well, so that it can be a row of their alignments.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from npm_core import ffindex
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import read_tsv
 from npm_core.parallel import map_in_processes
 from npm_core.progress import track
 from npm_core.queries import read_queries
@@ -97,12 +96,7 @@ def nearest_test_sequences(
     Raises:
         DataError: The audit lacks a column or a target.
     """
-    with open_text(assignments) as stream:
-        reader = csv.DictReader(stream, dialect="excel-tab")
-        missing = {"id", "test_best"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{assignments}: columns {sorted(missing)} are missing")
-        best = {row["id"]: row["test_best"] for row in reader}
+    best = {row["id"]: row["test_best"] for row in read_tsv(assignments, ("id", "test_best"))}
     found = {}
     for target in read_targets(*targets):
         if target.split == "test":

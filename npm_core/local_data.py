@@ -1,6 +1,5 @@
 """The user's own data: a table of alignments and structures into the chain's own files."""
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import read_tsv, write_tsv
 from npm_core.msa import Msa, fasta_records, fasta_text, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
@@ -88,27 +87,21 @@ def read_table(path: Path | str) -> list[LocalFamily]:
     """
     path = Path(path)
     families: dict[str, LocalFamily] = {}
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        header = reader.fieldnames or []
-        if set(header) - set(COLUMNS) or not {"id", "alignment"} <= set(header):
-            raise DataError(
-                f"{path}: columns are {', '.join(header) or 'missing'}; needed are id and "
-                f"alignment, allowed {', '.join(COLUMNS)}, separated by tabs"
-            )
-        for number, row in enumerate(reader, start=2):
-            family = _family(row, path, f"{path}, line {number}", len(header))
-            if family.id in families:
-                raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
-            families[family.id] = family
+    for number, row in enumerate(read_tsv(path, ("id", "alignment")), start=2):
+        family = _family(row, path, f"{path}, line {number}")
+        if family.id in families:
+            raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
+        families[family.id] = family
     if not families:
         raise DataError(f"{path}: no families below the header")
     return list(families.values())
 
 
-def _family(row: dict[str, str], table: Path, where: str, width: int) -> LocalFamily:
-    if None in row or None in row.values():
-        raise DataError(f"{where}: expected {width} tab-separated values")
+def _family(row: dict[str, str], table: Path, where: str) -> LocalFamily:
+    if unknown := row.keys() - set(COLUMNS):
+        raise DataError(
+            f"{where}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}"
+        )
     if not _ID.fullmatch(row["id"]):
         raise DataError(f"{where}: id {row['id']!r} must match {_ID.pattern}")
     if row.get("split", "") not in ("", "train", "test"):
@@ -295,15 +288,11 @@ def identity(sequence: str, msa: Msa, row: int, columns: NDArray[np.int32]) -> f
 
 
 def _column_map(path: Path) -> Iterator[tuple[int, int]]:
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        if not {"residue", "column"} <= set(reader.fieldnames or []):
-            raise DataError(f"{path}: expected the columns residue and column")
-        for number, row in enumerate(reader, start=2):
-            try:
-                yield int(row["residue"]), int(row["column"])
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{path}, line {number}: expected two whole numbers") from error
+    for number, row in enumerate(read_tsv(path, ("residue", "column")), start=2):
+        try:
+            yield int(row["residue"]), int(row["column"])
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: expected two whole numbers") from error
 
 
 def under_target(imported: ImportedFamily) -> Msa:
@@ -332,15 +321,15 @@ def a3m_text(msa: Msa, max_rows: int | None = None) -> bytes:
     return fasta_text((msa.names[row], alphabet.decode(msa.residues[row])) for row in rows).encode()
 
 
-def audit_text(imported: Sequence[ImportedFamily]) -> str:
-    """One line a family: whether it became a target, why not, and `identity` where it is known."""
-    lines = ["family\tstatus\treason\tidentity"]
-    for one in imported:
-        status = "ok" if one.target else "refused" if one.refusal else "skipped"
-        reason = one.refusal or ("" if one.target else "no structure: trains only")
-        same = "" if one.identity is None else f"{one.identity:.3f}"
-        lines.append(f"{one.family.id}\t{status}\t{' '.join(reason.split())}\t{same}")
-    return "\n".join(lines) + "\n"
+def write_audit(path: Path | str, imported: Sequence[ImportedFamily]) -> None:
+    """Write one line a family: whether it became a target, why not, its `identity` where known."""
+    write_tsv(path, ("family", "status", "reason", "identity"), map(_fate, imported))
+
+
+def _fate(one: ImportedFamily) -> tuple[str, ...]:
+    status = "ok" if one.target else "refused" if one.refusal else "skipped"
+    reason = one.refusal or ("" if one.target else "no structure: trains only")
+    return one.family.id, status, reason, "" if one.identity is None else f"{one.identity:.3f}"
 
 
 def outcome(imported: Sequence[ImportedFamily], audit: Path) -> str:

@@ -22,7 +22,7 @@ from npm_core.family_search import (
     search_family,
 )
 from npm_core.ffindex import read_entries
-from npm_core.ledger import read_ledger
+from npm_core.files import read_tsv
 from npm_core.msa import read_alignment
 
 DOMAIN = "MKVLWAGHCDEFYRTPNQSIKEWLHCAGDMVYPRTNFKLSQE"
@@ -103,9 +103,7 @@ def test_the_verb_writes_families_and_a_ledger_of_those_it_drops(folder, capsys)
     assert entries.keys() == {"PF00001"}
     (folder / "family.a3m").write_bytes(entries["PF00001"])
     assert read_alignment(folder / "family.a3m").residues.shape == (4, len(DOMAIN))
-    rows = [
-        (row["query"], row["status"], row["reason"]) for row in read_ledger(folder / "ledger.tsv")
-    ]
+    rows = [(row["query"], row["status"], row["reason"]) for row in read_tsv(folder / "ledger.tsv")]
     assert rows == [
         ("PF00001", "ok", ""),
         ("PF00002", "skipped", NO_HIT),
@@ -119,7 +117,7 @@ def test_shards_are_the_whole_clan_in_parts(folder, capsys):
     names = []
     for shard in ("0", "1"):
         assert search(folder, "--shards", "2", "--shard", shard) == 0
-        names += [row["query"] for row in read_ledger(folder / "ledger.tsv")]
+        names += [row["query"] for row in read_tsv(folder / "ledger.tsv")]
     assert names == ["PF00001", "PF00003", "PF00002", "PF00004"]
     assert search(folder, "--shards", "2", "--shard", "2") == 2
     assert "shards are 0 to 1" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, open_gzip, open_text, write_text
+from npm_core.files import atomic_path, open_gzip, open_text, read_tsv, write_text, write_tsv
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
 
@@ -70,6 +70,31 @@ def test_the_same_content_is_the_same_gzip_file(tmp_path):
     whole = (tmp_path / "one.gz").read_bytes()
     assert gzip.decompress(whole) == TEXT.encode()
     assert whole == (tmp_path / "other.gz").read_bytes()
+
+
+def test_a_table_keeps_one_line_a_row_whatever_a_field_holds(tmp_path):
+    path = tmp_path / "table.tsv"
+    write_tsv(path, ("id", "reason"), [('a"b', "first\n      second\tthird"), ("c", None)])
+    assert len(path.read_text().splitlines()) == 3
+    assert list(read_tsv(path, ("id",))) == [
+        {"id": 'a"b', "reason": "first second third"},
+        {"id": "c", "reason": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", r"columns \['id'\] are missing"),
+        ("name\nx\n", r"columns \['id'\] are missing"),
+        ("id\tname\nx\ty\nz\n", "line 3: expected 2 tab-separated values"),
+        ("id\nx\ty\n", "line 2: expected 1 tab-separated values"),
+    ],
+)
+def test_a_table_that_lacks_a_column_or_a_value_is_an_error(tmp_path, text, complaint):
+    (tmp_path / "table.tsv").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        list(read_tsv(tmp_path / "table.tsv", ("id",)))
 
 
 @pytest.mark.parametrize("name", ["folder", "file/x", "/proc/x"])

@@ -8,7 +8,8 @@ import pytest
 from npm_core import ffindex, mmseqs
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.ledger import Row, read_ledger
+from npm_core.files import read_tsv
+from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.programs import Finished, Programs
 from npm_core.queries import Query
@@ -57,7 +58,7 @@ def searches(databases, toy_database, tmp_path_factory):
         arguments += ["--scratch", str(folder / "s"), "--output", str(folder / name)]
         assert main(["search", *arguments, "--ledger", str(folder / f"{name}.tsv")]) == 0
         found = dict(ffindex.read_entries(folder / name))
-        rows = {row["query"]: row for row in read_ledger(folder / f"{name}.tsv")}
+        rows = {row["query"]: row for row in read_tsv(folder / f"{name}.tsv")}
         return rows, {key: text.decode() for key, text in found.items()}
 
     return (

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
     from npm_core.clan_targets import write_structures
     from npm_core.ffindex import write_entries
-    from npm_core.files import write_text
+    from npm_core.files import write_tsv
     from npm_core.msa import fasta_text
     from npm_core.pfam import StructureRow, read_clans, read_pdbmap, read_pfam, seed_a3m
     from npm_core.progress import track
@@ -76,9 +76,7 @@ def run(args: argparse.Namespace) -> None:
                 write_entries(folder / part, entries)
             found = {family: structures[family] for family in own}
             write_structures(folder / "structures.tsv", clan, found)
-            lines = [COUNTS, *((family, *counts[family]) for family in own)]
-            text = "".join("\t".join(line) + "\n" for line in lines)
-            write_text(folder / "counts.tsv", text)
+            write_tsv(folder / "counts.tsv", COUNTS, ((family, *counts[family]) for family in own))
 
 
 def _clans(words: Iterable[str]) -> dict[str, int | None]:

@@ -27,15 +27,14 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.clan_targets import write_columns
     from npm_core.errors import DataError
     from npm_core.ffindex import read_entries, write_entries
-    from npm_core.files import write_text
     from npm_core.local_data import (
         PROFILE_ROWS,
         a3m_text,
-        audit_text,
         import_searched,
         import_unanchored,
         outcome,
         read_table,
+        write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
@@ -71,5 +70,5 @@ def run(args: argparse.Namespace) -> None:
         {one.family.id: one.target_columns for one in targets if one.target_columns is not None},
         facts,
     )
-    write_text(args.output / "audit.tsv", audit_text(imported))
+    write_audit(args.output / "audit.tsv", imported)
     note(outcome(imported, args.output / "audit.tsv"))

@@ -21,14 +21,13 @@ def run(args: argparse.Namespace) -> None:
     """Read each family, and write the datasets and the audit."""
     from npm_core.errors import DataError
     from npm_core.ffindex import write_entries
-    from npm_core.files import write_text
     from npm_core.local_data import (
         a3m_text,
-        audit_text,
         import_anchored,
         outcome,
         read_table,
         under_target,
+        write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
@@ -58,6 +57,6 @@ def run(args: argparse.Namespace) -> None:
         (one.target for one in targets if one.target is not None),
         provenance(table=file_digest(args.table)),
     )
-    write_text(args.output / "audit.tsv", audit_text(imported))
+    write_audit(args.output / "audit.tsv", imported)
     counts = ", ".join(f"{len(chosen)} {name}" for name, chosen in datasets.items())
     note(f"{args.table}: {counts} families; {outcome(imported, args.output / 'audit.tsv')}")
