@@ -191,14 +191,8 @@ def choose_target(
             attempts.append(Attempt(structure, "refused", identity, coverage, str(refusal)))
             continue
         attempts.append(Attempt(structure, "chosen", found.identity, found.coverage))
-        target = Target(
-            id=family,
-            split=clan,
-            sequence=chain.sequence[found.part],
-            coordinates=chain.coordinates[found.part],
-            source=f"{structure.pdb}_{structure.chain}",
-        )
-        return target, found.columns, attempts
+        source = f"{structure.pdb}_{structure.chain}"
+        return chain.target(family, clan, source, found.part), found.columns, attempts
     return None, None, attempts
 
 
@@ -207,7 +201,7 @@ def _check(found: DomainMap, chain: Chain, min_identity: float, min_coverage: fl
         raise Refused(f"identity {found.identity:.2f} is below {min_identity}")
     if found.coverage < min_coverage:
         raise Refused(f"the chain covers {found.coverage:.2f} of the row, below {min_coverage}")
-    if not np.isfinite(chain.coordinates[found.part]).all(1).any():
+    if not chain.resolved[found.part].any():
         raise Refused("no residue of the domain is resolved")
 
 

@@ -215,17 +215,9 @@ def _with_target(
                 "numbers count from 1: residues in the chain's full sequence, columns in the query"
             )
         part = slice(0, len(columns)) if whole_chain else domain(columns)
-        if not chain.resolved[part].any():
-            raise DataError(f"{family.structure}: no residue of the domain is resolved")
+        target = chain.target(family.id, split, _source(family.structure, chain), part)
     except DataError as error:
         return ImportedFamily(family, msa, split, refusal=str(error), identity=same)
-    target = Target(
-        id=family.id,
-        split=split,
-        sequence=chain.sequence[part],
-        coordinates=chain.coordinates[part],
-        source=_source(family.structure, chain),
-    )
     return ImportedFamily(family, msa, split, target, columns[part], identity=same)
 
 

@@ -54,15 +54,19 @@ class Chain:
         """(L,): whether each residue has coordinates."""
         return np.isfinite(self.coordinates.sum(axis=1))
 
-    def target(self, id: str, split: str = "", source: str = "") -> Target:
-        """This chain as a row of the targets table.
+    def target(
+        self, id: str, split: str = "", source: str = "", part: slice | None = None
+    ) -> Target:
+        """This chain, or a domain of it, as a row of the targets table.
 
         Raises:
             DataError: No residue is resolved.
         """
-        if not self.resolved.any():
-            raise DataError(f"chain {self} of {id}: none of {len(self.sequence)} residues resolved")
-        return Target(id, split, self.sequence, self.coordinates, source)
+        domain = slice(None) if part is None else part
+        if not self.resolved[domain].any():
+            of_it = "" if part is None else " of the domain"
+            raise DataError(f"no residue{of_it} is resolved")
+        return Target(id, split, self.sequence[domain], self.coordinates[domain], source)
 
     def __str__(self) -> str:
         return self.author if self.author == self.label else f"{self.author} (label {self.label})"

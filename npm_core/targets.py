@@ -1,7 +1,7 @@
 """PDB chains as targets: fetched, read, and checked against the sequence that was searched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from npm_core import alphabet
@@ -70,13 +70,10 @@ def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Buil
     try:
         chain = read_structure(path).chain(name)
         _check_sequence(chain.sequence, query.sequence)
-        if not chain.resolved.any():
-            raise DataError("no residue is resolved")
+        target = chain.target(query.id, split, query.id)
     except DataError as error:
         return Built(query.id, split, None, str(error).removeprefix(f"{path}: "))
-    return Built(
-        query.id, split, Target(query.id, split, query.sequence, chain.coordinates, query.id)
-    )
+    return Built(query.id, split, replace(target, sequence=query.sequence))
 
 
 def _check_sequence(found: str, expected: str) -> None:

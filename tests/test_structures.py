@@ -147,7 +147,7 @@ def test_a_chain_nobody_saw_is_no_target(write):
     atoms = ATOMS.replace(" B ", " D ")
     structure = read_structure(write(HEADER.format(sequence=SEQUENCE) + atoms))
     assert "no row in _struct_asym" in structure.refused["D"]
-    with pytest.raises(DataError, match="none of 5 residues"):
+    with pytest.raises(DataError, match="no residue is resolved"):
         structure.chain("B").target("1abc_B")
 
 
