@@ -21,7 +21,7 @@ from filelock import FileLock
 from urllib3.exceptions import HTTPError
 
 from npm_core import __version__
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.files import atomic_path, write_text
 from npm_core.progress import SECONDS_BETWEEN_LINES, note
 from npm_core.provenance import file_digest
@@ -91,6 +91,7 @@ def download(
         Absent: No mirror has the file.
         DataError: What they have is damaged or not what is on record, or cannot be had now. The
             message says what became of each.
+        OutputError: It cannot be written.
         SettingsError: A URL of another kind.
     """
     output = Path(output)
@@ -229,6 +230,7 @@ def _request(url: str, part: Path, timeout: float) -> bool:
 
     Raises:
         DataError: The server answers that there is nothing to get.
+        OutputError: There is no room for it.
         Transient: Anything that may be different next time.
     """
     state = _read_state(part, url)
@@ -254,9 +256,9 @@ def _request(url: str, part: Path, timeout: float) -> bool:
         got = part.stat().st_size if part.exists() else 0
         raise Transient(f"broke off after {got} bytes ({type(error).__name__})") from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DataError(f"{part}: the disk is full; run again to go on from here") from error
-        raise DataError(f"{part}: {error.strerror}") from error
+        full = error.errno == errno.ENOSPC
+        reason = "the disk is full; run again to go on from here" if full else error.strerror
+        raise OutputError(f"{part}: {reason}") from error
     got = part.stat().st_size
     if size is not None and got < size:
         raise Transient(f"broke off after {got} bytes of {size}")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from npm_core.errors import DataError
+from npm_core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +30,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     a symbolic link leads to is replaced, not the link; a device or a FIFO gets what was written.
 
     Raises:
-        DataError: `path` is a folder, or nothing can be written in its folder.
+        OutputError: `path` is a folder, or nothing can be written in its folder.
     """
     given = Path(path)
     if given.is_dir():
-        raise DataError(f"{given}: is a folder, expected a file to write")
+        raise OutputError(f"{given}: is a folder, expected a file to write")
     stream = given.exists() and not given.is_file()
     path = Path(os.path.realpath(given))
     try:
@@ -43,7 +43,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             prefix=f".{path.name}.", suffix=".part", dir=None if stream else path.parent
         )
     except OSError as error:
-        raise DataError(f"{given}: cannot be written ({error.strerror})") from error
+        raise OutputError(f"{given}: cannot be written ({error.strerror})") from error
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -127,14 +127,14 @@ def writing(path: Path | str) -> Iterator[None]:
     """Say where there was no room for tensors.
 
     Raises:
-        DataError: There was none; what stood at `path` is still whole.
+        OutputError: There was none; what stood at `path` is still whole.
     """
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise DataError(
+        raise OutputError(
             f"{path}: cannot be written ({error}); what stood there is still whole. "
             "Make room and give the same command again"
         ) from error
@@ -146,7 +146,7 @@ def write_tensors(
     """Write tensors as safetensors, whole or not at all.
 
     Raises:
-        DataError: There is no room; what stood at `path` is still whole.
+        OutputError: There is no room; what stood at `path` is still whole.
     """
     from safetensors.torch import save_file
 

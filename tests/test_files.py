@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from npm_core.errors import DataError
+from npm_core.errors import DataError, OutputError
 from npm_core.files import atomic_path, open_gzip, open_text, read_tsv, write_text, write_tsv
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
@@ -101,7 +101,7 @@ def test_a_table_that_lacks_a_column_or_a_value_is_an_error(tmp_path, text, comp
 def test_where_no_file_can_be_is_an_error(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"is a folder|cannot be written"):
+    with pytest.raises(OutputError, match=r"is a folder|cannot be written"):
         write_text(tmp_path / name, "x")
-    with pytest.raises(DataError), atomic_path(tmp_path / name):
+    with pytest.raises(OutputError), atomic_path(tmp_path / name):
         pass
