@@ -97,8 +97,10 @@ def read_sequences(path: Path | str) -> DigitalSequenceBlock:
     """Sequences of a FASTA file, gzipped or not, as HMMER searches them, all in memory.
 
     Raises:
-        DataError: The file is missing, empty or holds letters of no amino acid.
+        DataError: The file is missing, a pipe, empty or holds letters of no amino acid.
     """
+    if not Path(path).is_file() and Path(path).exists():
+        raise DataError(f"{path}: a pipe or a folder, expected a file: it is read twice")
     with open_text(path) as _:  # tells a missing or damaged file from a malformed one
         pass
     try:

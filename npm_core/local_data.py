@@ -56,10 +56,10 @@ class LocalFamily:
 
 @dataclass(frozen=True, eq=False)
 class ImportedFamily:
-    """What one line of the table became.
+    """What one line of the table became, or one family that only a search knows.
 
     Attributes:
-        family: The line.
+        id: The family's.
         msa: The alignment: in its query's columns, or as it stands (clans).
         split: "train" or "test"; the clan in the clan experiment.
         target: The protein of known structure, or None.
@@ -69,7 +69,7 @@ class ImportedFamily:
             row there; None where nothing can be compared.
     """
 
-    family: LocalFamily
+    id: str
     msa: Msa
     split: str
     target: Target | None = None
@@ -180,8 +180,7 @@ def searched_msa(name: str, a3m: bytes, max_rows: int | None = None) -> Msa:
 
 def import_searched(name: str, a3m: bytes, *, clan: str, max_rows: int) -> ImportedFamily:
     """A family that only a search knows: it has no structure, and trains."""
-    msa = searched_msa(name, a3m, max_rows)
-    return ImportedFamily(LocalFamily(name, Path(), clan=clan), msa, clan)
+    return ImportedFamily(name, searched_msa(name, a3m, max_rows), clan)
 
 
 def _deepened(msa: Msa, found: Msa, family: LocalFamily, max_rows: int) -> Msa:
@@ -201,7 +200,7 @@ def _with_target(
     family: LocalFamily, msa: Msa, row: int, split: str, *, whole_chain: bool
 ) -> ImportedFamily:
     if family.structure is None:
-        return ImportedFamily(family, msa, split)
+        return ImportedFamily(family.id, msa, split)
     same = None
     try:
         chain = read_chain(family.structure, family.chain or None)
@@ -217,8 +216,8 @@ def _with_target(
         part = slice(0, len(columns)) if whole_chain else domain(columns)
         target = chain.target(family.id, split, _source(family.structure, chain), part)
     except DataError as error:
-        return ImportedFamily(family, msa, split, refusal=str(error), identity=same)
-    return ImportedFamily(family, msa, split, target, columns[part], identity=same)
+        return ImportedFamily(family.id, msa, split, refusal=str(error), identity=same)
+    return ImportedFamily(family.id, msa, split, target, columns[part], identity=same)
 
 
 def _source(structure: Path, chain: Chain) -> str:
@@ -295,7 +294,7 @@ def under_target(imported: ImportedFamily) -> Msa:
     """
     target, columns = imported.target, imported.target_columns
     if target is None or columns is None:
-        raise DataError(f"family {imported.family.id} has no target")
+        raise DataError(f"family {imported.id} has no target")
     rows = anchor(imported.msa.residues, columns)
     query = alphabet.encode(target.sequence)
     start = int((rows[0] == query)[columns >= 0].all())
@@ -321,7 +320,7 @@ def write_audit(path: Path | str, imported: Sequence[ImportedFamily]) -> None:
 def _fate(one: ImportedFamily) -> tuple[str, ...]:
     status = "ok" if one.target else "refused" if one.refusal else "skipped"
     reason = one.refusal or ("" if one.target else "no structure: trains only")
-    return one.family.id, status, reason, "" if one.identity is None else f"{one.identity:.3f}"
+    return one.id, status, reason, "" if one.identity is None else f"{one.identity:.3f}"
 
 
 def outcome(imported: Sequence[ImportedFamily], audit: Path) -> str:

@@ -1,6 +1,7 @@
 """Families rebuilt by HMMER: profiles and sequences made here, so that every row is known."""
 
 import gzip
+import os
 import shutil
 import subprocess
 import time
@@ -159,6 +160,13 @@ def test_bad_input_is_refused(folder, name, text, message, capsys):
     (folder / name).write_text(text)
     assert search(folder) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_pipe_is_refused_before_it_is_read(folder, capsys):
+    (folder / "sequences.fasta.gz").unlink()
+    os.mkfifo(folder / "sequences.fasta.gz")
+    assert search(folder) == 2
+    assert "a pipe or a folder, expected a file" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_refused(folder):

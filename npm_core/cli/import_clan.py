@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     note(f"{len(families)} families of the table, {len(searched)} that only the search has")
     for name, rows in (("full", None), ("seed", PROFILE_ROWS)):
-        entries = ((one.family.id, a3m_text(one.msa, rows)) for one in imported)
+        entries = ((one.id, a3m_text(one.msa, rows)) for one in imported)
         write_entries(args.output / name, entries)
     facts = provenance(table=file_digest(args.table), clan=args.clan)
     targets = [one for one in imported if one.target is not None]
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     )
     write_columns(
         args.output / "columns.parquet",
-        {one.family.id: one.target_columns for one in targets if one.target_columns is not None},
+        {one.id: one.target_columns for one in targets if one.target_columns is not None},
         facts,
     )
     write_audit(args.output / "audit.tsv", imported)

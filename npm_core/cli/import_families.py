@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> None:
                 "training needs both. Set the column `split`, or change --test-share "
                 f"(split.test_share in the settings), now {args.test_share:g}"
             )
-        write_entries(args.output / name, ((one.family.id, a3m_text(one.msa)) for one in chosen))
+        write_entries(args.output / name, ((one.id, a3m_text(one.msa)) for one in chosen))
     targets = [one for one in imported if one.target is not None]
     write_entries(
-        args.output / "targets", ((one.family.id, a3m_text(under_target(one))) for one in targets)
+        args.output / "targets", ((one.id, a3m_text(under_target(one))) for one in targets)
     )
     write_targets(
         args.output / "targets.parquet",
