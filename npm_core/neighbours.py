@@ -69,38 +69,21 @@ def _without_hit(target: str) -> Neighbour:
     return Neighbour(target, None, None, None, nothing, nothing)
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """Which families a target may be compared to.
+def trains_on(buckets: Mapping[str, int], target: str, family: str) -> bool:
+    """Whether a family is outside the bucket of a target, which is called like its family.
 
-    Attributes:
-        buckets: Family to bucket; families of the target's own bucket are not in its training set.
-            A target is called like its family. None: all families are.
-        keep_own: Whether a family called like the target stays, where it is in the training set.
+    Raises:
+        DataError: One of the two is in no bucket.
     """
-
-    buckets: Mapping[str, int] | None = None
-    keep_own: bool = False
-
-    def has(self, target: str, family: str) -> bool:
-        """Whether a family is in a target's training set.
-
-        Raises:
-            DataError: One of the two is in no bucket.
-        """
-        if target == family and not self.keep_own:
-            return False
-        if self.buckets is None:
-            return True
-        for name in (target, family):
-            if name not in self.buckets:
-                raise DataError(f"{name} is in no bucket. Were buckets made from these families?")
-        return self.buckets[target] != self.buckets[family]
+    for name in (target, family):
+        if name not in buckets:
+            raise DataError(f"{name} is in no bucket. Were buckets made from these families?")
+    return buckets[target] != buckets[family]
 
 
 def nearest_by_hhsearch(
     targets: Sequence[Target],
-    training: TrainingSet,
+    buckets: Mapping[str, int],
     *,
     profiles: Mapping[str, str],
     alignments: Callable[[Collection[str]], Iterator[Family]],
@@ -115,7 +98,7 @@ def nearest_by_hhsearch(
 
     Args:
         targets: With their sequences.
-        training: Which families each may be compared to.
+        buckets: Family to bucket; a target is compared to those outside its own.
         profiles: Family to its seed alignment (a3m).
         alignments: Gives the named families' MSAs.
         workers: How many programs run at a time.
@@ -139,7 +122,7 @@ def nearest_by_hhsearch(
             hits = hhsearch(programs, queries[place], database, size=len(order), max_rows=max_rows)
             named = ((order[int(number)], value) for number, value in hits.items())
             target = targets[place].id
-            return _best({name: value for name, value in named if training.has(target, name)})
+            return _best({name: value for name, value in named if trains_on(buckets, target, name)})
 
         searches = map_in_order(search, range(len(targets)), workers=workers)
         best = list(track(searches, total=len(targets), what="targets searched"))
@@ -204,7 +187,6 @@ def _write_query(path: Path, target: Target) -> Path:
 
 def nearest_by_mmseqs(
     targets: Sequence[Target],
-    training: TrainingSet,
     *,
     queries: Iterable[tuple[str, str]],
     e_value: float,
@@ -217,15 +199,13 @@ def nearest_by_mmseqs(
     HHalign against every family is out of reach.
 
     Args:
-        targets: With their sequences.
-        training: Which families each may be compared to.
+        targets: With their sequences; a family called like one is not its neighbour.
         queries: Family and its query, one letter a column, X where the residue is unknown.
         e_value: Hits above it do not count.
         threads: Of MMseqs2.
         scratch: An empty folder.
 
     Raises:
-        DataError: A target or family is in no bucket.
         ToolError: mmseqs is missing or failed.
     """
     families: list[str] = []
@@ -245,7 +225,7 @@ def nearest_by_mmseqs(
     best: dict[str, tuple[float, str, list[str]]] = {}
     for number, hit, bits, *alignment in hits:
         target, family = targets[int(number)].id, families[int(hit)]
-        if training.has(target, family):
+        if family != target:
             key = (-float(bits), family, alignment)
             best[target] = min(key, best.get(target, key))
     return [

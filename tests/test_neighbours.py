@@ -18,9 +18,9 @@ from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_
 from npm_core.msa import fasta_text, read_alignment
 from npm_core.neighbours import (
     Neighbour,
-    TrainingSet,
     paired_positions,
     read_neighbours,
+    trains_on,
     transfer,
     under_reference,
     write_neighbours,
@@ -66,16 +66,10 @@ def test_aligned_rows_pair_their_positions():
 
 
 def test_a_target_trains_on_the_families_outside_its_bucket():
-    def trained_on(training):
-        return {family for family in "abcd" if training.has("a", family)}
-
     buckets = {"a": 0, "b": 0, "c": 1, "d": 2}
-    assert trained_on(TrainingSet(buckets)) == {"c", "d"}
-    assert trained_on(TrainingSet(buckets, keep_own=True)) == {"c", "d"}
-    assert trained_on(TrainingSet()) == {"b", "c", "d"}
-    assert trained_on(TrainingSet(keep_own=True)) == set("abcd")
+    assert {family for family in buckets if trains_on(buckets, "a", family)} == {"c", "d"}
     with pytest.raises(DataError, match="e is in no bucket"):
-        TrainingSet(buckets).has("a", "e")
+        trains_on(buckets, "a", "e")
 
 
 def test_scores_of_aligned_residues_are_carried_over_and_all_others_rank_last():
@@ -147,7 +141,7 @@ def write_relatives(tmp_path, families, target):
     write_families(tmp_path / "families.parquet", families, {})
     write_targets(tmp_path / "targets.parquet", [target], {})
     return [
-        *("find-neighbours", "--targets", str(tmp_path / "targets.parquet")),
+        *("--targets", str(tmp_path / "targets.parquet")),
         *("--families", str(tmp_path / "families.parquet")),
         *("--output", str(tmp_path / "neighbours.parquet")),
     ]
@@ -174,8 +168,9 @@ def test_hhsearch_finds_the_related_family_and_aligns_to_its_own_columns(
     )
     write_entries(tmp_path / "seed", ((name, text.encode()) for name, text in seeds))
     write_buckets(tmp_path / "buckets.tsv", {"PF4": 0, "PF1": 1, "PF2": 1, "PF3; rm": 2})
-    command += ["--profiles", str(tmp_path / "seed"), "--buckets", str(tmp_path / "buckets.tsv")]
-    assert main([*command, "--round", "0", "--workers", "2"]) == 0
+    command = ["find-clan-neighbours", *command, "--profiles", str(tmp_path / "seed")]
+    command += ["--buckets", str(tmp_path / "buckets.tsv"), "--round", "0", "--workers", "2"]
+    assert main(command) == 0
     (found,) = read_neighbours(tmp_path / "neighbours.parquet")
     assert found.family == "PF2"
     assert found.probability > 90
@@ -225,7 +220,7 @@ def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
     stranger = Target("x", "test", protein(rng, 50), np.zeros((50, 3), np.float32), "2abc_A")
     command = write_relatives(tmp_path, families, target)
     write_targets(tmp_path / "targets.parquet", [target, stranger], {})
-    assert main([*command, "--method", "mmseqs"]) == 0
+    assert main(["find-neighbours", *command]) == 0
     found, missing = read_neighbours(tmp_path / "neighbours.parquet")
     assert found.family == "PF2"
     assert found.bits > 30
@@ -317,9 +312,3 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     write_neighbours(tmp_path / "neighbours.parquet", [neighbour([1], [1], target="w")], {})
     assert main(arguments) == 2
     assert "neighbours of w, which is not among the targets" in capsys.readouterr().err
-
-
-def test_hhsearch_needs_profiles(tmp_path, relatives, capsys):
-    command = write_relatives(tmp_path, *relatives)
-    assert main(command) == 2
-    assert "--profiles" in capsys.readouterr().err
