@@ -184,6 +184,11 @@ class Programs:
             timer.start()
         try:
             output, errors = process.communicate(stdin)
+        except BaseException:
+            # Stopped by a signal: what runs in this thread is no longer there when the block ends.
+            _kill_group(process)
+            process.wait()
+            raise
         finally:
             if timer:
                 timer.cancel()

@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -60,15 +62,32 @@ def test_a_failure_is_put_into_words(code, failure):
         assert failure in running.run(python(code)).failure
 
 
+CHILDREN = (
+    "import subprocess, sys, time;"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
+)
+
+
 def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
-    children = (
-        "import subprocess, sys, time;"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
-    )
     with Programs() as running:
-        done = running.run(python(children, str(tmp_path / "pid")), timeout=1.5)
+        done = running.run(python(CHILDREN, str(tmp_path / "pid")), timeout=1.5)
     assert done.failure == "no end after 1.5 s"
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def test_a_stopped_process_takes_its_program_and_its_children_with_it(tmp_path):
+    code = (
+        "import sys; from npm_core.parallel import exit_on_sigterm;"
+        "from npm_core.programs import Programs; exit_on_sigterm();"
+        "running = Programs().__enter__(); running.run(sys.argv[1:])"
+    )
+    argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
+    process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
     assert ended(int((tmp_path / "pid").read_text()))
 
 
