@@ -17,7 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from npm_core.errors import ToolError
-from npm_core.hhsuite import program
+from npm_core.programs import program
 
 TOOLS = ("hhblits", "hhfilter", "cstranslate", "mmseqs")
 

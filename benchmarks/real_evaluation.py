@@ -18,24 +18,25 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from real_mirror import fasta, similar
+from real_mirror import similar
 from real_tables import clan_columns, entry_and_chain, manifest, structure_map
 
 from npm_core import model_card
 from npm_core.cli.predict import SMALL_MODEL
 from npm_core.ffindex import write_entries
-from npm_core.files import open_text, write_text
+from npm_core.files import open_text
 from npm_core.local_data import (
     ImportedFamily,
     LocalFamily,
     a3m_text,
-    audit_text,
     import_anchored,
     import_unanchored,
     under_target,
+    write_audit,
 )
 from npm_core.progress import track
 from npm_core.provenance import provenance
+from npm_core.queries import read_queries
 from npm_core.tables import write_targets
 
 SETS = ("pdb_sprot", "pfam40", "clans")
@@ -85,15 +86,18 @@ def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     total = sum(";" in entry["files"] for entry in manifest(data, name))
     imported = list(track(families(data, name, folder), total=total, what=f"families of {name}"))
-    write_text(folder / "audit.tsv", audit_text(imported))
+    write_audit(folder / "audit.tsv", imported)
     write_entries(
         folder / "msas",
-        ((one.family.id, a3m_text(under_target(one))) for one in imported if one.target),
+        ((one.id, a3m_text(under_target(one))) for one in imported if one.target),
     )
     found = [one.target for one in imported if one.target]
-    sequences = folder / "targets.fasta"
-    write_text(sequences, fasta({target.id: target.sequence for target in found}))
-    seen = similar(sequences, trained_on, folder, side="query")
+    seen = similar(
+        {target.id: target.sequence for target in found},
+        {query.id: query.sequence for query in read_queries(trained_on)},
+        folder,
+        side="query",
+    )
     targets = [replace(target, split="train" if target.id in seen else "test") for target in found]
     write_targets(folder / "targets.parquet", targets, provenance())
 

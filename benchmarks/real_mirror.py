@@ -14,10 +14,8 @@ config/small_model.yaml read them as a mirror.
 """
 
 import argparse
-import gzip
 import hashlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,10 +24,9 @@ from pathlib import Path
 import gemmi
 from real_tables import entry_and_chain, manifest
 
-from npm_core.errors import DataError
-from npm_core.files import open_text, write_text
-from npm_core.hhsuite import program
-from npm_core.msa import fasta_records
+from npm_core.files import open_text, write_gzip, write_text
+from npm_core.mmseqs import easy_cluster, easy_search
+from npm_core.msa import fasta_records, fasta_text
 from npm_core.structures import read_chain, read_structure
 from npm_core.universe.mirror import INDEX_HEADER
 
@@ -38,17 +35,6 @@ RELATIVES = 40
 
 HELD_OUT_IDENTITY = 0.3
 """What is at least this identical to a held-out chain is kept from every training."""
-
-
-def write_gzip(path: Path, text: str) -> None:
-    """Text as gzip data, the same bytes each time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
-
-
-def fasta(records: dict[str, str]) -> str:
-    """Header -> sequence as FASTA."""
-    return "".join(f">{header}\n{sequence}\n" for header, sequence in records.items())
 
 
 def proteins(paths: list[Path], max_length: int) -> dict[str, str]:
@@ -116,26 +102,19 @@ def index_line(structure: gemmi.Structure) -> str:
     )
 
 
-def mmseqs(*words: object) -> None:
-    """One call of MMseqs2."""
-    done = subprocess.run([program("mmseqs"), *map(str, words), "-v", "1"], check=False)
-    if done.returncode:
-        raise DataError(f"mmseqs {words[0]}: exit status {done.returncode}")
-
-
 def choose(
     pool: dict[str, str], chains: dict[str, str], *, count: int, folder: Path
 ) -> dict[str, str]:
     """Relatives of the chains, then those of the smallest hash, in the order of accessions."""
-    (folder / "pool.fasta").write_text(fasta(pool))
-    (folder / "chains.fasta").write_text(fasta(chains))
-    mmseqs(
-        *("easy-search", folder / "chains.fasta", folder / "pool.fasta", folder / "hits"),
-        *(folder / "tmp", "--format-output", "query,target", "-e", "0.001", "-c", "0.6"),
-        *("--max-seqs", RELATIVES, "--threads", "1"),
+    hits = easy_search(
+        chains.values(),
+        pool.values(),
+        "target",
+        *("-e", 0.001, "-c", 0.6, "--max-seqs", RELATIVES, "--threads", 1),
+        scratch=folder,
     )
-    hits = (folder / "hits").read_text(encoding="utf-8").splitlines()
-    relatives = {line.split("\t")[1] for line in hits}
+    names = list(pool)
+    relatives = {names[int(target)] for (target,) in hits}
     print(f"{len(relatives)} of {len(pool)} sequences resemble a PDB chain", file=sys.stderr)
     ranked = sorted(
         pool, key=lambda name: (name not in relatives, hashlib.sha256(name.encode()).digest())
@@ -145,39 +124,46 @@ def choose(
 
 def representatives(chosen: dict[str, str], folder: Path) -> dict[str, list[str]]:
     """Members of each cluster at 50 % identity by its representative."""
-    (folder / "chosen.fasta").write_text(fasta(chosen))
-    mmseqs(
-        *("easy-cluster", folder / "chosen.fasta", folder / "clusters", folder / "tmp"),
-        *("--min-seq-id", "0.5", "-c", "0.8", "--threads", "1"),
-    )
+    names = list(chosen)
     clusters: dict[str, list[str]] = {}
-    for line in (folder / "clusters_cluster.tsv").read_text(encoding="utf-8").splitlines():
-        name, member = line.split("\t")
-        clusters.setdefault(name, []).append(member)
+    for representative, member in easy_cluster(
+        chosen.values(), "--min-seq-id", 0.5, "-c", 0.8, "--threads", 1, scratch=folder
+    ):
+        clusters.setdefault(names[representative], []).append(names[member])
     return clusters
 
 
-def similar(queries: Path, targets: Path, folder: Path, *, side: str) -> set[str]:
+def similar(
+    queries: dict[str, str], targets: dict[str, str], folder: Path, *, side: str
+) -> set[str]:
     """Names of the sequences of one side that resemble one of the other by HELD_OUT_IDENTITY.
 
     Args:
-        queries, targets: FASTA.
+        queries, targets: Sequences by name.
         folder: Where MMseqs2 works.
         side: "query" or "target".
     """
-    mmseqs(
-        *("easy-search", queries, targets, folder / "near", folder / "tmp"),
-        *("--format-output", side, "-e", "0.001", "-s", "7.5"),
-        *("--min-seq-id", HELD_OUT_IDENTITY, "--max-seqs", "100000", "--threads", "1"),
+    hits = easy_search(
+        queries.values(),
+        targets.values(),
+        side,
+        *("-e", 0.001, "-s", 7.5, "--min-seq-id", HELD_OUT_IDENTITY),
+        *("--max-seqs", 100_000, "--threads", 1),
+        scratch=folder,
     )
-    return set((folder / "near").read_text(encoding="utf-8").split())
+    names = list(queries if side == "query" else targets)
+    return {names[int(number)] for (number,) in hits}
 
 
-def held_out(chains: dict[str, str], clusters: dict[str, list[str]], folder: Path) -> list[str]:
+def held_out(
+    chains: dict[str, str],
+    chosen: dict[str, str],
+    clusters: dict[str, list[str]],
+    folder: Path,
+) -> list[str]:
     """Representatives of clusters that the chains of half of the PDB entries resemble."""
     half = {name: sequence for name, sequence in chains.items() if in_held_out_half(name)}
-    (folder / "half.fasta").write_text(fasta(half))
-    near = similar(folder / "half.fasta", folder / "chosen.fasta", folder, side="target")
+    near = similar(half, chosen, folder, side="target")
     return sorted(name for name, members in clusters.items() if near.intersection(members))
 
 
@@ -218,22 +204,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         chosen = choose(pool, chains, count=args.sequences, folder=Path(name))
         clusters = representatives(chosen, Path(name))
-        kept_back = held_out(chains | family_chains(data), clusters, Path(name))
+        kept_back = held_out(chains | family_chains(data), chosen, clusters, Path(name))
     write_gzip(
         output / "uniprot.fasta.gz",
-        fasta({f"tr|{name}|{name}": sequence for name, sequence in chosen.items()}),
+        fasta_text((f"tr|{name}|{name}", sequence) for name, sequence in chosen.items()),
     )
     write_gzip(
         output / "uniref50.fasta.gz",
-        fasta(
-            {f"UniRef50_{name} n={len(clusters[name])}": chosen[name] for name in sorted(clusters)}
+        fasta_text(
+            (f"UniRef50_{name} n={len(clusters[name])}", chosen[name]) for name in sorted(clusters)
         ),
     )
     write_text(output / "held_out.txt", "".join(f"UniRef50_{name}\n" for name in kept_back))
     trained = sorted(set(clusters).difference(kept_back))
     write_gzip(
         output / "members.fasta.gz",
-        fasta({member: chosen[member] for name in trained for member in clusters[name]}),
+        fasta_text((member, chosen[member]) for name in trained for member in clusters[name]),
     )
     print(
         f"{output}: {len(chosen)} UniProt sequences in {len(clusters)} clusters, "

@@ -12,11 +12,10 @@ import gzip
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, write_text
+from npm_core.files import atomic_path, write_tsv
 from npm_core.pairwise import aligned_positions
 from npm_core.structures import read_chain
 
@@ -25,11 +24,6 @@ def manifest(data: Path, name: str) -> list[dict[str, str]]:
     """Entries of one set."""
     with (data / "MANIFEST.tsv").open(encoding="utf-8") as stream:
         return [row for row in csv.DictReader(stream, delimiter="\t") if row["set"] == name]
-
-
-def write_table(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A tab-separated table."""
-    write_text(path, "\n".join("\t".join(line) for line in [columns, *rows]) + "\n")
 
 
 def entry_and_chain(structure: Path) -> tuple[str, str]:
@@ -56,7 +50,7 @@ def structure_map(mapped: list[tuple[str, str]], structure: Path, chain: str, ou
             f"chain {chain}; expected 95 %"
         )
     rows = [(str(i + 1), mapped[k][1]) for i, k in same]
-    write_table(output, ("residue", "column"), rows)
+    write_tsv(output, ("residue", "column"), rows)
 
 
 def main() -> None:
@@ -71,7 +65,7 @@ def main() -> None:
         alignment, structure = entry["files"].split(";")
         chain = entry["id"].partition("_")[2]
         chains.append((entry["id"], str(data / alignment), str(data / structure), chain))
-    write_table(output / "uniref50.tsv", ("id", "alignment", "structure", "chain"), chains)
+    write_tsv(output / "uniref50.tsv", ("id", "alignment", "structure", "chain"), chains)
 
     families = []
     for entry in manifest(data, "clans"):
@@ -86,7 +80,7 @@ def main() -> None:
         structure_map(clan_columns(mapping), model, chain, columns)
         families.append((*place, str(model), chain, f"columns/{columns.name}"))
     header = ("id", "clan", "alignment", "structure", "chain", "columns")
-    write_table(output / "pfam_clan.tsv", header, families)
+    write_tsv(output / "pfam_clan.tsv", header, families)
 
     with atomic_path(output / "Pfam-A.clans.tsv.gz") as temporary:
         shutil.copyfile(data / "pfam_misc" / "Pfam-A.clans.tsv.gz", temporary)

@@ -22,7 +22,7 @@ from statistics import mean
 import yaml
 
 from npm_core import ffindex
-from npm_core.hhsuite import program
+from npm_core.programs import program
 from npm_core.queries import read_queries
 from npm_core.tables import read_sizes
 

@@ -10,13 +10,12 @@ from typing import IO
 
 from npm_core.errors import DataError
 from npm_core.files import atomic_path
+from npm_core.hhsuite import PARTS
 
-DATABASE_PARTS = tuple(
-    f"_{part}.{kind}" for part in ("a3m", "cs219") for kind in ("ffdata", "ffindex")
-)
-"""What HHblits needs of a database; `_hhm` is optional."""
+NEEDED = tuple(f"_{part}.{kind}" for part in PARTS for kind in ("ffdata", "ffindex"))
+"""How the names of a database's files end."""
 
-OPTIONAL_PARTS = ("_hhm.ffdata", "_hhm.ffindex")
+OPTIONAL = ("_hhm.ffdata", "_hhm.ffindex")
 
 
 @contextmanager
@@ -108,7 +107,7 @@ def unpack_database(archive: Path | str, prefix: Path) -> list[Path]:
     with _stream(archive) as tar:
         for entry in tar:
             part = next(
-                (part for part in DATABASE_PARTS + OPTIONAL_PARTS if entry.name.endswith(part)),
+                (part for part in NEEDED + OPTIONAL if entry.name.endswith(part)),
                 None,
             )
             source = tar.extractfile(entry) if part and entry.isfile() else None
@@ -120,7 +119,7 @@ def unpack_database(archive: Path | str, prefix: Path) -> list[Path]:
                 )
             _copy(source, Path(f"{prefix}{part}"))
             written[part] = entry.name
-    missing = [part for part in DATABASE_PARTS if part not in written]
+    missing = [part for part in NEEDED if part not in written]
     if missing:
         raise DataError(
             f"{archive}: no member ends in {', '.join(missing)}; expected an HH-suite database "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path, PosixPath
 
-from npm_core.errors import SettingsError
+from npm_core.errors import OutputError
 
 
 class OutputFile(PosixPath):
@@ -71,19 +71,19 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     A device or a pipe may be given more than once.
 
     Raises:
-        SettingsError: An output is a folder, lies in what is no folder, or is the same file as an
+        OutputError: An output is a folder, lies in what is no folder, or is the same file as an
             input or another output.
     """
     taken = {os.path.realpath(path): "is an input too" for path in inputs}
     for path in outputs:
         if path.is_dir():
-            raise SettingsError(f"{path}: is a folder; name a file to write")
+            raise OutputError(f"{path}: is a folder; name a file to write")
         parent = next(one for one in path.absolute().parents if one.exists())
         if not parent.is_dir():
-            raise SettingsError(f"{path}: {parent} is no folder; name another file to write")
+            raise OutputError(f"{path}: {parent} is no folder; name another file to write")
         if path.exists() and not path.is_file():
             continue
         real = os.path.realpath(path)
         if real in taken:
-            raise SettingsError(f"{path}: {taken[real]}; name another file to write")
+            raise OutputError(f"{path}: {taken[real]}; name another file to write")
         taken[real] = "would be written twice"

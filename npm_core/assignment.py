@@ -1,13 +1,13 @@
 """Assignment of PDB chains to training or test sequences, and their clusters (paper, C.4)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.hhsuite import Programs, program, require
+from npm_core.mmseqs import easy_cluster, easy_search
 from npm_core.msa import fasta_records
 from npm_core.queries import Query
 
@@ -77,6 +77,13 @@ class Assignment:
     reason: str
     representative: str = ""
 
+    @property
+    def fate(self) -> str:
+        """What it is in its split: "representative" or "member" of its cluster; or "discarded"."""
+        if self.split is None:
+            return "discarded"
+        return "representative" if self.id == self.representative else "member"
+
 
 def assign(
     candidates: Sequence[Query],
@@ -94,7 +101,7 @@ def assign(
         candidates: Ids like "1abc_A"; the entry is what stands before the last "_".
         sequences: FASTA of the training and of the test sequences; may be empty.
         settings: Thresholds.
-        scratch: An empty folder.
+        scratch: Folder for MMseqs2's files.
 
     Returns:
         One assignment a candidate, in their order.
@@ -104,7 +111,7 @@ def assign(
         DataError: A FASTA file is unreadable.
     """
     found = {
-        split: search(candidates, path, settings, scratch=scratch / split)
+        split: search(candidates, path, settings, scratch=scratch)
         for split, path in sequences.items()
     }
     units = {candidate.id: _unit(candidate.id, settings.unit) for candidate in candidates}
@@ -114,7 +121,7 @@ def assign(
     representatives: dict[str, str] = {}
     for split in found:
         own = [item for item in candidates if reached[units[item.id]] == {split}]
-        representatives |= cluster(own, settings, scratch=scratch / f"{split}_clusters")
+        representatives |= cluster(own, settings, scratch=scratch)
     assignments = []
     for name, unit in units.items():
         splits = reached[unit]
@@ -140,34 +147,27 @@ def search(
         candidates: Searched with.
         sequences: FASTA, gzipped or not; ids are any text, MMseqs2 sees numbers.
         settings: identity, coverage, max_hits and threads are used.
-        scratch: A folder to make.
+        scratch: As `assign`.
     """
-    scratch.mkdir(parents=True)
-    # MMseqs2 fails on an empty file.
-    if not candidates or not _number(_sequences_of(sequences), scratch / "targets.fasta"):
-        return {}
-    _number((candidate.sequence for candidate in candidates), scratch / "queries.fasta")
-    _mmseqs(
-        "easy-search",
-        scratch,
-        ("queries.fasta", "targets.fasta", "hits.tsv", "tmp"),
-        ("--min-seq-id", settings.identity, "-c", settings.coverage, "--cov-mode", 1),
-        ("--max-seqs", settings.max_hits, "--threads", settings.threads),
+    hits = easy_search(
+        (candidate.sequence for candidate in candidates),
+        _sequences_of(sequences),
+        "query,target,nident,alnlen,tstart,tend,tlen",
+        *("--min-seq-id", settings.identity, "-c", settings.coverage, "--cov-mode", 1),
         # Without the alignment's path (-a) MMseqs2 writes nident as 0.
-        ("-a",),
-        ("--format-output", "query,target,nident,alnlen,tstart,tend,tlen"),
+        *("--max-seqs", settings.max_hits, "--threads", settings.threads, "-a"),
+        scratch=scratch,
     )
     best: dict[int, tuple[float, float, int]] = {}
     counts: dict[int, int] = {}
-    with open_text(scratch / "hits.tsv") as stream:
-        for line in stream:
-            query, target, same, aligned, start, end, length = map(int, line.split("\t"))
-            identity, coverage = same / aligned, (end - start + 1) / length
-            if identity < settings.identity or coverage < settings.coverage:
-                continue
-            counts[query] = counts.get(query, 0) + 1
-            rank = (identity, coverage, -target)
-            best[query] = max(rank, best.get(query, rank))
+    for hit in hits:
+        query, target, same, aligned, start, end, length = map(int, hit)
+        identity, coverage = same / aligned, (end - start + 1) / length
+        if identity < settings.identity or coverage < settings.coverage:
+            continue
+        counts[query] = counts.get(query, 0) + 1
+        rank = (identity, coverage, -target)
+        best[query] = max(rank, best.get(query, rank))
     names = _names(sequences, {-rank[2] for rank in best.values()})
     return {
         candidates[query].id: Hits(counts[query], names[-rank[2]], rank[0])
@@ -181,52 +181,29 @@ def cluster(candidates: Sequence[Query], settings: Settings, *, scratch: Path) -
     Args:
         candidates: Of one split.
         settings: cluster_identity, cluster_coverage and threads are used.
-        scratch: A folder to make.
+        scratch: As `assign`.
     """
-    scratch.mkdir(parents=True)
     if len(candidates) < 2:
         return {candidate.id: candidate.id for candidate in candidates}
-    _number((candidate.sequence for candidate in candidates), scratch / "members.fasta")
-    _mmseqs(
-        "easy-cluster",
-        scratch,
-        ("members.fasta", "clusters", "tmp"),
-        ("--min-seq-id", settings.cluster_identity, "-c", settings.cluster_coverage),
-        ("--threads", settings.threads),
+    clusters = easy_cluster(
+        (candidate.sequence for candidate in candidates),
+        *("--min-seq-id", settings.cluster_identity, "-c", settings.cluster_coverage),
+        *("--threads", settings.threads),
+        scratch=scratch,
     )
-    representatives = {}
-    with open_text(scratch / "clusters_cluster.tsv") as stream:
-        for line in stream:
-            representative, member = map(int, line.split("\t"))
-            representatives[candidates[member].id] = candidates[representative].id
+    representatives = {
+        candidates[member].id: candidates[representative].id for representative, member in clusters
+    }
     missing = [item.id for item in candidates if item.id not in representatives]
     if missing:
         raise DataError(f"mmseqs left {len(missing)} chains without a cluster, first {missing[0]}")
     return representatives
 
 
-def _mmseqs(command: str, scratch: Path, files: Sequence[str], *options: Sequence[object]) -> None:
-    paths = [str(scratch / name) for name in files]
-    flags = [str(word) for option in options for word in option]
-    with Programs() as programs:
-        finished = programs.run([program("mmseqs"), command, *paths, *flags, "-v", "1"])
-    require(finished, f"mmseqs {command} in {scratch}")
-
-
 def _sequences_of(path: Path) -> Iterator[str]:
     with open_text(path) as stream:
         for _, sequence in fasta_records(stream, str(path)):
             yield sequence.upper().rstrip("*")
-
-
-def _number(sequences: Iterable[str], path: Path) -> int:
-    """Write sequences as FASTA named 0, 1, 2, ... and return how many there were."""
-    count = 0
-    with path.open("w", encoding="ascii") as stream:
-        for sequence in sequences:
-            stream.write(f">{count}\n{sequence}\n")
-            count += 1
-    return count
 
 
 def _names(path: Path, wanted: set[int]) -> dict[int, str]:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from npm_core import alphabet
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.files import atomic_path, writing
 from npm_core.model import (
     HeadSettings,
@@ -48,14 +48,16 @@ def make_folder(folder: Path | str) -> None:
     """Make the folder of a checkpoint, before the hours that go into what it is to hold.
 
     Raises:
-        DataError: Nothing can be written there.
+        OutputError: Nothing can be written there.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error}); name another folder") from error
+        raise OutputError(
+            f"{folder}: cannot be written to ({error}); name another folder"
+        ) from error
 
 
 def save_model(
@@ -77,7 +79,8 @@ def save_model(
         weights: The model's, gathered, where other processes hold a share of them.
 
     Raises:
-        DataError: A weight is not finite, or there is no room.
+        DataError: A weight is not finite.
+        OutputError: There is no room.
     """
     folder = Path(folder)
     weights = model.state_dict() if weights is None else weights

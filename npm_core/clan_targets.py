@@ -1,6 +1,6 @@
 """The structure a Pfam family is judged by: chosen, aligned to its row, cut to the domain."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from npm_core.errors import DataError
-from npm_core.files import open_text, write_text
+from npm_core.files import read_tsv, write_tsv
 from npm_core.pairwise import aligned_positions, domain
 from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_selection import entry_id
@@ -191,14 +191,8 @@ def choose_target(
             attempts.append(Attempt(structure, "refused", identity, coverage, str(refusal)))
             continue
         attempts.append(Attempt(structure, "chosen", found.identity, found.coverage))
-        target = Target(
-            id=family,
-            split=clan,
-            sequence=chain.sequence[found.part],
-            coordinates=chain.coordinates[found.part],
-            source=f"{structure.pdb}_{structure.chain}",
-        )
-        return target, found.columns, attempts
+        source = f"{structure.pdb}_{structure.chain}"
+        return chain.target(family, clan, source, found.part), found.columns, attempts
     return None, None, attempts
 
 
@@ -207,7 +201,7 @@ def _check(found: DomainMap, chain: Chain, min_identity: float, min_coverage: fl
         raise Refused(f"identity {found.identity:.2f} is below {min_identity}")
     if found.coverage < min_coverage:
         raise Refused(f"the chain covers {found.coverage:.2f} of the row, below {min_coverage}")
-    if not np.isfinite(chain.coordinates[found.part]).all(1).any():
+    if not chain.resolved[found.part].any():
         raise Refused("no residue of the domain is resolved")
 
 
@@ -215,56 +209,48 @@ def write_structures(
     path: Path | str, clan: str, structures: Mapping[str, Sequence[StructureRow]]
 ) -> None:
     """Write the structures of a clan's families as TSV."""
-    lines = ["\t".join(STRUCTURE_COLUMNS)]
-    lines += [
-        "\t".join((clan, family, row.pdb, row.chain, row.name, row.a3m))
-        for family, rows in structures.items()
-        for row in rows
-    ]
-    write_text(path, "\n".join(lines) + "\n")
+    rows = (
+        (clan, family, row.pdb, row.chain, row.name, row.a3m)
+        for family, found in structures.items()
+        for row in found
+    )
+    write_tsv(path, STRUCTURE_COLUMNS, rows)
 
 
 def read_structures(path: Path | str) -> tuple[dict[str, str], dict[str, list[StructureRow]]]:
     """Clan of each family with structures, and the structures, as `write_structures` wrote them.
 
     Raises:
-        DataError: The header or a line has other fields.
+        DataError: The file is missing or no such table.
     """
     clans: dict[str, str] = {}
     structures: dict[str, list[StructureRow]] = {}
-    with open_text(path) as stream:
-        header = stream.readline().rstrip("\n").split("\t")
-        if tuple(header) != STRUCTURE_COLUMNS:
-            raise DataError(f"{path}: expected the columns {', '.join(STRUCTURE_COLUMNS)}")
-        for number, line in enumerate(stream, start=2):
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != len(STRUCTURE_COLUMNS):
-                raise DataError(
-                    f"{path}, line {number}: {len(fields)} fields, "
-                    f"expected {len(STRUCTURE_COLUMNS)}"
-                )
-            clan, family, *structure = fields
-            clans[family] = clan
-            structures.setdefault(family, []).append(StructureRow(*structure))
+    for row in read_tsv(path, STRUCTURE_COLUMNS):
+        clan, family, *structure = (row[name] for name in STRUCTURE_COLUMNS)
+        clans[family] = clan
+        structures.setdefault(family, []).append(StructureRow(*structure))
     return clans, structures
 
 
 def write_audit(path: Path | str, attempts: Mapping[str, Sequence[Attempt]]) -> None:
     """Write what became of each structure; a family without any has one line that says so."""
-    lines = ["\t".join(AUDIT_COLUMNS)]
-    for family, tried in attempts.items():
-        lines += ["\t".join(_audit_fields(family, attempt)) for attempt in tried]
-        if not tried:
-            lines.append("\t".join((family, "", "", "", "refused", "", "", "no structure")))
-    write_text(path, "\n".join(lines) + "\n")
+    rows = (
+        fields
+        for family, tried in attempts.items()
+        for fields in (
+            [_audit_fields(family, attempt) for attempt in tried]
+            or [(family, "", "", "", "refused", "", "", "no structure")]
+        )
+    )
+    write_tsv(path, AUDIT_COLUMNS, rows)
 
 
-def _audit_fields(family: str, attempt: Attempt) -> Iterator[str]:
+def _audit_fields(family: str, attempt: Attempt) -> tuple[str, ...]:
     row = attempt.structure
-    yield from (family, row.pdb, row.chain, row.name, attempt.status)
-    for share in (attempt.identity, attempt.coverage):
-        yield "" if share is None else f"{share:.4f}"
-    yield " ".join(attempt.reason.split())
+    shares = (
+        "" if share is None else f"{share:.4f}" for share in (attempt.identity, attempt.coverage)
+    )
+    return (family, row.pdb, row.chain, row.name, attempt.status, *shares, attempt.reason)
 
 
 def write_columns(

@@ -6,10 +6,11 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from npm_core import ffindex, hhsuite
+from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError
-from npm_core.hhsuite import FilterSettings, Programs
+from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.parallel import map_in_order
+from npm_core.programs import Programs, require, version
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
 from npm_core.tables import write_depths
@@ -76,14 +77,14 @@ def sweep(
     def depths(programs: Programs, name: str, a3m: bytes) -> list[tuple[str, int, int]]:
         rows = []
         for one in filters:
-            finished = hhsuite.hhfilter(programs, a3m, one)
-            kept = hhsuite.require(finished, f"{name}: hhfilter -cov {one.coverage}")
+            finished = hhfilter(programs, a3m, one)
+            kept = require(finished, f"{name}: hhfilter -cov {one.coverage}")
             depth = sum(line.startswith(b">") for line in kept.split(b"\n"))
             rows.append((name, one.coverage, depth))
         return rows
 
     facts = provenance(
-        hhfilter=hhsuite.version("hhfilter"), filter=vars(settings), seed=seed, sampled=len(chosen)
+        hhfilter=version("hhfilter", "-h"), filter=vars(settings), seed=seed, sampled=len(chosen)
     )
     with Programs() as programs:
         found = map_in_order(

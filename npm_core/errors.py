@@ -9,6 +9,10 @@ class DataError(NpmError):
     """An input does not hold what it must hold."""
 
 
+class OutputError(NpmError):
+    """A file cannot be written where it was asked for."""
+
+
 class SettingsError(NpmError):
     """A setting or a combination of settings cannot be used."""
 

@@ -6,12 +6,13 @@ from io import StringIO
 from pathlib import Path
 from time import monotonic
 
-from npm_core import ffindex, hhsuite
+from npm_core import ffindex
 from npm_core.errors import DataError
-from npm_core.hhsuite import FilterSettings, Programs
+from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.msa import Msa, fasta_records, msa_from_rows
 from npm_core.parallel import map_in_order
+from npm_core.programs import Programs, version
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
 from npm_core.tables import Family, write_families
@@ -61,7 +62,7 @@ def build_family(
     started = monotonic()
     found = sum(line.startswith(b">") for line in a3m.split(b"\n"))
     row = FamilyRow(name, "failed", found=found)
-    finished = hhsuite.hhfilter(programs, a3m, settings)
+    finished = hhfilter(programs, a3m, settings)
     if finished.failure:
         return replace(row, reason=f"hhfilter: {finished.failure}", seconds=finished.seconds), None
     try:
@@ -115,7 +116,7 @@ def build_families(
         settings: HHfilter's.
         identity_threshold: As `build_family`.
         workers: Alignments at a time.
-        max_failed_share: As `search.search_shard`.
+        max_failed_share: As `shard.Shard`.
 
     Returns:
         The ledger.
@@ -124,7 +125,6 @@ def build_families(
         DataError: The ffindex is missing or damaged.
         ToolError: HHfilter is missing, or too many families failed.
     """
-    version = hhsuite.version("hhfilter")
     total = len(ffindex.read_index(msas))
     rows: list[FamilyRow] = []
 
@@ -145,7 +145,9 @@ def build_families(
                 check_failed_share(rows, total=total, allowed=max_failed_share, where=str(msas))
 
     facts = provenance(
-        hhfilter=version, filter=vars(settings), identity_threshold=identity_threshold
+        hhfilter=version("hhfilter", "-h"),
+        filter=vars(settings),
+        identity_threshold=identity_threshold,
     )
     with Programs() as programs:
         write_families(output, families(programs), facts)

@@ -14,12 +14,12 @@ from pyhmmer.plan7 import HMM, HMMFile, Pipeline
 
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.files import open_text
-from npm_core.hhsuite import Programs, program
 from npm_core.ledger import Row
-from npm_core.msa import fasta_records
+from npm_core.msa import fasta_records, fasta_text
+from npm_core.programs import Programs, program
 from npm_core.progress import note
 from npm_core.queries import Query
-from npm_core.search import Engine, Found, run_shard
+from npm_core.shard import Engine, Found, Shard
 
 NO_PROFILE = "the profiles have none for this family"
 NO_CUTOFF = "its profile has no gathering cut-off"
@@ -97,8 +97,10 @@ def read_sequences(path: Path | str) -> DigitalSequenceBlock:
     """Sequences of a FASTA file, gzipped or not, as HMMER searches them, all in memory.
 
     Raises:
-        DataError: The file is missing, empty or holds letters of no amino acid.
+        DataError: The file is missing, a pipe, empty or holds letters of no amino acid.
     """
+    if not Path(path).is_file() and Path(path).exists():
+        raise DataError(f"{path}: a pipe or a folder, expected a file: it is read twice")
     with open_text(path) as _:  # tells a missing or damaged file from a malformed one
         pass
     try:
@@ -139,15 +141,6 @@ def search_family(profile: HMM, sequences: DigitalSequenceBlock) -> list[tuple[s
     ]
 
 
-def family_engine(profiles: dict[str, HMM], sequences: DigitalSequenceBlock) -> Engine:
-    """What `search.run_shard` calls for each family; `Query.id` is its accession."""
-
-    def search(queries: Sequence[Query], _: Programs) -> list[Found]:
-        return [_found(query.id, profiles.get(query.id), sequences) for query in queries]
-
-    return search
-
-
 def _found(family: str, profile: HMM | None, sequences: DigitalSequenceBlock) -> Found:
     if profile is None:
         return Found(Row(family, "skipped", NO_PROFILE))
@@ -158,8 +151,7 @@ def _found(family: str, profile: HMM | None, sequences: DigitalSequenceBlock) ->
     seconds = time.monotonic() - started
     if not rows:
         return Found(Row(family, "skipped", NO_HIT, seconds=seconds))
-    text = "".join(f">{name}\n{row}\n" for name, row in rows)
-    return Found(Row(family, "ok", depth=len(rows), seconds=seconds), text)
+    return Found(Row(family, "ok", depth=len(rows), seconds=seconds), fasta_text(rows))
 
 
 def search_families(
@@ -196,16 +188,15 @@ def search_families(
     known = read_profiles(profiles, mine) if mine else {}
     block = read_sequences(sequences)
     stat = Path(sequences).stat()
-    note(f"{len(known)} profiles for {len(mine)} families, {len(block)} sequences")
-    return run_shard(
-        [Query(name, known[name].consensus or "" if name in known else "") for name in mine],
-        family_engine(known, block),
-        output,
-        ledger,
-        signature=f"pyhmmer {pyhmmer_version} gathering {stat.st_size}:{stat.st_mtime_ns}",
-        batch=1,
-        workers=workers,
-        max_failed_share=0.0,
-        scratch=scratch,
-        where=f"shard {shard} of {shards}",
-    )
+    name = f"{len(block)} sequences by pyhmmer {pyhmmer_version}"
+    note(f"{len(known)} profiles for {len(mine)} families against {name}")
+
+    def search(queries: Sequence[Query], _: Programs) -> list[Found]:
+        return [_found(query.id, known.get(query.id), block) for query in queries]
+
+    signature = f"pyhmmer {pyhmmer_version} gathering {stat.st_size}:{stat.st_mtime_ns}"
+    engine = Engine(name, search, signature, workers=workers)
+    # A profile's consensus stands for it in the journal.
+    wanted = [Query(one, known[one].consensus or "" if one in known else "") for one in mine]
+    where = f"shard {shard} of {shards}"
+    return Shard(wanted, Path(output), Path(ledger), Path(scratch), 0.0, where).run(engine)

@@ -21,7 +21,7 @@ from filelock import FileLock
 from urllib3.exceptions import HTTPError
 
 from npm_core import __version__
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.files import atomic_path, write_text
 from npm_core.progress import SECONDS_BETWEEN_LINES, note
 from npm_core.provenance import file_digest
@@ -40,6 +40,10 @@ class Transient(Exception):
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+class Absent(DataError):
+    """The server, or the folder, has no such file."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,10 @@ def download(
         sha256 of the file, in hexadecimal.
 
     Raises:
-        DataError: No mirror has the file, or what they have is damaged or not what is on record.
-            The message says what became of each.
+        Absent: No mirror has the file.
+        DataError: What they have is damaged or not what is on record, or cannot be had now. The
+            message says what became of each.
+        OutputError: It cannot be written.
         SettingsError: A URL of another kind.
     """
     output = Path(output)
@@ -97,7 +103,7 @@ def download(
     if expected is not None and output.is_file() and file_digest(output) == expected:
         return expected
     output.parent.mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
+    failures: dict[str, DataError | Transient] = {}
     with FileLock(_beside(output, ".lock")):
         for url in urls:
             try:
@@ -111,10 +117,12 @@ def download(
                     first_wait=first_wait,
                 )
             except (DataError, Transient) as error:
-                failures.append(f"{url}: {error}")
+                failures[url] = error
                 continue
             return digest
-    raise DataError(f"{output}: could not be fetched.\n       " + "\n       ".join(failures))
+    listed = "".join(f"\n       {url}: {error}" for url, error in failures.items())
+    absent = all(isinstance(error, Absent) for error in failures.values())
+    raise (Absent if absent else DataError)(f"{output}: could not be fetched.{listed}")
 
 
 def _check_url(url: str) -> None:
@@ -208,7 +216,9 @@ def _copy(url: str, part: Path) -> None:
     source = Path(url2pathname(urlsplit(url).path))
     try:
         shutil.copyfile(source, part)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except FileNotFoundError as error:
+        raise Absent(f"{source}: {error.strerror}") from error
+    except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{source}: {error.strerror}") from error
 
 
@@ -220,6 +230,7 @@ def _request(url: str, part: Path, timeout: float) -> bool:
 
     Raises:
         DataError: The server answers that there is nothing to get.
+        OutputError: There is no room for it.
         Transient: Anything that may be different next time.
     """
     state = _read_state(part, url)
@@ -245,9 +256,9 @@ def _request(url: str, part: Path, timeout: float) -> bool:
         got = part.stat().st_size if part.exists() else 0
         raise Transient(f"broke off after {got} bytes ({type(error).__name__})") from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DataError(f"{part}: the disk is full; run again to go on from here") from error
-        raise DataError(f"{part}: {error.strerror}") from error
+        full = error.errno == errno.ENOSPC
+        reason = "the disk is full; run again to go on from here" if full else error.strerror
+        raise OutputError(f"{part}: {reason}") from error
     got = part.stat().st_size
     if size is not None and got < size:
         raise Transient(f"broke off after {got} bytes of {size}")
@@ -264,6 +275,8 @@ def _check_status(response: requests.Response, part: Path) -> None:
         raise Transient("the server has no such range (416); starting again from the beginning")
     if status in RETRIED:
         raise Transient(f"HTTP status {status} {response.reason}", retry_after(response))
+    if status in (404, 410):
+        raise Absent(f"HTTP status {status} {response.reason}")
     if status not in (200, 206):
         raise DataError(f"HTTP status {status} {response.reason}")
     encoding = response.headers.get("Content-Encoding", "identity")

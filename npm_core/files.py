@@ -1,20 +1,25 @@
 """Files that appear whole or not at all."""
 
+import csv
 import gzip
 import io
 import os
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from npm_core.errors import DataError
+from npm_core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_BREAKS = re.compile(r"\s*[\t\r\n]\s*")
+"""What would end a field or a line of a tab-separated table."""
 
 
 @contextmanager
@@ -25,11 +30,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     a symbolic link leads to is replaced, not the link; a device or a FIFO gets what was written.
 
     Raises:
-        DataError: `path` is a folder, or nothing can be written in its folder.
+        OutputError: `path` is a folder, or nothing can be written in its folder.
     """
     given = Path(path)
     if given.is_dir():
-        raise DataError(f"{given}: is a folder, expected a file to write")
+        raise OutputError(f"{given}: is a folder, expected a file to write")
     stream = given.exists() and not given.is_file()
     path = Path(os.path.realpath(given))
     try:
@@ -38,7 +43,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             prefix=f".{path.name}.", suffix=".part", dir=None if stream else path.parent
         )
     except OSError as error:
-        raise DataError(f"{given}: cannot be written ({error.strerror})") from error
+        raise OutputError(f"{given}: cannot be written ({error.strerror})") from error
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -69,18 +74,67 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 @contextmanager
+def open_gzip(path: Path | str, level: int = 9) -> Iterator[gzip.GzipFile]:
+    """Open a gzip file for writing, whole or not at all: the same content is the same bytes."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as raw,
+        # Neither a name nor a time in the header.
+        gzip.GzipFile("", "wb", level, raw, mtime=0) as stream,
+    ):
+        yield stream
+
+
+def write_gzip(path: Path | str, text: str, encoding: str = "utf-8") -> None:
+    """Write `text` to `path` as gzip data, whole or not at all."""
+    with open_gzip(path) as stream:
+        stream.write(text.encode(encoding))
+
+
+def write_tsv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as they come, tab-separated, each on one line; None is an empty field."""
+    with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, dialect="excel-tab", lineterminator="\n")
+        table.writerow(columns)
+        for row in rows:
+            table.writerow("" if value is None else _BREAKS.sub(" ", str(value)) for value in row)
+
+
+def read_tsv(path: Path | str, needed: Collection[str] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table, each value as text by the name of its column.
+
+    Raises:
+        DataError: The file is missing, lacks a column or has a line of another width.
+    """
+    with open_text(path) as stream:
+        table = csv.DictReader(stream, dialect="excel-tab")
+        found = table.fieldnames or ()
+        if missing := set(needed) - set(found):
+            raise DataError(
+                f"{path}: columns {sorted(missing)} are missing; separated by tabs, there are "
+                f"{', '.join(found) or 'none'}"
+            )
+        for row in table:
+            if None in row or None in row.values():
+                raise DataError(
+                    f"{path}, line {table.line_num}: expected {len(found)} tab-separated values"
+                )
+            yield row
+
+
+@contextmanager
 def writing(path: Path | str) -> Iterator[None]:
     """Say where there was no room for tensors.
 
     Raises:
-        DataError: There was none; what stood at `path` is still whole.
+        OutputError: There was none; what stood at `path` is still whole.
     """
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise DataError(
+        raise OutputError(
             f"{path}: cannot be written ({error}); what stood there is still whole. "
             "Make room and give the same command again"
         ) from error
@@ -92,7 +146,7 @@ def write_tensors(
     """Write tensors as safetensors, whole or not at all.
 
     Raises:
-        DataError: There is no room; what stood at `path` is still whole.
+        OutputError: There is no room; what stood at `path` is still whole.
     """
     from safetensors.torch import save_file
 

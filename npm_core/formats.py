@@ -7,7 +7,6 @@ Text formats are gzipped where the name ends in .gz.
 """
 
 import csv
-import gzip
 import io
 import re
 import shutil
@@ -15,6 +14,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from npm_core import potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path, open_binary, open_text
+from npm_core.files import atomic_path, open_binary, open_gzip, open_text
 from npm_core.matrices import load_arrays, read_matrix, read_sequence
 from npm_core.potts import Doubles, Potts
 
@@ -172,21 +172,13 @@ def write_model_scores(
 def _write(path: Path | str, name: str, writer: Callable[[Path, T], None], content: T) -> None:
     """Write whole or not at all, and gzipped where the name says so."""
     _check_zipped(path, name)
-    with atomic_path(path) as temporary:
-        if not _is_zipped(path):
+    if not _is_zipped(path):
+        with atomic_path(path) as temporary:
             writer(temporary, content)
-            return
-        plain = temporary.with_suffix(".plain")
-        try:
-            writer(plain, content)
-            with (
-                plain.open("rb") as source,
-                temporary.open("wb") as raw,
-                gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-            ):
-                shutil.copyfileobj(source, packed)
-        finally:
-            plain.unlink(missing_ok=True)
+        return
+    with open_gzip(path) as packed, NamedTemporaryFile(dir=Path(path).parent) as plain:
+        writer(Path(plain.name), content)
+        shutil.copyfileobj(plain, packed)
 
 
 def _is_zipped(path: Path | str) -> bool:

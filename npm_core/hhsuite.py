@@ -1,95 +1,21 @@
-"""HH-suite and MMseqs2 as programs: where they are, and one call of each with limits."""
+"""HH-suite's searches, filter and alignment: their settings, calls and results."""
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError, ToolError
-from npm_core.files import open_text
-from npm_core.msa import fasta_records
+from npm_core.programs import Finished, Programs, program, require
 
-PACKAGES = {"mmseqs": ("mmseqs2", "mmseqs2"), "blastdbcmd": ("ncbi-blast+", "blast")}
-"""Names of a program's package in Debian and in bioconda; all others come with hhsuite."""
+Indices = NDArray[np.int32]
 
-DEBIAN_PROGRAMS = Path("/usr/libexec/hhsuite")
-"""Debian keeps one build of each program for each instruction set here."""
-
-INSTRUCTION_SETS = ("avx2", "avx", "sse4.1", "ssse3", "sse3", "plain")
-
-DATABASE_PARTS = ("a3m", "cs219")
+PARTS = ("a3m", "cs219")
 """What hhblits needs of a database; the hhm part is optional."""
-
-SEGMENTATION_FAULT, ABORTED, KILLED = 139, 134, 137
-
-CAUSES = {
-    SEGMENTATION_FAULT: "segmentation fault (a damaged database, or one built for another CPU)",
-    ABORTED: "aborted",
-    KILLED: "killed from outside (often for want of memory)",
-}
-"""Exit statuses that name no cause themselves, as a shell reports them: 128 + signal."""
-
-_WITH_LIMIT = (
-    "import os, resource, sys;"
-    "limit = int(sys.argv[1]);"
-    "resource.setrlimit(resource.RLIMIT_DATA, (limit, limit));"
-    "os.execv(sys.argv[2], sys.argv[2:])"
-)
-"""Limits itself, then becomes the program: unlike preexec_fn this is safe beside threads.
-
-RLIMIT_DATA counts what a program allocates. RLIMIT_AS would count the mapped database too, which
-for UniClust30 is larger than any sensible limit."""
-
-
-def program(name: str) -> str:
-    """Path of an external program.
-
-    Raises:
-        ToolError: It is not installed; the message says how to get it.
-    """
-    found = shutil.which(name)
-    if found is None:
-        # Debian puts cstranslate on no PATH, and its wrapper looks in the wrong folder.
-        for instructions in _instruction_sets():
-            found = shutil.which(str(DEBIAN_PROGRAMS / f"{name}-{instructions}"))
-            if found is not None:
-                break
-    if found is None:
-        debian, conda = PACKAGES.get(name, ("hhsuite", "hhsuite"))
-        raise ToolError(
-            f"{name}: program not found on PATH. Install it with `make setup`, "
-            f"`apt-get install {debian}` or `mamba install -c conda-forge -c bioconda {conda}`"
-        )
-    return found
-
-
-def version(name: str) -> str:
-    """What a program of HH-suite calls itself, e.g. "HHblits 3.3.0"."""
-    shown = subprocess.run([program(name), "-h"], capture_output=True, text=True, check=False)
-    return shown.stdout.split("\n", 1)[0].strip().rstrip(":") or name
-
-
-def _instruction_sets() -> tuple[str, ...]:
-    """The builds this CPU can run, best first."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").replace("_", ".").split())
-    except OSError:
-        flags = set()
-    # The kernel calls SSE3 by its older name.
-    names = {"sse3": "pni"}
-    return tuple(
-        choice
-        for choice in INSTRUCTION_SETS
-        if choice == "plain" or names.get(choice, choice) in flags
-    )
 
 
 def data_file(name: str) -> Path:
@@ -114,138 +40,6 @@ def data_file(name: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How one call of a program ended.
-
-    Attributes:
-        failure: Empty when the exit status was 0; else the cause, on one line.
-        output: Standard output.
-        seconds: Wall time.
-    """
-
-    failure: str
-    output: bytes
-    seconds: float
-
-
-class Programs:
-    """Runs programs that never outlive it, each in a process group of its own.
-
-    Use it as a context manager: leaving the block kills what still runs. Threads may share one.
-    """
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def __enter__(self) -> "Programs":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Kill what runs and start nothing more."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                _kill_group(process)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float | None = None,
-        memory_limit_gib: float | None = None,
-    ) -> Finished:
-        """Run one program to its end.
-
-        Args:
-            argv: Path of the program and its arguments; no shell sees them.
-            stdin: What the program reads.
-            timeout: Seconds; its whole process group is killed after them.
-            memory_limit_gib: GiB the program may allocate; a mapped database does not count.
-
-        Raises:
-            ToolError: The block this object belongs to has been left.
-        """
-        if memory_limit_gib is not None:
-            limit = str(int(memory_limit_gib * 2**30))
-            argv = [sys.executable, "-I", "-S", "-c", _WITH_LIMIT, limit, *argv]
-        started = time.monotonic()
-        with self._lock:
-            if self._closed:
-                raise ToolError("the run has been stopped")
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=0,
-                env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-            )
-            self._running.add(process)
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            _kill_group(process)
-
-        # A timer leaves communicate() blocking: with its own timeout it would poll.
-        timer = threading.Timer(timeout, stop) if timeout is not None else None
-        if timer:
-            timer.start()
-        try:
-            output, errors = process.communicate(stdin)
-        finally:
-            if timer:
-                timer.cancel()
-            with self._lock:
-                self._running.discard(process)
-        seconds = time.monotonic() - started
-        if late.is_set():
-            return Finished(f"no end after {timeout:g} s", b"", seconds)
-        return Finished(_failure(process.returncode, errors, memory_limit_gib), output, seconds)
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Reaped already: its number may belong to somebody else by now.
-    if process.returncode is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def _failure(status: int, errors: bytes, memory_limit_gib: float | None) -> str:
-    """What went wrong in words, with the last line the program wrote; empty for status 0."""
-    if status == 0:
-        return ""
-    if status < 0:
-        status = 128 - status
-    lines = errors.decode(errors="replace").split("\n")
-    tail = " ".join(" ".join(line.split()) for line in lines if line.strip())[-300:]
-    cause = CAUSES.get(status, "failed")
-    if b"bad_alloc" in errors or b"could not allocate" in errors:
-        limit = "" if memory_limit_gib is None else f" (limit {memory_limit_gib:g} GiB)"
-        cause = f"out of memory{limit}"
-    return f"{cause}, exit status {status}" + (f": {tail}" if tail else "")
-
-
-def require(finished: Finished, what: str) -> bytes:
-    """The output of a call that must succeed.
-
-    Raises:
-        ToolError: It failed.
-    """
-    if finished.failure:
-        raise ToolError(f"{what}: {finished.failure}")
-    return finished.output
-
-
 def check_database(prefix: Path | str) -> int:
     """Make sure that hhblits can open a database, and return how many clusters it holds.
 
@@ -255,7 +49,7 @@ def check_database(prefix: Path | str) -> int:
     Raises:
         DataError: A part is missing or empty, or clusters have a profile and no alignment.
     """
-    parts = list(DATABASE_PARTS)
+    parts = list(PARTS)
     if ffindex.data_path(f"{prefix}_hhm").exists():
         parts.append("hhm")
     counts = {}
@@ -351,84 +145,73 @@ def hhfilter(programs: Programs, a3m: bytes, settings: FilterSettings) -> Finish
     return programs.run(argv, stdin=a3m)
 
 
-def build_database(
-    fasta: Path | str,
-    prefix: Path | str,
-    *,
-    threads: int = 1,
-    identity: float = 0.3,
-    coverage: float = 0.8,
-) -> tuple[int, int]:
-    """Cluster sequences and write an HH-suite database of the clusters, as UniClust30 is made.
-
-    The same sequences give the same bytes, whatever `threads` is: entries are written by
-    decreasing length of their cs219 sequence, then by name.
+def hhsearch(
+    programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
+) -> dict[str, float]:
+    """Probability (per cent) of each database entry that HHsearch lists for a sequence.
 
     Args:
-        fasta: Sequences, gzipped or not.
-        prefix: Where PREFIX_a3m and PREFIX_cs219 go, each as .ffdata and .ffindex.
-        threads: For MMseqs2 and cstranslate.
-        identity: Smallest sequence identity within a cluster (UniClust30: 0.3).
-        coverage: Smallest share of both sequences that an alignment covers (UniClust: 0.8).
+        programs: Runs it.
+        query: FASTA file of one sequence.
+        database: Prefix of the database.
+        size: Entries in it, so that all are listed.
+        max_rows: Rows of its longest alignment; HHsearch stops reading at 65,535 unless told.
+    """
+    report = query.with_suffix(".hhr")
+    finished = programs.run(
+        [
+            *(program("hhsearch"), "-i", str(query), "-d", str(database), "-o", str(report)),
+            *("-p", "0", "-Z", str(size), "-z", str(size), "-B", "1", "-b", "1", "-alt", "1"),
+            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", "-maxseq", str(max_rows)),
+        ]
+    )
+    require(finished, f"hhsearch of {query}")
+    return parse_hit_list(report.read_text(encoding="utf-8"))
 
-    Returns:
-        The numbers of sequences and of clusters.
+
+def parse_hit_list(report: str) -> dict[str, float]:
+    """Name and probability (per cent) of the hits in the table of an .hhr report.
+
+    Of several hits of one name the most probable counts.
 
     Raises:
-        DataError: The FASTA file holds no sequence.
-        ToolError: A program is missing or failed.
+        ToolError: The report has no such table.
     """
-    prefix = Path(prefix)
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    mmseqs, cstranslate = program("mmseqs"), program("cstranslate")
-    data_files = [str(data_file("cs219.lib")), str(data_file("context_data.lib"))]
-    with tempfile.TemporaryDirectory(prefix=f".{prefix.name}.", dir=prefix.parent) as folder:
-        work = Path(folder)
-        sequences = copy_fasta(fasta, work / "sequences.fasta")
-
-        def run(*argv: str) -> None:
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-            done = subprocess.run(argv, cwd=work, capture_output=True, env=environment, check=False)
-            require(
-                Finished(_failure(done.returncode, done.stderr + done.stdout, None), b"", 0.0),
-                f"{Path(argv[0]).name} {argv[1]}",
-            )
-
-        run(mmseqs, "createdb", "sequences.fasta", "sequences", "--dbtype", "1", "-v", "1")
-        run(
-            *(mmseqs, "cluster", "sequences", "clusters", "tmp", "-v", "1"),
-            *("--min-seq-id", str(identity), "-c", str(coverage), "--threads", str(threads)),
-        )
-        run(
-            *(mmseqs, "result2msa", "sequences", "sequences", "clusters", "raw_a3m", "-v", "1"),
-            *("--msa-format-mode", "5", "--threads", str(threads)),
-        )
-        # An MMseqs2 database is an ffindex under other names, with its index in another order.
-        (work / "raw_a3m").rename(work / "raw_a3m.ffdata")
-        (work / "raw_a3m.index").rename(work / "raw_a3m.ffindex")
-        clusters = dict(ffindex.read_entries(work / "raw_a3m"))
-        ffindex.write_entries(work / "in_a3m", clusters.items())
-        run(
-            *(cstranslate, "-i", "in_a3m", "-o", "out_cs219", "-A", data_files[0]),
-            *("-D", data_files[1], "-x", "0.3", "-c", "4", "-f", "-I", "a3m", "-b"),
-        )
-        translated = dict(ffindex.read_entries(work / "out_cs219"))
-    if translated.keys() != clusters.keys():
-        lost = sorted(clusters.keys() ^ translated.keys())
-        raise ToolError(f"{prefix}: cstranslate lost {len(lost)} entries, first {lost[0]}")
-    order = sorted(translated, key=lambda key: (-len(translated[key]), key))
-    for part, texts in (("a3m", clusters), ("cs219", translated)):
-        ffindex.write_entries(f"{prefix}_{part}", ((key, texts[key]) for key in order))
-    return sequences, len(clusters)
+    lines = iter(report.splitlines())
+    if not any(line.startswith(" No Hit") for line in lines):
+        raise ToolError("the report of hhsearch has no list of hits")
+    hits: dict[str, float] = {}
+    for line in lines:
+        if not line.strip():
+            break
+        _, name, probability, *_ = line.split()
+        hits[name] = max(float(probability), hits.get(name, 0.0))
+    return hits
 
 
-def copy_fasta(source: Path | str, destination: Path) -> int:
-    """Write a FASTA file plainly and return its number of sequences."""
-    count = 0
-    with open_text(source) as stream, destination.open("w", encoding="utf-8") as output:
-        for header, sequence in fasta_records(stream, str(source)):
-            output.write(f">{header}\n{sequence}\n")
-            count += 1
-    if count == 0:
-        raise DataError(f"{source}: no sequences to build a database from")
-    return count
+def hhalign(programs: Programs, query: Path, template: Path) -> tuple[Indices, Indices]:
+    """Positions of a sequence and columns of an a3m that HHalign puts side by side, 0-based."""
+    table = query.with_suffix(".atab")
+    rows = template.read_bytes().count(b">")
+    finished = programs.run(
+        [
+            *(program("hhalign"), "-i", str(query), "-t", str(template), "-o", "/dev/null"),
+            *("-atab", str(table), "-alt", "1", "-v", "0", "-M", "a2m"),
+            *("-maxseq", str(max(65_535, rows + 1))),
+        ]
+    )
+    require(finished, f"hhalign of {query} to {template}")
+    return parse_alignment(table.read_text(encoding="utf-8"))
+
+
+def parse_alignment(table: str) -> tuple[Indices, Indices]:
+    """Positions and columns, 0-based, of the first alignment of an -atab table; may be none."""
+    pairs: list[tuple[int, int]] = []
+    alignments = 0
+    for line in table.splitlines():
+        alignments += line.startswith(">")
+        fields = line.split()
+        if alignments == 1 and len(fields) >= 2 and fields[0].isdigit() and fields[1].isdigit():
+            pairs.append((int(fields[0]) - 1, int(fields[1]) - 1))
+    both = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    return both[:, 0], both[:, 1]

@@ -4,16 +4,15 @@ A held-out sequence is never a training query, but the database that training qu
 against holds it as well, so that it can be a row of their alignments.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 
 from npm_core import ffindex
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import read_tsv
+from npm_core.parallel import map_in_processes
 from npm_core.progress import track
 from npm_core.queries import read_queries
 from npm_core.tables import read_targets
@@ -21,9 +20,6 @@ from npm_core.tables import read_targets
 OCCURS, ABSENT = "row of a training alignment", "in no training alignment"
 UNKNOWN = "without a test sequence of its own"
 """A target whose entry was assigned to test by its other chains: nothing can be looked for."""
-
-_wanted: set[str] = set()
-"""Accessions a worker looks for; set once when it starts."""
 
 
 def accession(name: str) -> str:
@@ -57,39 +53,34 @@ def occurrences(
     Returns:
         Alignments by accession, those that occur in none left out; and how many alignments there
         are.
+
+    Raises:
+        ToolError: A process was killed, usually for want of memory.
     """
     found: Counter[str] = Counter()
     total = 0
-    names = [str(prefix) for prefix in prefixes]
-    if workers == 1:
-        _look_for(test)
-        results: Iterable[tuple[Counter[str], int]] = map(_count, names)
-        for one, alignments in track(results, total=len(names), what="shards read"):
-            found.update(one)
-            total += alignments
-        return found, total
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_look_for, initargs=(test,)) as pool:
-        for one, alignments in track(pool.map(_count, names), total=len(names), what="shards read"):
-            found.update(one)
-            total += alignments
+    counts = map_in_processes(partial(_count, test), prefixes, workers=workers)
+    for one, alignments in track(counts, total=len(prefixes), what="shards read"):
+        found.update(one)
+        total += alignments
     return found, total
 
 
-def _look_for(test: Path | str) -> None:
-    _wanted.clear()
-    _wanted.update(accessions(test))
+@cache
+def _wanted(test: Path | str) -> frozenset[str]:
+    """Accessions of the test sequences, read once in each process."""
+    return frozenset(accessions(test))
 
 
-def _count(prefix: str) -> tuple[Counter[str], int]:
-    """Alignments of one ffindex by the accession they hold, and how many there are."""
+def _count(test: Path | str, prefix: Path | str) -> tuple[Counter[str], int]:
+    """Alignments of one ffindex by the test sequence they hold, and how many there are."""
     found: Counter[str] = Counter()
     alignments = 0
     for _, a3m in ffindex.read_entries(prefix):
         alignments += 1
         headers = (text.partition(b"\n")[0] for text in a3m.removeprefix(b">").split(b"\n>"))
         rows = {accession(header.decode(errors="replace")) for header in headers if header.strip()}
-        found.update(rows & _wanted)
+        found.update(rows & _wanted(test))
     return found, alignments
 
 
@@ -105,12 +96,7 @@ def nearest_test_sequences(
     Raises:
         DataError: The audit lacks a column or a target.
     """
-    with open_text(assignments) as stream:
-        reader = csv.DictReader(stream, dialect="excel-tab")
-        missing = {"id", "test_best"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{assignments}: columns {sorted(missing)} are missing")
-        best = {row["id"]: row["test_best"] for row in reader}
+    best = {row["id"]: row["test_best"] for row in read_tsv(assignments, ("id", "test_best"))}
     found = {}
     for target in read_targets(*targets):
         if target.split == "test":

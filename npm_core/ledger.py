@@ -1,14 +1,13 @@
 """The ledger of a shard: one row for each query, with what became of it."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from npm_core.errors import DataError, ToolError
-from npm_core.files import atomic_path, open_text
+from npm_core.errors import ToolError
+from npm_core.files import write_tsv
 
 Status = Literal["ok", "empty", "failed", "skipped"]
 
@@ -35,27 +34,9 @@ class Row:
 
 def write_ledger(path: Path | str, rows: Sequence[Row], kind: type[Row] = Row) -> None:
     """Write rows, all of one `kind`, as tab-separated values under a header."""
-    with atomic_path(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-        names = [field.name for field in fields(kind)]
-        writer = csv.DictWriter(stream, names, dialect="excel-tab", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            values = asdict(row)
-            writer.writerow(values | {"seconds": f"{row.seconds:.2f}"})
-
-
-def read_ledger(path: Path | str) -> list[dict[str, str]]:
-    """Rows as written, each value as text; ledgers of other steps may have more columns.
-
-    Raises:
-        DataError: The file is missing or has not the columns of a ledger.
-    """
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, dialect="excel-tab")
-        missing = {field.name for field in fields(Row)} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{path}: not a ledger; columns {sorted(missing)} are missing")
-        return list(reader)
+    columns = [field.name for field in fields(kind)]
+    values = ((asdict(row) | {"seconds": f"{row.seconds:.2f}"}).values() for row in rows)
+    write_tsv(path, columns, map(tuple, values))
 
 
 def summary(rows: Sequence[Row]) -> str:

@@ -1,6 +1,5 @@
 """The user's own data: a table of alignments and structures into the chain's own files."""
 
-import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError
-from npm_core.files import open_text
-from npm_core.msa import Msa, fasta_records, msa_from_rows, read_alignment, read_msa
+from npm_core.files import read_tsv, write_tsv
+from npm_core.msa import Msa, fasta_records, fasta_text, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
@@ -57,10 +56,10 @@ class LocalFamily:
 
 @dataclass(frozen=True, eq=False)
 class ImportedFamily:
-    """What one line of the table became.
+    """What one line of the table became, or one family that only a search knows.
 
     Attributes:
-        family: The line.
+        id: The family's.
         msa: The alignment: in its query's columns, or as it stands (clans).
         split: "train" or "test"; the clan in the clan experiment.
         target: The protein of known structure, or None.
@@ -70,7 +69,7 @@ class ImportedFamily:
             row there; None where nothing can be compared.
     """
 
-    family: LocalFamily
+    id: str
     msa: Msa
     split: str
     target: Target | None = None
@@ -88,27 +87,21 @@ def read_table(path: Path | str) -> list[LocalFamily]:
     """
     path = Path(path)
     families: dict[str, LocalFamily] = {}
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        header = reader.fieldnames or []
-        if set(header) - set(COLUMNS) or not {"id", "alignment"} <= set(header):
-            raise DataError(
-                f"{path}: columns are {', '.join(header) or 'missing'}; needed are id and "
-                f"alignment, allowed {', '.join(COLUMNS)}, separated by tabs"
-            )
-        for number, row in enumerate(reader, start=2):
-            family = _family(row, path, f"{path}, line {number}", len(header))
-            if family.id in families:
-                raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
-            families[family.id] = family
+    for number, row in enumerate(read_tsv(path, ("id", "alignment")), start=2):
+        family = _family(row, path, f"{path}, line {number}")
+        if family.id in families:
+            raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
+        families[family.id] = family
     if not families:
         raise DataError(f"{path}: no families below the header")
     return list(families.values())
 
 
-def _family(row: dict[str, str], table: Path, where: str, width: int) -> LocalFamily:
-    if None in row or None in row.values():
-        raise DataError(f"{where}: expected {width} tab-separated values")
+def _family(row: dict[str, str], table: Path, where: str) -> LocalFamily:
+    if unknown := row.keys() - set(COLUMNS):
+        raise DataError(
+            f"{where}: unknown columns {sorted(unknown)}; known are {', '.join(COLUMNS)}"
+        )
     if not _ID.fullmatch(row["id"]):
         raise DataError(f"{where}: id {row['id']!r} must match {_ID.pattern}")
     if row.get("split", "") not in ("", "train", "test"):
@@ -187,8 +180,7 @@ def searched_msa(name: str, a3m: bytes, max_rows: int | None = None) -> Msa:
 
 def import_searched(name: str, a3m: bytes, *, clan: str, max_rows: int) -> ImportedFamily:
     """A family that only a search knows: it has no structure, and trains."""
-    msa = searched_msa(name, a3m, max_rows)
-    return ImportedFamily(LocalFamily(name, Path(), clan=clan), msa, clan)
+    return ImportedFamily(name, searched_msa(name, a3m, max_rows), clan)
 
 
 def _deepened(msa: Msa, found: Msa, family: LocalFamily, max_rows: int) -> Msa:
@@ -208,7 +200,7 @@ def _with_target(
     family: LocalFamily, msa: Msa, row: int, split: str, *, whole_chain: bool
 ) -> ImportedFamily:
     if family.structure is None:
-        return ImportedFamily(family, msa, split)
+        return ImportedFamily(family.id, msa, split)
     same = None
     try:
         chain = read_chain(family.structure, family.chain or None)
@@ -222,18 +214,10 @@ def _with_target(
                 "numbers count from 1: residues in the chain's full sequence, columns in the query"
             )
         part = slice(0, len(columns)) if whole_chain else domain(columns)
-        if not chain.resolved[part].any():
-            raise DataError(f"{family.structure}: no residue of the domain is resolved")
+        target = chain.target(family.id, split, _source(family.structure, chain), part)
     except DataError as error:
-        return ImportedFamily(family, msa, split, refusal=str(error), identity=same)
-    target = Target(
-        id=family.id,
-        split=split,
-        sequence=chain.sequence[part],
-        coordinates=chain.coordinates[part],
-        source=_source(family.structure, chain),
-    )
-    return ImportedFamily(family, msa, split, target, columns[part], identity=same)
+        return ImportedFamily(family.id, msa, split, refusal=str(error), identity=same)
+    return ImportedFamily(family.id, msa, split, target, columns[part], identity=same)
 
 
 def _source(structure: Path, chain: Chain) -> str:
@@ -295,15 +279,11 @@ def identity(sequence: str, msa: Msa, row: int, columns: NDArray[np.int32]) -> f
 
 
 def _column_map(path: Path) -> Iterator[tuple[int, int]]:
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        if not {"residue", "column"} <= set(reader.fieldnames or []):
-            raise DataError(f"{path}: expected the columns residue and column")
-        for number, row in enumerate(reader, start=2):
-            try:
-                yield int(row["residue"]), int(row["column"])
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{path}, line {number}: expected two whole numbers") from error
+    for number, row in enumerate(read_tsv(path, ("residue", "column")), start=2):
+        try:
+            yield int(row["residue"]), int(row["column"])
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: expected two whole numbers") from error
 
 
 def under_target(imported: ImportedFamily) -> Msa:
@@ -314,7 +294,7 @@ def under_target(imported: ImportedFamily) -> Msa:
     """
     target, columns = imported.target, imported.target_columns
     if target is None or columns is None:
-        raise DataError(f"family {imported.family.id} has no target")
+        raise DataError(f"family {imported.id} has no target")
     rows = anchor(imported.msa.residues, columns)
     query = alphabet.encode(target.sequence)
     start = int((rows[0] == query)[columns >= 0].all())
@@ -328,22 +308,19 @@ def under_target(imported: ImportedFamily) -> Msa:
 def a3m_text(msa: Msa, max_rows: int | None = None) -> bytes:
     """An alignment, or `max_rows` rows of it at even steps from the first, as A3M."""
     count = msa.depth if max_rows is None else min(max_rows, msa.depth)
-    records = (
-        f">{msa.names[row]}\n{alphabet.decode(msa.residues[row])}\n"
-        for row in np.arange(count) * msa.depth // count
-    )
-    return "".join(records).encode()
+    rows = np.arange(count) * msa.depth // count
+    return fasta_text((msa.names[row], alphabet.decode(msa.residues[row])) for row in rows).encode()
 
 
-def audit_text(imported: Sequence[ImportedFamily]) -> str:
-    """One line a family: whether it became a target, why not, and `identity` where it is known."""
-    lines = ["family\tstatus\treason\tidentity"]
-    for one in imported:
-        status = "ok" if one.target else "refused" if one.refusal else "skipped"
-        reason = one.refusal or ("" if one.target else "no structure: trains only")
-        same = "" if one.identity is None else f"{one.identity:.3f}"
-        lines.append(f"{one.family.id}\t{status}\t{' '.join(reason.split())}\t{same}")
-    return "\n".join(lines) + "\n"
+def write_audit(path: Path | str, imported: Sequence[ImportedFamily]) -> None:
+    """Write one line a family: whether it became a target, why not, its `identity` where known."""
+    write_tsv(path, ("family", "status", "reason", "identity"), map(_fate, imported))
+
+
+def _fate(one: ImportedFamily) -> tuple[str, ...]:
+    status = "ok" if one.target else "refused" if one.refusal else "skipped"
+    reason = one.refusal or ("" if one.target else "no structure: trains only")
+    return one.id, status, reason, "" if one.identity is None else f"{one.identity:.3f}"
 
 
 def outcome(imported: Sequence[ImportedFamily], audit: Path) -> str:

@@ -1,18 +1,19 @@
-"""MMseqs2 as a search engine: iterative profile search in the manner of ColabFold.
+"""MMseqs2: iterative profile search in the manner of ColabFold, and its easy workflows.
 
 The database is a set of sequences clustered at 30 % identity. Representatives are searched, hits
 are expanded to their clusters' members, and the members are aligned to the query's profile.
 """
 
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
-from npm_core.hhsuite import Finished, Programs, copy_fasta, program, require
+from npm_core.files import open_text
+from npm_core.msa import fasta_records, fasta_text
+from npm_core.programs import Finished, Programs, program, require
 
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
@@ -90,14 +91,6 @@ class MmseqsSettings:
         return [[mmseqs, *words, "-v", "1"] for words in commands]
 
 
-def version() -> str:
-    """E.g. "MMseqs2 14-7e284"."""
-    shown = subprocess.run(
-        [program("mmseqs"), "version"], capture_output=True, text=True, check=True
-    )
-    return f"MMseqs2 {shown.stdout.strip()}"
-
-
 def check_database(folder: Path | str) -> int:
     """Make sure that a search can open a database, and return how many clusters it holds.
 
@@ -129,7 +122,7 @@ def build_database(
         fasta: Sequences, gzipped or not.
         folder: Where they go.
         threads: Of MMseqs2.
-        identity, coverage: As `hhsuite.build_database`.
+        identity, coverage: As `hhsuite_database.build_database`.
 
     Returns:
         The numbers of sequences and of clusters.
@@ -159,6 +152,18 @@ def build_database(
         _join(folder / part)
     _relink(folder)
     return count, check_database(folder)
+
+
+def copy_fasta(source: Path | str, destination: Path) -> int:
+    """Write a FASTA file plainly and return its number of sequences."""
+    count = 0
+    with open_text(source) as stream, destination.open("w", encoding="utf-8") as output:
+        for header, sequence in fasta_records(stream, str(source)):
+            output.write(f">{header}\n{sequence}\n")
+            count += 1
+    if count == 0:
+        raise DataError(f"{source}: no sequences to build a database from")
+    return count
 
 
 def _join(path: Path) -> None:
@@ -209,8 +214,7 @@ def search(
     seconds = 0.0
     with tempfile.TemporaryDirectory(prefix="npm_mmseqs.") as name:
         folder = Path(name)
-        text = "".join(f">{number}\n{sequence}\n" for number, sequence in enumerate(sequences))
-        (folder / "queries.fasta").write_text(text, encoding="ascii")
+        _write_numbered(folder / "queries.fasta", sequences)
         for argv in settings.argvs(program("mmseqs"), folder, threads):
             finished = programs.run(argv, timeout=timeout, memory_limit_gib=memory_limit_gib)
             seconds += finished.seconds
@@ -224,3 +228,68 @@ def search(
             if a3m:
                 found[int(a3m[1 : a3m.index("\n")])] = a3m
     return Finished("", b"", seconds), found
+
+
+def easy_search(
+    queries: Iterable[str], targets: Iterable[str], columns: str, *options: object, scratch: Path
+) -> Iterator[list[str]]:
+    """Hits of some sequences among others, by MMseqs2's easy-search.
+
+    Args:
+        queries, targets: Sequences. Their names may be any text, so MMseqs2 sees their numbers.
+        columns: What to tell of each hit, e.g. "query,target,bits"; query and target are numbers
+            from 0.
+        options: MMseqs2's flags, e.g. "-e", 0.001.
+        scratch: Where there is room for its files, which are removed.
+
+    Raises:
+        ToolError: mmseqs is missing or failed.
+    """
+    with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=scratch) as name:
+        paths = [Path(name, file) for file in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
+        # MMseqs2 fails on an empty file.
+        if _write_numbered(paths[0], queries) and _write_numbered(paths[1], targets):
+            _easy("easy-search", *paths, *options, "--format-output", columns)
+            with paths[2].open(encoding="ascii") as stream:
+                for line in stream:
+                    yield line.rstrip("\n").split("\t")
+
+
+def easy_cluster(
+    sequences: Iterable[str], *options: object, scratch: Path
+) -> Iterator[tuple[int, int]]:
+    """Numbers of a cluster's representative and of a member, of each sequence, by easy-cluster.
+
+    Args:
+        sequences: At least one.
+        options, scratch: As `easy_search`.
+
+    Raises:
+        ToolError: mmseqs is missing or failed.
+    """
+    with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=scratch) as name:
+        folder = Path(name)
+        _write_numbered(folder / "members.fasta", sequences)
+        _easy(
+            "easy-cluster", folder / "members.fasta", folder / "clusters", folder / "tmp", *options
+        )
+        with (folder / "clusters_cluster.tsv").open(encoding="ascii") as stream:
+            for line in stream:
+                representative, member = line.split("\t")
+                yield int(representative), int(member)
+
+
+def _easy(command: str, *words: object) -> None:
+    with Programs() as programs:
+        argv = [program("mmseqs"), command, *map(str, words), "-v", "1"]
+        require(programs.run(argv), f"mmseqs {command}")
+
+
+def _write_numbered(path: Path, sequences: Iterable[str]) -> int:
+    """Write sequences as FASTA named 0, 1, 2, ... and return how many there were."""
+    count = 0
+    with path.open("w", encoding="ascii") as stream:
+        for sequence in sequences:
+            stream.write(fasta_text([(count, sequence)]))
+            count += 1
+    return count

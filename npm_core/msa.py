@@ -1,6 +1,6 @@
 """Multiple sequence alignments in the columns of their query: A3M and its kin, read and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +182,11 @@ def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
             parts.append(line.strip())
     if name is not None:
         yield name, "".join(parts)
+
+
+def fasta_text(records: Iterable[tuple[object, str]]) -> str:
+    """(header without `>`, sequence) records as FASTA or A3M, each sequence on one line."""
+    return "".join(f">{name}\n{sequence}\n" for name, sequence in records)
 
 
 def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:

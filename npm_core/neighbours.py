@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from npm_core import alphabet, ffindex
-from npm_core.errors import DataError, ToolError
-from npm_core.hhsuite import Programs, program, require
-from npm_core.msa import States
+from npm_core.errors import DataError
+from npm_core.hhsuite import Indices, hhalign, hhsearch
+from npm_core.mmseqs import easy_search
+from npm_core.msa import fasta_text
 from npm_core.parallel import map_in_order
+from npm_core.programs import Programs
 from npm_core.progress import track
 from npm_core.reduction import generator, weighted
 from npm_core.tables import Family, Floats, Target, read_table, write_rows
-
-Indices = NDArray[np.int32]
 
 NEIGHBOURS = pa.schema(
     [
@@ -70,44 +69,21 @@ def _without_hit(target: str) -> Neighbour:
     return Neighbour(target, None, None, None, nothing, nothing)
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """Which families a target may be compared to.
+def trains_on(buckets: Mapping[str, int], target: str, family: str) -> bool:
+    """Whether a family is outside the bucket of a target, which is called like its family.
 
-    Attributes:
-        buckets: Family to bucket; families of the target's own bucket are not in its training set.
-            A target is called like its family. None: all families are.
-        keep_own: Whether a family called like the target stays, where it is in the training set.
+    Raises:
+        DataError: One of the two is in no bucket.
     """
-
-    buckets: Mapping[str, int] | None = None
-    keep_own: bool = False
-
-    def has(self, target: str, family: str) -> bool:
-        """Whether a family is in a target's training set.
-
-        Raises:
-            DataError: One of the two is in no bucket.
-        """
-        if target == family and not self.keep_own:
-            return False
-        if self.buckets is None:
-            return True
-        for name in (target, family):
-            if name not in self.buckets:
-                raise DataError(f"{name} is in no bucket. Were buckets made from these families?")
-        return self.buckets[target] != self.buckets[family]
-
-
-def a3m_of(residues: States, name: str) -> str:
-    """(N, L) states as a3m whose columns are all matches; the first row is called `name`."""
-    rows = map(alphabet.decode, residues)
-    return "".join(f">{name if index == 0 else index}\n{row}\n" for index, row in enumerate(rows))
+    for name in (target, family):
+        if name not in buckets:
+            raise DataError(f"{name} is in no bucket. Were buckets made from these families?")
+    return buckets[target] != buckets[family]
 
 
 def nearest_by_hhsearch(
     targets: Sequence[Target],
-    training: TrainingSet,
+    buckets: Mapping[str, int],
     *,
     profiles: Mapping[str, str],
     alignments: Callable[[Collection[str]], Iterator[Family]],
@@ -122,7 +98,7 @@ def nearest_by_hhsearch(
 
     Args:
         targets: With their sequences.
-        training: Which families each may be compared to.
+        buckets: Family to bucket; a target is compared to those outside its own.
         profiles: Family to its seed alignment (a3m).
         alignments: Gives the named families' MSAs.
         workers: How many programs run at a time.
@@ -146,14 +122,15 @@ def nearest_by_hhsearch(
             hits = hhsearch(programs, queries[place], database, size=len(order), max_rows=max_rows)
             named = ((order[int(number)], value) for number, value in hits.items())
             target = targets[place].id
-            return _best({name: value for name, value in named if training.has(target, name)})
+            return _best({name: value for name, value in named if trains_on(buckets, target, name)})
 
         searches = map_in_order(search, range(len(targets)), workers=workers)
         best = list(track(searches, total=len(targets), what="targets searched"))
         templates: dict[str, Path] = {}
         for family in alignments({hit[0] for hit in best if hit is not None}):
             path = scratch / f"family{len(templates)}.a3m"
-            path.write_text(a3m_of(family.residues, "family"), encoding="ascii")
+            rows = map(alphabet.decode, family.residues)
+            path.write_text(fasta_text(enumerate(rows)), encoding="ascii")
             templates[family.id] = path
 
         def align(place: int) -> Neighbour:
@@ -204,85 +181,12 @@ def _columns(a3m: str) -> int:
 
 
 def _write_query(path: Path, target: Target) -> Path:
-    path.write_text(f">query\n{target.sequence}\n", encoding="ascii")
+    path.write_text(fasta_text([("query", target.sequence)]), encoding="ascii")
     return path
-
-
-def hhsearch(
-    programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
-) -> dict[str, float]:
-    """Probability (per cent) of each database entry that HHsearch lists for a sequence.
-
-    Args:
-        programs: Runs it.
-        query: FASTA file of one sequence.
-        database: Prefix of the database.
-        size: Entries in it, so that all are listed.
-        max_rows: Rows of its longest alignment; HHsearch stops reading at 65,535 unless told.
-    """
-    report = query.with_suffix(".hhr")
-    finished = programs.run(
-        [
-            *(program("hhsearch"), "-i", str(query), "-d", str(database), "-o", str(report)),
-            *("-p", "0", "-Z", str(size), "-z", str(size), "-B", "1", "-b", "1", "-alt", "1"),
-            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", "-maxseq", str(max_rows)),
-        ]
-    )
-    require(finished, f"hhsearch of {query}")
-    return parse_hit_list(report.read_text(encoding="utf-8"))
-
-
-def parse_hit_list(report: str) -> dict[str, float]:
-    """Name and probability (per cent) of the hits in the table of an .hhr report.
-
-    Of several hits of one name the most probable counts.
-
-    Raises:
-        ToolError: The report has no such table.
-    """
-    lines = iter(report.splitlines())
-    if not any(line.startswith(" No Hit") for line in lines):
-        raise ToolError("the report of hhsearch has no list of hits")
-    hits: dict[str, float] = {}
-    for line in lines:
-        if not line.strip():
-            break
-        _, name, probability, *_ = line.split()
-        hits[name] = max(float(probability), hits.get(name, 0.0))
-    return hits
-
-
-def hhalign(programs: Programs, query: Path, template: Path) -> tuple[Indices, Indices]:
-    """Positions of a sequence and columns of an a3m that HHalign puts side by side, 0-based."""
-    table = query.with_suffix(".atab")
-    rows = template.read_bytes().count(b">")
-    finished = programs.run(
-        [
-            *(program("hhalign"), "-i", str(query), "-t", str(template), "-o", "/dev/null"),
-            *("-atab", str(table), "-alt", "1", "-v", "0", "-M", "a2m"),
-            *("-maxseq", str(max(65_535, rows + 1))),
-        ]
-    )
-    require(finished, f"hhalign of {query} to {template}")
-    return parse_alignment(table.read_text(encoding="utf-8"))
-
-
-def parse_alignment(table: str) -> tuple[Indices, Indices]:
-    """Positions and columns, 0-based, of the first alignment of an -atab table; may be none."""
-    pairs: list[tuple[int, int]] = []
-    alignments = 0
-    for line in table.splitlines():
-        alignments += line.startswith(">")
-        fields = line.split()
-        if alignments == 1 and len(fields) >= 2 and fields[0].isdigit() and fields[1].isdigit():
-            pairs.append((int(fields[0]) - 1, int(fields[1]) - 1))
-    both = np.array(pairs, dtype=np.int32).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
 
 
 def nearest_by_mmseqs(
     targets: Sequence[Target],
-    training: TrainingSet,
     *,
     queries: Iterable[tuple[str, str]],
     e_value: float,
@@ -295,39 +199,35 @@ def nearest_by_mmseqs(
     HHalign against every family is out of reach.
 
     Args:
-        targets: With their sequences.
-        training: Which families each may be compared to.
+        targets: With their sequences; a family called like one is not its neighbour.
         queries: Family and its query, one letter a column, X where the residue is unknown.
         e_value: Hits above it do not count.
         threads: Of MMseqs2.
         scratch: An empty folder.
 
     Raises:
-        DataError: A target or family is in no bucket.
         ToolError: mmseqs is missing or failed.
     """
-    families = _write_fasta(scratch / "queries.fasta", queries)
-    _write_fasta(scratch / "targets.fasta", ((target.id, target.sequence) for target in targets))
-    if not families or not targets:
-        return [_without_hit(target.id) for target in targets]
-    with Programs() as programs:
-        finished = programs.run(
-            [
-                *(program("mmseqs"), "easy-search", str(scratch / "targets.fasta")),
-                *(str(scratch / "queries.fasta"), str(scratch / "hits.tsv"), str(scratch / "tmp")),
-                *("--threads", str(threads), "-e", str(e_value), "-v", "1"),
-                *("--format-output", "query,target,bits,qstart,tstart,qaln,taln"),
-            ]
-        )
-    require(finished, "mmseqs easy-search of targets against family queries")
+    families: list[str] = []
+
+    def sequences() -> Iterator[str]:
+        for family, query in queries:
+            families.append(family)
+            yield query
+
+    hits = easy_search(
+        (target.sequence for target in targets),
+        sequences(),
+        "query,target,bits,qstart,tstart,qaln,taln",
+        *("--threads", threads, "-e", e_value),
+        scratch=scratch,
+    )
     best: dict[str, tuple[float, str, list[str]]] = {}
-    with (scratch / "hits.tsv").open(encoding="ascii") as stream:
-        for line in stream:
-            number, hit, bits, *alignment = line.rstrip("\n").split("\t")
-            target, family = targets[int(number)].id, families[int(hit)]
-            if training.has(target, family):
-                key = (-float(bits), family, alignment)
-                best[target] = min(key, best.get(target, key))
+    for number, hit, bits, *alignment in hits:
+        target, family = targets[int(number)].id, families[int(hit)]
+        if family != target:
+            key = (-float(bits), family, alignment)
+            best[target] = min(key, best.get(target, key))
     return [
         Neighbour(target.id, best[target.id][1], None, -best[target.id][0], *_pairs(target, best))
         if target.id in best
@@ -353,16 +253,6 @@ def paired_positions(
     positions = first_start + np.cumsum(left) - 1
     columns = second_start + np.cumsum(right) - 1
     return positions[both].astype(np.int32), columns[both].astype(np.int32)
-
-
-def _write_fasta(path: Path, records: Iterable[tuple[str, str]]) -> list[str]:
-    """Write (name, sequence) records called 0, 1, ...; returns their names in this order."""
-    names: list[str] = []
-    with path.open("w", encoding="ascii") as stream:
-        for name, sequence in records:
-            stream.write(f">{len(names)}\n{sequence}\n")
-            names.append(name)
-    return names
 
 
 def by_family(neighbours: Iterable[Neighbour]) -> dict[str, list[Neighbour]]:

@@ -1,14 +1,10 @@
 """Entries of the PDB archive, or of a mirror of it, as files on disk."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import download
-
-_ABSENT = re.compile(r"HTTP status (404|410)\b|No such file")
-"""What a fetch says where the archive does not have the entry."""
+from npm_core.fetch import Absent, download
 
 
 class NotInArchive(DataError):
@@ -52,9 +48,7 @@ def fetch_entry(entry: str, template: str, *, cache: Path, lock: Path | None) ->
     path = cache / url.rpartition("/")[2]
     try:
         download([url], path, lock=lock)
-    except DataError as error:
-        if not _ABSENT.search(str(error)):
-            raise
+    except Absent as error:
         raise NotInArchive(f"the archive has no entry {entry}; it may be obsolete") from error
     return path
 

@@ -14,6 +14,9 @@ from npm_core.files import open_text
 ENCODING = "latin-1"
 """Pfam's flat files hold authors' names that are no UTF-8."""
 
+MIN_OVERLAP = 0.5
+"""Least share of a structure's range that its row must cover."""
+
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _VERSION = re.compile(r"\.\d+$")
 
@@ -160,7 +163,6 @@ def read_pfam(
     *,
     max_rows: int | None = None,
     regions: Mapping[str, Sequence[Region]] | None = None,
-    min_overlap: float = 0.5,
     convert: Callable[[str], str] = full_row,
 ) -> Iterator[PfamFamily]:
     """Stream the wanted entries of Pfam-A.full or Pfam-A.seed, in the order of the file.
@@ -176,7 +178,6 @@ def read_pfam(
         families: Accessions without version.
         max_rows: Rows to keep of an entry; None keeps all.
         regions: Structures by family, from `read_pdbmap`; None looks for no structures.
-        min_overlap: Least share of a structure's range that its row must cover.
         convert: How to write a kept row, e.g. `full_row`.
 
     Raises:
@@ -189,9 +190,7 @@ def read_pfam(
             if accession not in missing:
                 raise DataError(f"{path}: {accession} occurs twice")
             missing.discard(accession)
-            finder = _StructureFinder(
-                None if regions is None else regions.get(accession, ()), min_overlap
-            )
+            finder = _StructureFinder(None if regions is None else regions.get(accession, ()))
             rows, depth = _read_rows(lines, f"{path}: {accession}", max_rows, finder, convert)
             structures, source = finder.structures()
             yield PfamFamily(accession, rows, depth, structures, source)
@@ -278,9 +277,8 @@ def _read_rows(
 class _StructureFinder:
     """Watches the rows of one entry pass and keeps those that structures belong to."""
 
-    def __init__(self, regions: Sequence[Region] | None, min_overlap: float) -> None:
+    def __init__(self, regions: Sequence[Region] | None) -> None:
         self._wanted = regions is not None
-        self._min_overlap = min_overlap
         self._regions: dict[str, list[Region]] = {}
         for region in regions or ():
             self._regions.setdefault(region.accession, []).append(region)
@@ -319,7 +317,7 @@ class _StructureFinder:
         start, end = int(ends[1]), int(ends[2])
         for region in self._regions[accession]:
             overlap = min(end, region.end) - max(start, region.start) + 1
-            enough = overlap >= self._min_overlap * (region.end - region.start + 1)
+            enough = overlap >= MIN_OVERLAP * (region.end - region.start + 1)
             if enough and overlap > self._best.get(region, (0,))[0]:
                 self._best[region] = (overlap, name, full_row(aligned))
 
@@ -354,8 +352,3 @@ def seed_a3m(rows: Sequence[tuple[str, str]], where: str) -> list[tuple[str, str
         raise DataError(f"{where}: no column has residues in half of the rows")
     written = np.where(matches, letters, np.where(residues, np.char.lower(letters), ""))
     return [(name, "".join(row)) for (name, _), row in zip(rows, written, strict=True)]
-
-
-def a3m_text(rows: Sequence[tuple[str, str]]) -> str:
-    """Rows as the text of an a3m file."""
-    return "".join(f">{name}\n{sequence}\n" for name, sequence in rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import open_text, write_text
+from npm_core.files import read_tsv, write_tsv
 from npm_core.msa import States
 from npm_core.tables import Family, Target
 from npm_core.weights import sequence_weights
@@ -218,8 +218,7 @@ def check_columns(family: Family, target: Target, columns: Indices | None) -> In
 
 def write_buckets(path: Path | str, buckets: Mapping[str, int]) -> None:
     """Write family and bucket as TSV."""
-    lines = ["family\tbucket", *(f"{family}\t{bucket}" for family, bucket in buckets.items())]
-    write_text(path, "\n".join(lines) + "\n")
+    write_tsv(path, ("family", "bucket"), buckets.items())
 
 
 def read_buckets(path: Path | str) -> dict[str, int]:
@@ -229,17 +228,13 @@ def read_buckets(path: Path | str) -> dict[str, int]:
         DataError: The header or a line has another form, or a family occurs twice.
     """
     buckets: dict[str, int] = {}
-    with open_text(path) as stream:
-        if stream.readline().split() != ["family", "bucket"]:
-            raise DataError(f"{path}: expected the columns family and bucket")
-        for number, line in enumerate(stream, start=2):
-            family, _, bucket = line.rstrip("\n").partition("\t")
-            if not bucket.isdecimal() or family in buckets:
-                raise DataError(
-                    f"{path}, line {number}: expected a new family and a bucket, "
-                    f"found {line.strip()[:60]!r}"
-                )
-            buckets[family] = int(bucket)
+    for number, row in enumerate(read_tsv(path, ("family", "bucket")), start=2):
+        if not row["bucket"].isdecimal() or row["family"] in buckets:
+            raise DataError(
+                f"{path}, line {number}: expected a new family and a bucket, "
+                f"found {row['family']} and {row['bucket']!r}"
+            )
+        buckets[row["family"]] = int(row["bucket"])
     return buckets
 
 

@@ -1,26 +1,22 @@
-"""One shard of the search: an alignment and a ledger row for each of its queries."""
+"""The search for the alignment of each query (paper, C.4), by HHblits or by MMseqs2."""
 
-import hashlib
-import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
-from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from npm_core import alphabet, ffindex, hhsuite, mmseqs
-from npm_core.errors import DataError, SettingsError, ToolError
-from npm_core.hhsuite import Finished, HhblitsSettings, Programs
-from npm_core.ledger import Row, check_failed_share, summary, write_ledger
+from npm_core.errors import DataError, SettingsError
+from npm_core.hhsuite import HhblitsSettings
+from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
-from npm_core.msa import fasta_records
-from npm_core.parallel import map_as_ready
-from npm_core.progress import note, track
+from npm_core.msa import fasta_records, fasta_text
+from npm_core.programs import Finished, Programs, program, version
+from npm_core.progress import note
 from npm_core.queries import Query, read_queries
+from npm_core.shard import Engine, Found, Shard
 
 LONGEST = 20_000
 """Residues HH-suite reads of one sequence (its -maxres is 20,001)."""
@@ -59,18 +55,6 @@ class Limits:
             raise SettingsError(f"limits must be positive, found {self}")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A ledger row and its alignment, which is empty when the row says so."""
-
-    row: Row
-    a3m: str = ""
-
-
-Engine = Callable[[Sequence[Query], Programs], list[Found]]
-"""Searches with some queries; what it returns may be in another order."""
-
-
 def _memory_gib(queries: Sequence[Query], limits: Limits) -> float:
     """What a process may allocate: the class of its longest query."""
     return limits.memory_gib * max(-(-len(query.sequence) // 1000) for query in queries)
@@ -96,7 +80,7 @@ def search_one(
         source, a3m = Path(folder, "query.fasta"), Path(folder, "result.a3m")
         source.write_text(Query(_QUERY, query.sequence).fasta, encoding="utf-8")
         finished = programs.run(
-            settings.argv(hhsuite.program("hhblits"), source, a3m),
+            settings.argv(program("hhblits"), source, a3m),
             timeout=limits.timeout,
             memory_limit_gib=_memory_gib([query], limits),
         )
@@ -185,7 +169,7 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
     others = [(name, sequence) for name, sequence in rows[1:] if sequence != rows[0][1]]
     # MMseqs2 writes U and O as X, and B, J, Z as D, L, E.
     rows = [(query.id, query.sequence), *others]
-    text = "".join(f">{name}\n{sequence}\n" for name, sequence in rows)
+    text = fasta_text(rows)
     return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
 
 
@@ -202,54 +186,6 @@ def _check_query(rows: Sequence[tuple[str, str]], query: Query, engine: str) -> 
             f"the first row of the alignment by {engine} is not the query: {len(first)} letters "
             f"for {len(query.sequence)} residues"
         )
-
-
-class Journal:
-    """Finished queries of one shard, one JSON line each, so that a killed shard can go on.
-
-    Failed queries are searched again; the last line may be torn and is then dropped.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._places: dict[str, tuple[int, int]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = path.open("a+b")
-        self._end = 0
-        self._stream.seek(0)
-        for line in self._stream:
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                record = None
-            if record is None:
-                break
-            if record["row"]["status"] != "failed":
-                self._places[record["key"]] = (self._end, len(line))
-            self._end += len(line)
-        self._stream.truncate(self._end)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
-
-    def __getitem__(self, key: str) -> Found:
-        offset, length = self._places[key]
-        self._stream.seek(offset)
-        record = json.loads(self._stream.read(length))
-        return Found(Row(**record["row"]), record["a3m"])
-
-    def add(self, key: str, found: Found) -> None:
-        record = {"key": key, "row": asdict(found.row), "a3m": found.a3m}
-        line = json.dumps(record).encode() + b"\n"
-        self._stream.write(line)
-        self._stream.flush()
-        self._places[key] = (self._end, len(line))
-        self._end += len(line)
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
 
 
 def search_shard(
@@ -282,132 +218,58 @@ def search_shard(
         DataError: The queries or the database are unusable.
         ToolError: The engine is missing, too many queries failed, or another run has this shard.
     """
-    engine: Engine
-    database = settings.database
-    if isinstance(settings, HhblitsSettings):
-        version = hhsuite.version("hhblits")
-        clusters = hhsuite.check_database(database)
-        paths = [ffindex.data_path(f"{database}_{part}") for part in hhsuite.DATABASE_PARTS]
-        batch, workers = 1, max(1, threads // settings.cpu)
-        search = partial(search_one, settings=settings, limits=limits)
-
-        def engine(some: Sequence[Query], programs: Programs) -> list[Found]:
-            return [search(query, programs) for query in some]
-
-    else:
-        version = mmseqs.version()
-        clusters = mmseqs.check_database(database)
-        paths = [Path(database, part) for part in mmseqs.PARTS]
-        batch, workers = settings.batch, 1
-        engine = partial(search_batch, settings=settings, limits=limits, threads=threads)
     wanted = list(read_queries(queries, may_be_empty=True))
-    note(f"{queries}: {len(wanted)} queries against {clusters} clusters by {version}")
-    return run_shard(
-        wanted,
-        engine,
-        output,
-        ledger,
-        # A query that ended within other limits has the same alignment; failed ones run again.
-        signature=f"{version} {settings} {limits.max_length} {_identity(paths)}",
-        batch=batch,
-        workers=workers,
-        max_failed_share=max_failed_share,
-        scratch=scratch,
-        where=str(queries),
+    engine = (
+        hhblits_engine(settings, limits, threads)
+        if isinstance(settings, HhblitsSettings)
+        else mmseqs_engine(settings, limits, threads)
+    )
+    note(f"{queries}: {len(wanted)} queries against {engine.name}")
+    shard = Shard(wanted, Path(output), Path(ledger), Path(scratch), max_failed_share, str(queries))
+    return shard.run(engine)
+
+
+def hhblits_engine(settings: HhblitsSettings, limits: Limits, threads: int) -> Engine:
+    """HHblits, a process a query.
+
+    Raises:
+        DataError: The database is unusable.
+        ToolError: The program is missing.
+    """
+    parts = [ffindex.data_path(f"{settings.database}_{part}") for part in hhsuite.PARTS]
+    clusters, called = hhsuite.check_database(settings.database), version("hhblits", "-h")
+
+    def search(queries: Sequence[Query], programs: Programs) -> list[Found]:
+        return [search_one(one, programs, settings=settings, limits=limits) for one in queries]
+
+    return Engine(
+        f"{clusters} clusters by {called}",
+        search,
+        _signature(called, settings, limits, parts),
+        workers=max(1, threads // settings.cpu),
     )
 
 
-def _identity(paths: Sequence[Path]) -> str:
-    """Sizes and times of a database's files: enough to notice another under the same name."""
-    return " ".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
+def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int) -> Engine:
+    """MMseqs2, a process with `threads` for a batch of queries.
 
-
-def run_shard(
-    queries: Sequence[Query],
-    engine: Engine,
-    output: Path | str,
-    ledger: Path | str,
-    *,
-    signature: str,
-    batch: int,
-    workers: int,
-    max_failed_share: float,
-    scratch: Path | str,
-    where: str,
-) -> list[Row]:
-    """The part of `search_shard` that knows nothing of the search engine.
-
-    Args:
-        queries: Sequences with unique ids.
-        engine: Searches with some queries; it runs its programs by those given.
-        output, ledger, max_failed_share, scratch: As `search_shard`.
-        signature: Text that changes whenever a journal's results would.
-        batch: Queries of one call of the engine.
-        workers: Calls at a time.
-        where: The work, for messages.
+    Raises:
+        DataError: The database is unusable.
+        ToolError: The program is missing.
     """
-    keys = {query.id: _digest(signature, query.id, query.sequence) for query in queries}
-    name = _digest(str(Path(output).resolve()))[:16]
-    try:
-        with FileLock(Path(scratch, f"{name}.lock"), timeout=0):
-            path = Path(scratch, f"{name}.jsonl")
-            with Journal(path) as journal:
-                rows = _fill(
-                    queries, engine, journal, keys, batch, workers, max_failed_share, where
-                )
-                found = ((query.id, journal[keys[query.id]]) for query in queries)
-                ffindex.write_entries(
-                    output, ((key, one.a3m.encode()) for key, one in found if one.a3m)
-                )
-                write_ledger(ledger, rows)
-            path.unlink()
-    except Timeout as error:
-        raise ToolError(
-            f"{where}: another run is writing {output}, as {error.lock_file} says"
-        ) from error
-    note(f"{where}: {summary(rows)}")
-    return rows
+    parts = [Path(settings.database, part) for part in mmseqs.PARTS]
+    clusters = mmseqs.check_database(settings.database)
+    called = f"MMseqs2 {version('mmseqs', 'version')}"
+    return Engine(
+        f"{clusters} clusters by {called}",
+        partial(search_batch, settings=settings, limits=limits, threads=threads),
+        _signature(called, settings, limits, parts),
+        batch=settings.batch,
+    )
 
 
-def _fill(
-    queries: Sequence[Query],
-    engine: Engine,
-    journal: Journal,
-    keys: dict[str, str],
-    batch: int,
-    workers: int,
-    max_failed_share: float,
-    where: str,
-) -> list[Row]:
-    """Search what the journal lacks and return the ledger in the order of the queries."""
-    waiting = [query for query in queries if keys[query.id] not in journal]
-    if len(waiting) < len(queries):
-        note(f"{where}: {len(queries) - len(waiting)} of {len(queries)} queries were done before")
-    rows = {query.id: journal[keys[query.id]].row for query in queries if keys[query.id] in journal}
-    with Programs() as programs:
-        batches = map_as_ready(
-            lambda some: engine(some, programs),
-            _batches(waiting, batch),
-            workers=workers,
-            stop=programs.stop,
-        )
-        results = (found for some in batches for found in some)
-        for found in track(results, total=len(waiting), what="queries searched"):
-            journal.add(keys[found.row.query], found)
-            rows[found.row.query] = found.row
-            if found.row.status == "failed":
-                so_far = list(rows.values())
-                check_failed_share(
-                    so_far, total=len(queries), allowed=max_failed_share, where=where
-                )
-    return [rows[query.id] for query in queries]
-
-
-def _batches(queries: Iterable[Query], size: int) -> Iterator[list[Query]]:
-    source = iter(queries)
-    while some := list(islice(source, size)):
-        yield some
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _signature(called: str, settings: object, limits: Limits, parts: Sequence[Path]) -> str:
+    """What decides an alignment. A query that ended within other limits has the same one, and those
+    that failed run again. A database is known by the sizes and times of its files."""
+    files = " ".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in parts)
+    return f"{called} {settings} {limits.max_length} {files}"

@@ -5,6 +5,7 @@ saw; author numbers are free text with insertion codes and are never used as an 
 serves both formats: gemmi turns a PDB file into the mmCIF categories first.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ Floats = NDArray[np.float32]
 
 LONGEST_PEPTIDE_STEP = 4.5
 """angstrom, C-alpha to C-alpha: bonded neighbours are 3.8 (trans) or 2.9 (cis) apart."""
+
+_PDB_NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+) *")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +54,19 @@ class Chain:
         """(L,): whether each residue has coordinates."""
         return np.isfinite(self.coordinates.sum(axis=1))
 
-    def target(self, id: str, split: str = "", source: str = "") -> Target:
-        """This chain as a row of the targets table.
+    def target(
+        self, id: str, split: str = "", source: str = "", part: slice | None = None
+    ) -> Target:
+        """This chain, or a domain of it, as a row of the targets table.
 
         Raises:
             DataError: No residue is resolved.
         """
-        if not self.resolved.any():
-            raise DataError(f"chain {self} of {id}: none of {len(self.sequence)} residues resolved")
-        return Target(id, split, self.sequence, self.coordinates, source)
+        domain = slice(None) if part is None else part
+        if not self.resolved[domain].any():
+            of_it = "" if part is None else " of the domain"
+            raise DataError(f"no residue{of_it} is resolved")
+        return Target(id, split, self.sequence[domain], self.coordinates[domain], source)
 
     def __str__(self) -> str:
         return self.author if self.author == self.label else f"{self.author} (label {self.label})"
@@ -107,7 +114,8 @@ def read_structure(path: Path | str) -> Structure:
         path: The format is told from the content.
 
     Raises:
-        DataError: The file is missing, is neither format, or has no atoms.
+        DataError: The file is missing, is neither format, has no atoms, or a coordinate that is
+            no number.
     """
     with open_text(path, encoding="latin-1") as stream:
         text = stream.read()
@@ -120,6 +128,7 @@ def read_structure(path: Path | str) -> Structure:
             _check_atoms(structure, "_atom_site with id, type_symbol and author numbers")
             structure.setup_entities()
         else:
+            _check_coordinates(text)
             structure = gemmi.read_pdb_string(text)
             _check_atoms(structure, "an mmCIF or a PDB file")
             _label_by_author(structure)
@@ -139,6 +148,18 @@ def read_chain(path: Path | str, chain: str | None = None) -> Chain:
         return structure.chain(chain)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _check_coordinates(pdb: str) -> None:
+    """Raise unless each atom of a PDB file has three numbers: gemmi reads anything else as 0."""
+    for number, line in enumerate(pdb.splitlines(), start=1):
+        if line.startswith(("ATOM", "HETATM")):
+            for start in (30, 38, 46):
+                if not _PDB_NUMBER.fullmatch(line[start : start + 8]):
+                    raise DataError(
+                        f"line {number}: {line[start : start + 8]!r} in columns {start + 1} to "
+                        f"{start + 8}, expected a coordinate"
+                    )
 
 
 def _is_mmcif(text: str) -> bool:

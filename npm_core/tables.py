@@ -135,6 +135,11 @@ class Target:
         return len(self.sequence)
 
     @property
+    def resolved(self) -> NDArray[np.bool_]:
+        """(L,): whether each residue has coordinates."""
+        return np.isfinite(self.coordinates.sum(axis=1))
+
+    @property
     def distances(self) -> Floats:
         """(L, L) angstrom, C-beta to C-beta; NaN where a residue is unresolved."""
         difference = self.coordinates[:, None] - self.coordinates[None]
@@ -244,7 +249,7 @@ def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[st
             "split": target.split,
             "sequence": target.sequence,
             "length": target.length,
-            "resolved": int(np.isfinite(target.coordinates).all(1).sum()),
+            "resolved": int(target.resolved.sum()),
             "coordinates": target.coordinates.astype(np.float32).ravel(),
             "source": target.source,
         }

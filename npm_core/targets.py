@@ -1,13 +1,12 @@
 """PDB chains as targets: fetched, read, and checked against the sequence that was searched."""
 
-import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from npm_core import alphabet
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import read_tsv
 from npm_core.pdb_archive import NotInArchive
 from npm_core.pdb_selection import split_chain_id
 from npm_core.queries import Query
@@ -39,17 +38,12 @@ def read_assigned(path: Path | str) -> dict[str, str]:
         DataError: The file lacks a column, holds another split, or a chain twice.
     """
     splits: dict[str, str] = {}
-    with open_text(path) as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        missing = {"id", "split"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{path}: columns {sorted(missing)} are missing")
-        for row in reader:
-            if row["split"] not in ("train", "test"):
-                raise DataError(f"{path}: {row['id']} has split {row['split']!r}")
-            if row["id"] in splits:
-                raise DataError(f"{path}: {row['id']} occurs twice")
-            splits[row["id"]] = row["split"]
+    for row in read_tsv(path, ("id", "split")):
+        if row["split"] not in ("train", "test"):
+            raise DataError(f"{path}: {row['id']} has split {row['split']!r}")
+        if row["id"] in splits:
+            raise DataError(f"{path}: {row['id']} occurs twice")
+        splits[row["id"]] = row["split"]
     return splits
 
 
@@ -76,13 +70,10 @@ def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Buil
     try:
         chain = read_structure(path).chain(name)
         _check_sequence(chain.sequence, query.sequence)
-        if not chain.resolved.any():
-            raise DataError("no residue is resolved")
+        target = chain.target(query.id, split, query.id)
     except DataError as error:
         return Built(query.id, split, None, str(error).removeprefix(f"{path}: "))
-    return Built(
-        query.id, split, Target(query.id, split, query.sequence, chain.coordinates, query.id)
-    )
+    return Built(query.id, split, replace(target, sequence=query.sequence))
 
 
 def _check_sequence(found: str, expected: str) -> None:

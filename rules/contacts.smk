@@ -92,9 +92,9 @@ rule find_clan_neighbours:
     threads: 8
     params:
         profiles=subpath(input.profiles, strip_suffix=".ffindex"),
-        code=verb_digest("find-neighbours"),
+        code=verb_digest("find-clan-neighbours"),
     shell:
-        "python -m npm_core find-neighbours --method hhsearch --targets {input.targets:q}"
+        "python -m npm_core find-clan-neighbours --targets {input.targets:q}"
         " --buckets {input.buckets:q} --round {wildcards.round} --profiles {params.profiles:q}"
         " --families {input.families:q} --workers {threads} --output {output:q} > {log} 2>&1"
 
@@ -115,8 +115,8 @@ rule find_uniref50_neighbours:
     params:
         code=verb_digest("find-neighbours"),
     shell:
-        "python -m npm_core find-neighbours --method mmseqs --targets {input.targets:q}"
-        " @{input.shards:q} --workers {threads} --output {output:q} > {log} 2>&1"
+        "python -m npm_core find-neighbours --targets {input.targets:q} @{input.shards:q}"
+        " --threads {threads} --output {output:q} > {log} 2>&1"
 
 
 rule transfer_nearest:

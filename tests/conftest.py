@@ -38,7 +38,7 @@ def golden(real_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def toy_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """An HH-suite database made by the real programs, and a sequence of the family it holds."""
-    from npm_core.hhsuite import build_database
+    from npm_core.hhsuite_database import build_database
 
     rng = np.random.default_rng(1)
 

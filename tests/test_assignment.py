@@ -59,7 +59,7 @@ def run(folder, candidates, train, test, *options):
         with path.open() as stream:
             return {row["id"]: row for row in csv.DictReader(stream, delimiter="\t")}
 
-    assert not list(folder.glob(".assign*"))
+    assert not list(folder.glob(".mmseqs*"))
     return rows(output), rows(audit), reps.read_text()
 
 
@@ -205,7 +205,7 @@ def assign_one(tmp_path):
     for split, records in (("train", {"x": "ACD", "y": "ACD", "z": "ACD"}), ("test", {})):
         write_fasta(tmp_path / "data" / f"{split}.fasta", records)
     splits = {split: tmp_path / "data" / f"{split}.fasta" for split in ("train", "test")}
-    (found,) = assign([Query("1abc_A", "AAAA")], splits, Settings(), scratch=tmp_path / "scratch")
+    (found,) = assign([Query("1abc_A", "AAAA")], splits, Settings(), scratch=tmp_path)
     return found
 
 

@@ -1,6 +1,7 @@
 """Families rebuilt by HMMER: profiles and sequences made here, so that every row is known."""
 
 import gzip
+import os
 import shutil
 import subprocess
 import time
@@ -22,7 +23,7 @@ from npm_core.family_search import (
     search_family,
 )
 from npm_core.ffindex import read_entries
-from npm_core.ledger import read_ledger
+from npm_core.files import read_tsv
 from npm_core.msa import read_alignment
 
 DOMAIN = "MKVLWAGHCDEFYRTPNQSIKEWLHCAGDMVYPRTNFKLSQE"
@@ -103,9 +104,7 @@ def test_the_verb_writes_families_and_a_ledger_of_those_it_drops(folder, capsys)
     assert entries.keys() == {"PF00001"}
     (folder / "family.a3m").write_bytes(entries["PF00001"])
     assert read_alignment(folder / "family.a3m").residues.shape == (4, len(DOMAIN))
-    rows = [
-        (row["query"], row["status"], row["reason"]) for row in read_ledger(folder / "ledger.tsv")
-    ]
+    rows = [(row["query"], row["status"], row["reason"]) for row in read_tsv(folder / "ledger.tsv")]
     assert rows == [
         ("PF00001", "ok", ""),
         ("PF00002", "skipped", NO_HIT),
@@ -119,7 +118,7 @@ def test_shards_are_the_whole_clan_in_parts(folder, capsys):
     names = []
     for shard in ("0", "1"):
         assert search(folder, "--shards", "2", "--shard", shard) == 0
-        names += [row["query"] for row in read_ledger(folder / "ledger.tsv")]
+        names += [row["query"] for row in read_tsv(folder / "ledger.tsv")]
     assert names == ["PF00001", "PF00003", "PF00002", "PF00004"]
     assert search(folder, "--shards", "2", "--shard", "2") == 2
     assert "shards are 0 to 1" in capsys.readouterr().err
@@ -161,6 +160,13 @@ def test_bad_input_is_refused(folder, name, text, message, capsys):
     (folder / name).write_text(text)
     assert search(folder) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_pipe_is_refused_before_it_is_read(folder, capsys):
+    (folder / "sequences.fasta.gz").unlink()
+    os.mkfifo(folder / "sequences.fasta.gz")
+    assert search(folder) == 2
+    assert "a pipe or a folder, expected a file" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_refused(folder):

@@ -10,7 +10,7 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import download, is_url
+from npm_core.fetch import Absent, download, is_url
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -197,6 +197,15 @@ def test_a_missing_file_is_not_asked_for_again(server, fetch):
     with pytest.raises(DataError, match="HTTP status 404"):
         fetch(server.url)
     assert len(server.ranges) == 1
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [((404, 410), Absent), ((404, 403), DataError)])
+def test_a_file_is_absent_when_every_mirror_says_so(server, fetch, tmp_path, statuses, expected):
+    server.script = [says(status) for status in statuses]
+    missing = (tmp_path / "missing").as_uri()
+    with pytest.raises(DataError) as caught:
+        fetch(server.url, f"{server.url}/other", missing)
+    assert caught.type is expected
 
 
 def test_without_an_etag_nothing_is_resumed(server, fetch):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from npm_core.errors import DataError
-from npm_core.files import atomic_path, open_text, write_text
+from npm_core.errors import DataError, OutputError
+from npm_core.files import atomic_path, open_gzip, open_text, read_tsv, write_text, write_tsv
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
 
@@ -63,11 +63,45 @@ def test_a_device_stays_a_device(tmp_path):
     assert (tmp_path / "null").samefile(os.devnull)
 
 
+def test_the_same_content_is_the_same_gzip_file(tmp_path):
+    for name in ("one.gz", "other.gz"):
+        with open_gzip(tmp_path / name, level=1) as stream:
+            stream.write(TEXT.encode())
+    whole = (tmp_path / "one.gz").read_bytes()
+    assert gzip.decompress(whole) == TEXT.encode()
+    assert whole == (tmp_path / "other.gz").read_bytes()
+
+
+def test_a_table_keeps_one_line_a_row_whatever_a_field_holds(tmp_path):
+    path = tmp_path / "table.tsv"
+    write_tsv(path, ("id", "reason"), [('a"b', "first\n      second\tthird"), ("c", None)])
+    assert len(path.read_text().splitlines()) == 3
+    assert list(read_tsv(path, ("id",))) == [
+        {"id": 'a"b', "reason": "first second third"},
+        {"id": "c", "reason": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", r"columns \['id'\] are missing"),
+        ("name\nx\n", r"columns \['id'\] are missing"),
+        ("id\tname\nx\ty\nz\n", "line 3: expected 2 tab-separated values"),
+        ("id\nx\ty\n", "line 2: expected 1 tab-separated values"),
+    ],
+)
+def test_a_table_that_lacks_a_column_or_a_value_is_an_error(tmp_path, text, complaint):
+    (tmp_path / "table.tsv").write_text(text)
+    with pytest.raises(DataError, match=complaint):
+        list(read_tsv(tmp_path / "table.tsv", ("id",)))
+
+
 @pytest.mark.parametrize("name", ["folder", "file/x", "/proc/x"])
 def test_where_no_file_can_be_is_an_error(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"is a folder|cannot be written"):
+    with pytest.raises(OutputError, match=r"is a folder|cannot be written"):
         write_text(tmp_path / name, "x")
-    with pytest.raises(DataError), atomic_path(tmp_path / name):
+    with pytest.raises(OutputError), atomic_path(tmp_path / name):
         pass

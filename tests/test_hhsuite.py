@@ -1,7 +1,4 @@
 import os
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +6,16 @@ import pytest
 from npm_core import ffindex, hhsuite
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError, ToolError
-from npm_core.hhsuite import FilterSettings, HhblitsSettings, Programs, check_database, hhfilter
-
-
-def python(code, *arguments):
-    return [sys.executable, "-c", code, *arguments]
+from npm_core.hhsuite import (
+    FilterSettings,
+    HhblitsSettings,
+    check_database,
+    hhfilter,
+    parse_alignment,
+    parse_hit_list,
+)
+from npm_core.hhsuite_database import build_database
+from npm_core.programs import Programs
 
 
 def test_an_ffindex_gives_back_its_texts_in_the_order_written(tmp_path):
@@ -64,30 +66,6 @@ def test_half_an_ffindex_is_refused(tmp_path):
         ffindex.read_index(tmp_path / "x")
 
 
-def test_a_missing_program_is_named_with_the_way_to_install_it(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path)
-    with pytest.raises(ToolError, match=r"hhblits: program not found.*make setup.*hhsuite"):
-        hhsuite.program("hhblits")
-    with pytest.raises(ToolError, match="apt-get install mmseqs2"):
-        hhsuite.program("mmseqs")
-
-
-def test_a_program_on_the_path_comes_first_and_debians_builds_second(monkeypatch, tmp_path):
-    def executable(path):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("#!/bin/sh\n")
-        path.chmod(0o755)
-        return str(path)
-
-    debian = executable(tmp_path / "libexec" / "cstranslate-plain")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path / "libexec")
-    assert hhsuite.program("cstranslate") == debian
-    first = executable(tmp_path / "bin" / "cstranslate")
-    assert hhsuite.program("cstranslate") == first
-
-
 def test_data_files_are_found_where_hhlib_points(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "some.lib").write_text("")
@@ -105,83 +83,6 @@ def test_data_files_are_found_beside_programs_that_are_linked(monkeypatch, tmp_p
     (tmp_path / "bin" / "hhblits").symlink_to("../tools/bin/hhblits")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert hhsuite.data_file("some.lib").samefile(tmp_path / "tools" / "data" / "some.lib")
-
-
-def test_a_program_reads_writes_and_ends():
-    with Programs() as programs:
-        done = programs.run(python("print(input() + '!')"), stdin=b"words\n", timeout=60)
-    assert (done.failure, done.output) == ("", b"words!\n")
-
-
-@pytest.mark.parametrize(
-    ("code", "failure"),
-    [
-        ("import sys; sys.exit('some\\n reason')", "failed, exit status 1: some reason"),
-        ("import os; os.kill(os.getpid(), 11)", "segmentation fault"),
-        ("import os; os.kill(os.getpid(), 9)", "killed from outside"),
-        ("import os; os._exit(139)", "segmentation fault"),
-        ("import os; os._exit(134)", "aborted, exit status 134"),
-    ],
-)
-def test_a_failure_is_put_into_words(code, failure):
-    with Programs() as programs:
-        assert failure in programs.run(python(code)).failure
-
-
-def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
-    children = (
-        "import subprocess, sys, time;"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
-    )
-    with Programs() as programs:
-        done = programs.run(python(children, str(tmp_path / "pid")), timeout=1.5)
-    assert done.failure == "no end after 1.5 s"
-    assert ended(int((tmp_path / "pid").read_text()))
-
-
-def ended(pid):
-    """Whether a process that is no child of ours ends within ten seconds."""
-    for _ in range(200):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_a_program_over_its_memory_limit_fails_and_one_under_it_does_not():
-    code = "bytearray(300 * 2**20)"
-    with Programs() as programs:
-        assert programs.run(python(code), memory_limit_gib=2).failure == ""
-        assert "MemoryError" in programs.run(python(code), memory_limit_gib=0.2).failure
-
-
-def test_leaving_the_block_kills_what_still_runs():
-    with Programs() as programs:
-        results = []
-        sleep = python("import time; time.sleep(60)")
-        thread = threading.Thread(target=lambda: results.append(programs.run(sleep)))
-        thread.start()
-        while not programs._running:
-            time.sleep(0.01)
-    thread.join(10)
-    assert "killed" in results[0].failure
-    with pytest.raises(ToolError, match="stopped"):
-        programs.run(sleep)
-
-
-def test_an_argument_is_never_read_by_a_shell(tmp_path):
-    with Programs() as programs:
-        done = programs.run(
-            python("import sys; print(sys.argv[1])", f"$(touch {tmp_path}/x); `id`"),
-            memory_limit_gib=4,
-        )
-    assert done.output.decode() == f"$(touch {tmp_path}/x); `id`\n"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_hhblits_is_called_with_every_setting():
@@ -267,7 +168,7 @@ def test_a_database_has_the_same_bytes_with_two_threads(toy_database, tmp_path):
 def test_a_database_of_no_sequences_is_refused(tmp_path):
     (tmp_path / "none.fasta").write_text("")
     with pytest.raises(DataError, match="no sequences to build"):
-        hhsuite.build_database(tmp_path / "none.fasta", tmp_path / "db")
+        build_database(tmp_path / "none.fasta", tmp_path / "db")
 
 
 def write_database(folder, **parts):
@@ -293,3 +194,40 @@ def test_a_database_hhblits_would_crash_on_is_refused(tmp_path, parts, complaint
 @pytest.mark.parametrize("parts", [{}, {"hhm": "a"}])
 def test_a_database_without_some_hhm_is_sound(tmp_path, parts):
     assert check_database(write_database(tmp_path, a3m="ab", cs219="ab", **parts)) == 2
+
+
+REPORT = """\
+Query         query
+Match_columns 177
+
+ No Hit                             Prob E-value P-value  Score    SS Cols Query HMM  Template HMM
+  1 20                              95.4 5.1E-07 1.7E-08   47.5   0.0   66   38-103     2-75  (120)
+  2 7                               86.3 0.00014 4.8E-06   42.0   0.0  102   24-128    12-130(214)
+  3 20                               1.0    0.49   0.016   23.3   0.0   33   31-63    178-210 (532)
+
+No 1
+>20
+"""
+
+TABLE = """\
+>7
+missing dssp
+    i     j  score     SS  probab
+   38     2   0.06   0.00  0.4123
+   39     4   1.08   0.00  0.6991
+>7
+   90    91   0.48   0.00  0.8428
+"""
+
+
+def test_a_hit_list_gives_the_highest_probability_of_each_name():
+    assert parse_hit_list(REPORT) == {"20": 95.4, "7": 86.3}
+    with pytest.raises(ToolError, match="no list of hits"):
+        parse_hit_list("Query query\n")
+
+
+def test_only_the_first_alignment_of_a_table_counts_and_numbers_start_at_0():
+    positions, columns = parse_alignment(TABLE)
+    assert positions.tolist() == [37, 38]
+    assert columns.tolist() == [1, 3]
+    assert parse_alignment("")[0].size == 0

@@ -174,7 +174,8 @@ def test_a_domain_without_resolved_residues_is_refused(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id\tmsa\nx\ty\n", "needed are id and alignment"),
+        ("id\tmsa\nx\ty\n", r"\['alignment'\] are missing; separated by tabs, there are id, msa"),
+        ("id\talignment\tclam\nx\ty\tz\n", r"unknown columns \['clam'\]; known are id, clan"),
         ("id\talignment\nx\tnone.a3m\n", "no file"),
         ("id\talignment\nx\tone.a3m.gz\nx\tone.a3m.gz\n", "line 3: id x occurs twice"),
         ("id\talignment\nx; rm -rf y\tone.a3m.gz\n", "id 'x; rm -rf y' must match"),

@@ -1,5 +1,6 @@
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ import pytest
 from npm_core import ffindex, mmseqs
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.hhsuite import Finished, Programs
-from npm_core.ledger import Row, read_ledger
+from npm_core.files import read_tsv
+from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
+from npm_core.programs import Finished, Programs
 from npm_core.queries import Query
-from npm_core.search import Found, Limits, run_shard, search_batch
+from npm_core.search import Limits, search_batch
+from npm_core.shard import Engine, Found, Shard
 
 STRANGER = "WCHMY" * 6
 
@@ -55,7 +58,7 @@ def searches(databases, toy_database, tmp_path_factory):
         arguments += ["--scratch", str(folder / "s"), "--output", str(folder / name)]
         assert main(["search", *arguments, "--ledger", str(folder / f"{name}.tsv")]) == 0
         found = dict(ffindex.read_entries(folder / name))
-        rows = {row["query"]: row for row in read_ledger(folder / f"{name}.tsv")}
+        rows = {row["query"]: row for row in read_tsv(folder / f"{name}.tsv")}
         return rows, {key: text.decode() for key, text in found.items()}
 
     return (
@@ -210,18 +213,15 @@ def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
         return [Found(Row(query.id, "empty", depth=1), f">{query.id}\nMKV\n") for query in some]
 
     def run(broken):
-        return run_shard(
+        shard = Shard(
             queries,
-            lambda some, programs: engine(some, programs, broken=broken),
             tmp_path / "out",
             tmp_path / "out.tsv",
-            signature="",
-            batch=2,
-            workers=1,
-            max_failed_share=0,
             scratch=tmp_path / "scratch",
+            max_failed_share=0,
             where="here",
         )
+        return shard.run(Engine("", partial(engine, broken=broken), signature="", batch=2))
 
     with pytest.raises(KeyboardInterrupt):
         run(broken=True)

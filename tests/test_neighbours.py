@@ -11,25 +11,22 @@ import torch
 from npm_core.alphabet import decode, encode
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
-from npm_core.errors import DataError, ToolError
+from npm_core.errors import DataError
 from npm_core.ffindex import write_entries
-from npm_core.hhsuite import Programs
+from npm_core.hhsuite import hhalign
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
-from npm_core.msa import read_alignment
+from npm_core.msa import fasta_text, read_alignment
 from npm_core.neighbours import (
     Neighbour,
-    TrainingSet,
-    a3m_of,
-    hhalign,
     paired_positions,
-    parse_alignment,
-    parse_hit_list,
     read_neighbours,
+    trains_on,
     transfer,
     under_reference,
     write_neighbours,
 )
 from npm_core.predict import contact_scores, predict_windows
+from npm_core.programs import Programs
 from npm_core.reduction import write_buckets
 from npm_core.structures import read_chain
 from npm_core.tables import (
@@ -40,29 +37,6 @@ from npm_core.tables import (
     write_families,
     write_targets,
 )
-
-REPORT = """\
-Query         query
-Match_columns 177
-
- No Hit                             Prob E-value P-value  Score    SS Cols Query HMM  Template HMM
-  1 20                              95.4 5.1E-07 1.7E-08   47.5   0.0   66   38-103     2-75  (120)
-  2 7                               86.3 0.00014 4.8E-06   42.0   0.0  102   24-128    12-130(214)
-  3 20                               1.0    0.49   0.016   23.3   0.0   33   31-63    178-210 (532)
-
-No 1
->20
-"""
-
-TABLE = """\
->7
-missing dssp
-    i     j  score     SS  probab
-   38     2   0.06   0.00  0.4123
-   39     4   1.08   0.00  0.6991
->7
-   90    91   0.48   0.00  0.8428
-"""
 
 
 def neighbour(positions, columns, target="t"):
@@ -85,19 +59,6 @@ def family(name, rows):
     return Family(name, np.stack([encode(row) for row in rows]), np.ones(len(rows), np.float32))
 
 
-def test_a_hit_list_gives_the_highest_probability_of_each_name():
-    assert parse_hit_list(REPORT) == {"20": 95.4, "7": 86.3}
-    with pytest.raises(ToolError, match="no list of hits"):
-        parse_hit_list("Query query\n")
-
-
-def test_only_the_first_alignment_of_a_table_counts_and_numbers_start_at_0():
-    positions, columns = parse_alignment(TABLE)
-    assert positions.tolist() == [37, 38]
-    assert columns.tolist() == [1, 3]
-    assert parse_alignment("")[0].size == 0
-
-
 def test_aligned_rows_pair_their_positions():
     positions, columns = paired_positions("AC-DE", "A-FDE", 10, 20)
     assert positions.tolist() == [10, 12, 13]
@@ -105,16 +66,10 @@ def test_aligned_rows_pair_their_positions():
 
 
 def test_a_target_trains_on_the_families_outside_its_bucket():
-    def trained_on(training):
-        return {family for family in "abcd" if training.has("a", family)}
-
     buckets = {"a": 0, "b": 0, "c": 1, "d": 2}
-    assert trained_on(TrainingSet(buckets)) == {"c", "d"}
-    assert trained_on(TrainingSet(buckets, keep_own=True)) == {"c", "d"}
-    assert trained_on(TrainingSet()) == {"b", "c", "d"}
-    assert trained_on(TrainingSet(keep_own=True)) == set("abcd")
+    assert {family for family in buckets if trains_on(buckets, "a", family)} == {"c", "d"}
     with pytest.raises(DataError, match="e is in no bucket"):
-        TrainingSet(buckets).has("a", "e")
+        trains_on(buckets, "a", "e")
 
 
 def test_scores_of_aligned_residues_are_carried_over_and_all_others_rank_last():
@@ -167,10 +122,6 @@ def test_neighbours_are_read_as_written(tmp_path):
     assert second.family_columns.size == 0
 
 
-def test_an_a3m_of_states_has_one_match_column_a_state():
-    assert a3m_of(np.stack([encode("A-C"), encode("ADC")]), "7") == ">7\nA-C\n>1\nADC\n"
-
-
 @pytest.fixture
 def relatives(rng):
     """Two unrelated families of 60 columns; the target descends from the second."""
@@ -190,7 +141,7 @@ def write_relatives(tmp_path, families, target):
     write_families(tmp_path / "families.parquet", families, {})
     write_targets(tmp_path / "targets.parquet", [target], {})
     return [
-        *("find-neighbours", "--targets", str(tmp_path / "targets.parquet")),
+        *("--targets", str(tmp_path / "targets.parquet")),
         *("--families", str(tmp_path / "families.parquet")),
         *("--output", str(tmp_path / "neighbours.parquet")),
     ]
@@ -217,8 +168,9 @@ def test_hhsearch_finds_the_related_family_and_aligns_to_its_own_columns(
     )
     write_entries(tmp_path / "seed", ((name, text.encode()) for name, text in seeds))
     write_buckets(tmp_path / "buckets.tsv", {"PF4": 0, "PF1": 1, "PF2": 1, "PF3; rm": 2})
-    command += ["--profiles", str(tmp_path / "seed"), "--buckets", str(tmp_path / "buckets.tsv")]
-    assert main([*command, "--round", "0", "--workers", "2"]) == 0
+    command = ["find-clan-neighbours", *command, "--profiles", str(tmp_path / "seed")]
+    command += ["--buckets", str(tmp_path / "buckets.tsv"), "--round", "0", "--workers", "2"]
+    assert main(command) == 0
     (found,) = read_neighbours(tmp_path / "neighbours.parquet")
     assert found.family == "PF2"
     assert found.probability > 90
@@ -248,7 +200,7 @@ def test_two_real_families_of_one_protein_meet_residue_by_residue(real_data, tmp
     chain = read_chain(clan / "PF13561_3f1l_A.pdb.gz")
     (tmp_path / "query.fasta").write_text(f">q\n{chain.sequence}\n")
     msa = read_alignment(clan / "PF00106.a3m.gz")
-    (tmp_path / "family.a3m").write_text(a3m_of(msa.residues, "family"))
+    (tmp_path / "family.a3m").write_text(fasta_text(enumerate(map(decode, msa.residues))))
     with Programs() as programs:
         pairs = hhalign(programs, tmp_path / "query.fasta", tmp_path / "family.a3m")
     right = [
@@ -268,7 +220,7 @@ def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
     stranger = Target("x", "test", protein(rng, 50), np.zeros((50, 3), np.float32), "2abc_A")
     command = write_relatives(tmp_path, families, target)
     write_targets(tmp_path / "targets.parquet", [target, stranger], {})
-    assert main([*command, "--method", "mmseqs"]) == 0
+    assert main(["find-neighbours", *command]) == 0
     found, missing = read_neighbours(tmp_path / "neighbours.parquet")
     assert found.family == "PF2"
     assert found.bits > 30
@@ -360,9 +312,3 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     write_neighbours(tmp_path / "neighbours.parquet", [neighbour([1], [1], target="w")], {})
     assert main(arguments) == 2
     assert "neighbours of w, which is not among the targets" in capsys.readouterr().err
-
-
-def test_hhsearch_needs_profiles(tmp_path, relatives, capsys):
-    command = write_relatives(tmp_path, *relatives)
-    assert main(command) == 2
-    assert "--profiles" in capsys.readouterr().err

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from npm_core import ffindex, hhsuite
+from npm_core import ffindex, programs
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
+from npm_core.files import read_tsv
 from npm_core.hhsuite import HhblitsSettings
-from npm_core.ledger import Row, check_failed_share, read_ledger, summary, write_ledger
+from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.parallel import map_as_ready, map_in_order
-from npm_core.search import Journal, Limits, search_shard
+from npm_core.search import Limits, search_shard
+from npm_core.shard import Found, Journal
 
 FAKES = Path(__file__).parent / "fakes"
 TAIL = "MKVLAW"
@@ -103,7 +105,7 @@ def test_a_query_that_fails_leaves_its_reason_and_the_rest_goes_on(search, word,
     assert (rows[0].status, rows[0].reason, rows[0].depth) == ("failed", reason, 0)
     assert rows[1].status == "ok"
     assert list(found) == ["cde1"]
-    assert read_ledger(tmp_path / "out.tsv")[0]["reason"] == reason
+    assert next(read_tsv(tmp_path / "out.tsv"))["reason"] == reason
 
 
 def test_a_query_that_hangs_is_ended_by_its_time_limit(search):
@@ -143,13 +145,13 @@ def test_an_id_never_reaches_a_shell_or_a_path(fake, tmp_path):
     arguments = ["--queries", str(tmp_path / "in.fasta"), "--database", str(tmp_path / "db")]
     arguments += ["--scratch", str(tmp_path / "scratch"), "--output", str(tmp_path / "out")]
     assert main(["search", *arguments, "--ledger", str(tmp_path / "out.tsv")]) == 0
-    assert [row["query"] for row in read_ledger(tmp_path / "out.tsv")] == [name]
+    assert [row["query"] for row in read_tsv(tmp_path / "out.tsv")] == [name]
     assert list(dict(ffindex.read_entries(tmp_path / "out"))) == [name]
 
 
 def test_an_empty_shard_has_an_empty_result(search, tmp_path):
     assert search([]) == ([], {})
-    assert read_ledger(tmp_path / "out.tsv") == []
+    assert list(read_tsv(tmp_path / "out.tsv")) == []
 
 
 def test_too_many_failures_fail_the_shard_and_name_the_reason(search, tmp_path):
@@ -187,7 +189,7 @@ def test_other_settings_do_not_use_what_was_found_before_but_other_limits_do(
 
 def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch, search, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(hhsuite, "DEBIAN_PROGRAMS", tmp_path)
+    monkeypatch.setattr(programs, "DEBIAN_PROGRAMS", tmp_path)
     with pytest.raises(ToolError, match="hhblits: program not found"):
         search(["CDE"])
 
@@ -297,20 +299,18 @@ def test_a_torn_journal_loses_only_its_last_line(tmp_path):
 
 
 def search_result(name):
-    from npm_core.search import Found
-
     return Found(Row(name, "ok", depth=1, seconds=0.5), f">{name}\nMKV\n")
 
 
 def test_a_ledger_gives_back_what_was_written(tmp_path):
     rows = [Row('a"b', "ok", depth=3, seconds=1.234), Row("c", "failed", "tab\there, 'quote\"")]
     write_ledger(tmp_path / "l.tsv", rows)
-    assert read_ledger(tmp_path / "l.tsv") == [
+    assert list(read_tsv(tmp_path / "l.tsv")) == [
         {"query": 'a"b', "status": "ok", "reason": "", "depth": "3", "seconds": "1.23"},
         {
             "query": "c",
             "status": "failed",
-            "reason": "tab\there, 'quote\"",
+            "reason": "tab here, 'quote\"",
             "depth": "0",
             "seconds": "0.00",
         },
@@ -361,7 +361,7 @@ def test_hhblits_finds_a_family_and_nothing_for_a_stranger(toy_database, tmp_pat
     arguments = ["--queries", str(tmp_path / "in.fasta"), "--database", prefix]
     arguments += ["--scratch", str(tmp_path / "s"), "--output", str(tmp_path / "out")]
     assert main(["search", *arguments, "--ledger", str(tmp_path / "out.tsv")]) == 0
-    relative, stranger = read_ledger(tmp_path / "out.tsv")
+    relative, stranger = read_tsv(tmp_path / "out.tsv")
     assert (relative["status"], stranger["status"]) == ("ok", "empty")
     names = [
         line[1:]

@@ -147,7 +147,7 @@ def test_a_chain_nobody_saw_is_no_target(write):
     atoms = ATOMS.replace(" B ", " D ")
     structure = read_structure(write(HEADER.format(sequence=SEQUENCE) + atoms))
     assert "no row in _struct_asym" in structure.refused["D"]
-    with pytest.raises(DataError, match="none of 5 residues"):
+    with pytest.raises(DataError, match="no residue is resolved"):
         structure.chain("B").target("1abc_B")
 
 
@@ -224,6 +224,13 @@ def test_without_seqres_a_break_is_filled_by_the_numbers_left_out(write):
 def test_a_number_skipped_without_a_break_is_not_missing(write):
     bonded = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 16, 7.6), ("LEU", 17, 11.4))
     assert read_chain(write(bonded, "1abc.pdb")).sequence == "AVTL"
+
+
+@pytest.mark.parametrize("broken", ["  xx.000", "        ", "   1.0e1", "     nan"])
+def test_a_coordinate_of_a_pdb_file_that_is_no_number_is_an_error(write, broken):
+    atoms = trace(("ALA", 1, 0), ("VAL", 2, 3.8)).replace("   3.800", broken, 1)
+    with pytest.raises(DataError, match=rf"1abc\.pdb: line 3: '{broken}' in columns 31 to 38"):
+        read_structure(write(atoms, "1abc.pdb"))
 
 
 def test_only_the_first_model_of_a_pdb_file_is_read(write):

@@ -6,6 +6,7 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
+from npm_core.fetch import Absent
 from npm_core.pdb_archive import NotInArchive, entry_url, fetch_entry
 from npm_core.tables import read_targets
 
@@ -167,12 +168,12 @@ def test_the_archive_is_divided_by_the_characters_before_the_last():
 
 
 @pytest.mark.parametrize(
-    ("message", "expected"),
-    [("HTTP status 404", NotInArchive), ("HTTP status 503", DataError)],
+    ("kind", "expected"),
+    [(Absent, NotInArchive), (DataError, DataError)],
 )
-def test_only_a_missing_entry_is_not_in_the_archive(tmp_path, monkeypatch, message, expected):
+def test_only_a_missing_entry_is_not_in_the_archive(tmp_path, monkeypatch, kind, expected):
     def download(urls, output, *, lock):
-        raise DataError(f"{urls[0]}: {message}")
+        raise kind(f"{urls[0]}: HTTP status 404")
 
     monkeypatch.setattr("npm_core.pdb_archive.download", download)
     with pytest.raises(DataError) as caught:

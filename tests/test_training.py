@@ -23,7 +23,7 @@ from npm_core import loop as loop_module
 from npm_core.batching import Batch, Families
 from npm_core.checkpoints import load_model, save_model
 from npm_core.cli import main
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
 from npm_core.model import (
     MASK,
@@ -821,7 +821,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
             save(self, path, *arguments, **options)
 
     monkeypatch.setattr(loop_module.State, "save", disk_is_full_at_the_third)
-    with pytest.raises(DataError, match=r"cannot be written.*Make room"):
+    with pytest.raises(OutputError, match=r"cannot be written.*Make room"):
         train(make_task(shard), tmp_path / "full")
     monkeypatch.undo()
     assert list((tmp_path / "full" / "scratch").glob("*.safetensors")) == [saved[0]]
@@ -836,7 +836,7 @@ def test_a_full_disk_leaves_the_model_before(shard, tmp_path, size, facts):
     model = make_task(shard).model
     save_model(tmp_path / "npm", model, {})
     other = make_task(shard, dataclasses.replace(LOOP, seed=1)).model
-    with files_of_at_most(size), pytest.raises(DataError, match="still whole"):
+    with files_of_at_most(size), pytest.raises(OutputError, match="still whole"):
         save_model(tmp_path / "npm", other, {"long": "x" * facts})
     found = load_model(tmp_path / "npm").state_dict()
     assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())

@@ -18,7 +18,6 @@ from npm_core.universe.deposits import Deposit, deposits, entity_contacts, trace
 from npm_core.universe.evolution import Drift, Member, SparsePotts, Strength, Tail
 from npm_core.universe.families import Universe, UniverseSettings, family_depths, generate
 from npm_core.universe.mirror import aligned_rows, row_name, write_mirror
-from npm_core.universe.recall import Recall, family_recall, recall_table
 
 SMALL = UniverseSettings(
     seed=3, clans=1, families_per_clan=2, lone_families=1, max_depth=24, decoys=3
@@ -172,7 +171,16 @@ def test_depths_run_from_the_smallest_to_the_largest_and_every_clan_gets_both():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"clans": 99}, {"min_depth": 0}, {"clan_share": 2.0}, {"clans": 0, "lone_families": 0}],
+    [
+        {"clans": 99},
+        {"min_depth": 0},
+        {"clan_share": 2.0},
+        {"clans": 0, "lone_families": 0},
+        {"families_without_structure": 0},
+        {"families_per_clan": -1},
+        {"seed": -1},
+        {"branch_scale": float("nan")},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(SettingsError):
@@ -189,6 +197,13 @@ def test_every_protein_is_half_identical_to_its_representative(universe):
         assert len(representative.sequence) >= len(protein.sequence)
         if protein.member is not None:
             assert representative.family == protein.family
+
+
+def test_a_universe_may_hold_lone_families_only():
+    universe = generate(
+        UniverseSettings(clans=0, families_per_clan=0, lone_families=2, max_depth=1, decoys=0)
+    )
+    assert [family.name for family in universe.families] == ["Lone_1", "Lone_2"]
 
 
 def test_another_seed_is_another_universe():
@@ -381,48 +396,3 @@ def test_true_contacts_are_those_of_the_resolved_residues(deposited, mirror):
             pairs = entity_contacts(entity)
             assert listed.get(name, []) == pairs
             assert all(j - i >= 6 and entity.resolved[[i - 1, j - 1]].all() for i, j in pairs)
-
-
-def write_ffindex(prefix: Path, texts: dict[str, str]) -> Path:
-    data = b"".join(value.encode() + b"\0" for value in texts.values())
-    lines, offset = [], 0
-    for key, value in texts.items():
-        lines.append(f"{key}\t{offset}\t{len(value) + 1}\n")
-        offset += len(value) + 1
-    Path(f"{prefix}.ffdata").write_bytes(data)
-    Path(f"{prefix}.ffindex").write_text("".join(lines))
-    return prefix
-
-
-def test_recall_counts_members_kin_and_strangers(universe, mirror, tmp_path):
-    family, cousin, stranger = universe.families
-    first, second = family.proteins[:2]
-    names = (
-        first.entry_name,
-        f"tr|{second.accession}|{second.entry_name}/1-9",
-        f"UniRef50_{second.accession}",
-        cousin.proteins[0].accession,
-        stranger.proteins[0].accession,
-    )
-    a3m = "".join(f">{name}\nAC\n" for name in names)
-    prefix = write_ffindex(tmp_path / "msas", {f"UniRef50_{first.accession}": a3m})
-    found = list(family_recall(mirror / "truth", [prefix]))
-    depth = len(family.proteins)
-    assert found == [Recall(first.accession, family.accession, depth, 2, 1, 1)]
-    table = recall_table(found)
-    assert table.loc[0, "recall"] == pytest.approx(2 / depth)
-
-
-def test_recall_refuses_a_key_it_does_not_know_and_a_mean_below_the_minimum(
-    universe, mirror, tmp_path, capsys
-):
-    strange = write_ffindex(tmp_path / "strange", {"P12345": ">P12345\nAC\n"})
-    with pytest.raises(DataError, match="P12345"):
-        list(family_recall(mirror / "truth", [strange]))
-    first = max(universe.families, key=lambda family: len(family.proteins)).proteins[0]
-    poor = write_ffindex(tmp_path / "poor", {first.accession: f">{first.accession}\nAC\n"})
-    words = ["--truth", str(mirror / "truth"), "--msas", str(poor), "--minimum", "0.8"]
-    output = tmp_path / "recall.tsv"
-    assert main(["universe-recall", *words, "--output", str(output)]) == 2
-    assert "expected at least 0.8" in capsys.readouterr().err
-    assert output.read_text().startswith("family\tqueries\tmembers\trecall")

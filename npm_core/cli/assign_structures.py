@@ -9,8 +9,17 @@ split, reason, representative.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile, positive_int
+
+if TYPE_CHECKING:
+    from npm_core.assignment import Assignment
+
+AUDIT = (
+    *("id", "unit", "train_hits", "train_best", "train_identity"),
+    *("test_hits", "test_best", "test_identity", "status", "split", "reason", "representative"),
+)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +63,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    import tempfile
     from collections import Counter
 
     from npm_core.assignment import Settings, assign
-    from npm_core.files import write_text
+    from npm_core.files import write_text, write_tsv
     from npm_core.progress import note
     from npm_core.queries import read_queries
 
@@ -74,35 +82,24 @@ def run(args: argparse.Namespace) -> None:
     candidates = list(read_queries(args.candidates, may_be_empty=True))
     scratch = args.scratch or args.output.parent
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".assign_structures.") as folder:
-        assignments = assign(
-            candidates,
-            {"train": args.train, "test": args.test},
-            settings,
-            scratch=Path(folder),
-        )
-    assigned = ["id\tsplit\trepresentative"]
-    audit = [
-        "id\tunit\ttrain_hits\ttrain_best\ttrain_identity\ttest_hits\ttest_best\ttest_identity"
-        "\tstatus\tsplit\treason\trepresentative"
-    ]
-    fasta = []
-    fates: Counter[str] = Counter()
-    for candidate, item in zip(candidates, assignments, strict=True):
-        fate = "discarded"
-        if item.split:
-            assigned.append(f"{item.id}\t{item.split}\t{item.representative}")
-            fate = "representative" if item.id == item.representative else "member"
-        if fate == "representative":
-            fasta.append(candidate.fasta)
-        row = [item.id, item.unit]
-        for hits in (item.hits["train"], item.hits["test"]):
-            row += [str(hits.count), hits.best, f"{hits.identity:.3f}" if hits.count else ""]
-        row += [fate, item.split or "", item.reason, item.representative]
-        audit.append("\t".join(row))
-        fates[item.reason or f"{item.split} {fate}"] += 1
-    write_text(args.representatives, "".join(fasta))
-    write_text(args.audit, "\n".join(audit) + "\n")
-    write_text(args.output, "\n".join(assigned) + "\n")
+    assignments = assign(
+        candidates, {"train": args.train, "test": args.test}, settings, scratch=scratch
+    )
+    both = zip(candidates, assignments, strict=True)
+    representatives = (query.fasta for query, item in both if item.fate == "representative")
+    write_text(args.representatives, "".join(representatives))
+    write_tsv(args.audit, AUDIT, map(_audited, assignments))
+    assigned = ((item.id, item.split, item.representative) for item in assignments if item.split)
+    write_tsv(args.output, ("id", "split", "representative"), assigned)
+    fates = Counter(item.reason or f"{item.split} {item.fate}" for item in assignments)
     listed = "; ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
     note(f"{args.output}: {len(candidates)} candidates: {listed or 'none'}")
+
+
+def _audited(item: "Assignment") -> tuple[object, ...]:
+    hits = (
+        value
+        for found in (item.hits["train"], item.hits["test"])
+        for value in (found.count, found.best, f"{found.identity:.3f}" if found.count else "")
+    )
+    return (item.id, item.unit, *hits, item.fate, item.split, item.reason, item.representative)

@@ -30,10 +30,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Build and count."""
-    from npm_core import hhsuite, mmseqs
+    from npm_core import hhsuite_database, mmseqs
     from npm_core.progress import note
 
-    engine = hhsuite if args.engine == "hhblits" else mmseqs
+    engine = hhsuite_database if args.engine == "hhblits" else mmseqs
     sequences, clusters = engine.build_database(
         args.fasta,
         args.output,

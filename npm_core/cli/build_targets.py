@@ -34,10 +34,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
-    import numpy as np
-
     from npm_core.errors import DataError
-    from npm_core.files import write_text
+    from npm_core.files import write_tsv
     from npm_core.parallel import map_in_order
     from npm_core.pdb_archive import Archive
     from npm_core.progress import note, track
@@ -64,14 +62,16 @@ def run(args: argparse.Namespace) -> None:
         )
     )
     archive.check()
-    audit = ["id\tsplit\tstatus\treason\tlength\tresolved"]
-    for item in built:
-        facts = ["dropped", item.reason, "", ""]
-        if item.target is not None:
-            resolved = int(np.isfinite(item.target.coordinates).all(1).sum())
-            facts = ["built", "", str(item.target.length), str(resolved)]
-        audit.append("\t".join([item.id, item.split, *facts]))
-    write_text(args.audit, "\n".join(audit) + "\n")
+    write_tsv(
+        args.audit,
+        ("id", "split", "status", "reason", "length", "resolved"),
+        (
+            (item.id, item.split, "dropped", item.reason, "", "")
+            if item.target is None
+            else (item.id, item.split, "built", "", item.target.length, item.target.resolved.sum())
+            for item in built
+        ),
+    )
     count = write_targets(
         args.output,
         (item.target for item in built if item.target is not None),

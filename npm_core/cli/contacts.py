@@ -25,12 +25,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import numpy as np
 
+    from npm_core.errors import DataError
     from npm_core.files import atomic_path
     from npm_core.progress import note
     from npm_core.structures import read_chain
 
     chain = read_chain(args.structure, args.chain)
-    target = chain.target(str(args.structure))
+    try:
+        target = chain.target(str(args.structure))
+    except DataError as error:
+        raise DataError(f"{args.structure}, chain {chain}: {error}") from error
     with atomic_path(args.output) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,

@@ -35,7 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the alignments, count, write."""
     from npm_core import leakage
-    from npm_core.files import write_text
+    from npm_core.files import write_tsv
     from npm_core.progress import note
     from npm_core.provenance import provenance
     from npm_core.tables import write_occurrences
@@ -55,7 +55,6 @@ def run(args: argparse.Namespace) -> None:
     ]
     facts = provenance(verb="count-leakage", alignments=alignments)
     write_occurrences(args.output, sorted(found.items()), facts)
-    lines = ["status\treason\tcount", *("\t".join(map(str, row)) for row in counts)]
-    write_text(args.audit, "\n".join(lines) + "\n")
+    write_tsv(args.audit, ("status", "reason", "count"), counts)
     for status, what, count in counts:
         note(f"{count} {what}: {status} ({alignments} alignments)")

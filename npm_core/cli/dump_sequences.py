@@ -17,19 +17,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, leave doubles out, write."""
-    import gzip
-
     from npm_core.errors import DataError
     from npm_core.family_search import blast_sequences
-    from npm_core.files import atomic_path
+    from npm_core.files import open_gzip
     from npm_core.progress import note
 
     count = residues = 0
-    with (
-        atomic_path(args.output) as temporary,
-        # No time stamp: the same sequences make the same bytes.
-        gzip.GzipFile(temporary, "wb", compresslevel=1, mtime=0) as stream,
-    ):
+    with open_gzip(args.output, level=1) as stream:
         for name, sequence in blast_sequences(args.database):
             stream.write(f">{name}\n{sequence}\n".encode())
             count += 1

@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> None:
 
     from npm_core.clan_targets import write_structures
     from npm_core.ffindex import write_entries
-    from npm_core.files import write_text
-    from npm_core.pfam import StructureRow, a3m_text, read_clans, read_pdbmap, read_pfam, seed_a3m
+    from npm_core.files import write_tsv
+    from npm_core.msa import fasta_text
+    from npm_core.pfam import StructureRow, read_clans, read_pdbmap, read_pfam, seed_a3m
     from npm_core.progress import track
 
     clans = _clans(args.clan)
@@ -58,14 +59,14 @@ def run(args: argparse.Namespace) -> None:
         }
         full = read_pfam(args.full, families, max_rows=args.max_rows, regions=regions)
         for one in track(full, total=len(families), what="families of Pfam-A.full"):
-            places["full", one.accession].write_text(a3m_text(one.rows), encoding="ascii")
+            places["full", one.accession].write_text(fasta_text(one.rows), encoding="ascii")
             structures[one.accession] = one.structures
             sizes = map(str, (one.depth, len(one.rows), len(one.structures)))
             counts[one.accession] = (*sizes, one.structures_from)
         seed = read_pfam(args.seed, families, convert=str)
         for one in track(seed, total=len(families), what="families of Pfam-A.seed"):
             rows = seed_a3m(one.rows, f"{args.seed}: {one.accession}")
-            places["seed", one.accession].write_text(a3m_text(rows), encoding="ascii")
+            places["seed", one.accession].write_text(fasta_text(rows), encoding="ascii")
             counts[one.accession] += (str(one.depth),)
         for clan in clans:
             own = [family for family, name in families.items() if name == clan]
@@ -75,9 +76,7 @@ def run(args: argparse.Namespace) -> None:
                 write_entries(folder / part, entries)
             found = {family: structures[family] for family in own}
             write_structures(folder / "structures.tsv", clan, found)
-            lines = [COUNTS, *((family, *counts[family]) for family in own)]
-            text = "".join("\t".join(line) + "\n" for line in lines)
-            write_text(folder / "counts.tsv", text)
+            write_tsv(folder / "counts.tsv", COUNTS, ((family, *counts[family]) for family in own))
 
 
 def _clans(words: Iterable[str]) -> dict[str, int | None]:

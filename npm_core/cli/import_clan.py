@@ -27,15 +27,14 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.clan_targets import write_columns
     from npm_core.errors import DataError
     from npm_core.ffindex import read_entries, write_entries
-    from npm_core.files import write_text
     from npm_core.local_data import (
         PROFILE_ROWS,
         a3m_text,
-        audit_text,
         import_searched,
         import_unanchored,
         outcome,
         read_table,
+        write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     note(f"{len(families)} families of the table, {len(searched)} that only the search has")
     for name, rows in (("full", None), ("seed", PROFILE_ROWS)):
-        entries = ((one.family.id, a3m_text(one.msa, rows)) for one in imported)
+        entries = ((one.id, a3m_text(one.msa, rows)) for one in imported)
         write_entries(args.output / name, entries)
     facts = provenance(table=file_digest(args.table), clan=args.clan)
     targets = [one for one in imported if one.target is not None]
@@ -68,8 +67,8 @@ def run(args: argparse.Namespace) -> None:
     )
     write_columns(
         args.output / "columns.parquet",
-        {one.family.id: one.target_columns for one in targets if one.target_columns is not None},
+        {one.id: one.target_columns for one in targets if one.target_columns is not None},
         facts,
     )
-    write_text(args.output / "audit.tsv", audit_text(imported))
+    write_audit(args.output / "audit.tsv", imported)
     note(outcome(imported, args.output / "audit.tsv"))

@@ -21,14 +21,13 @@ def run(args: argparse.Namespace) -> None:
     """Read each family, and write the datasets and the audit."""
     from npm_core.errors import DataError
     from npm_core.ffindex import write_entries
-    from npm_core.files import write_text
     from npm_core.local_data import (
         a3m_text,
-        audit_text,
         import_anchored,
         outcome,
         read_table,
         under_target,
+        write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
@@ -48,16 +47,16 @@ def run(args: argparse.Namespace) -> None:
                 "training needs both. Set the column `split`, or change --test-share "
                 f"(split.test_share in the settings), now {args.test_share:g}"
             )
-        write_entries(args.output / name, ((one.family.id, a3m_text(one.msa)) for one in chosen))
+        write_entries(args.output / name, ((one.id, a3m_text(one.msa)) for one in chosen))
     targets = [one for one in imported if one.target is not None]
     write_entries(
-        args.output / "targets", ((one.family.id, a3m_text(under_target(one))) for one in targets)
+        args.output / "targets", ((one.id, a3m_text(under_target(one))) for one in targets)
     )
     write_targets(
         args.output / "targets.parquet",
         (one.target for one in targets if one.target is not None),
         provenance(table=file_digest(args.table)),
     )
-    write_text(args.output / "audit.tsv", audit_text(imported))
+    write_audit(args.output / "audit.tsv", imported)
     counts = ", ".join(f"{len(chosen)} {name}" for name, chosen in datasets.items())
     note(f"{args.table}: {counts} families; {outcome(imported, args.output / 'audit.tsv')}")

@@ -32,7 +32,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
-    from npm_core.files import write_text
+    from npm_core.files import write_tsv
     from npm_core.formats import read_pair_scores
     from npm_core.matrices import read_distances, read_sequence
     from npm_core.pairwise import onto_query
@@ -63,12 +63,11 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.contacts}: no two resolved residues are far enough apart")
     for name in (name for name in RANGES if name not in rankings):
         note(f"no pair of resolved residues in the {name} range; left out")
-    lines = ["range\tcutoff\tprecision\tpairs\tcontacts\tchance"]
-    for name, ranking in rankings.items():
-        for row in measure(ranking, name):
-            contacts = "" if row.contacts is None else row.contacts
-            lines.append(
-                f"{name}\t{row.cutoff}\t{row.precision:.6f}\t{row.pairs}\t{contacts}"
-                f"\t{ranking.chance():.6f}"
-            )
-    write_text(args.output, "\n".join(lines) + "\n")
+    columns = ("range", "cutoff", "precision", "pairs", "contacts", "chance")
+    rows = (
+        (name, row.cutoff, f"{row.precision:.6f}", row.pairs, row.contacts, f"{chance:.6f}")
+        for name, ranking in rankings.items()
+        for chance in [ranking.chance()]
+        for row in measure(ranking, name)
+    )
+    write_tsv(args.output, columns, rows)

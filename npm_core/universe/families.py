@@ -1,14 +1,14 @@
 """Clans, families, their members and the structures among them: everything the mirror publishes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.progress import track
-from npm_core.settings import knob
+from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.universe import evolution, folds
 from npm_core.universe.evolution import Drift, Member, Strength
 from npm_core.universe.folds import Element, Fold
@@ -67,6 +67,8 @@ class UniverseSettings:
     )
 
     def __post_init__(self) -> None:
+        require_positive(self, "families_without_structure")
+        require_non_negative(self, *(field.name for field in fields(self)))
         if not 0 <= self.clans <= len(CLANS):
             raise SettingsError(f"clans: {self.clans}, expected 0 to {len(CLANS)}")
         if self.clans * self.families_per_clan + self.lone_families < 1:
@@ -336,8 +338,10 @@ def _family(
     settings: UniverseSettings, index: int, clan: Clan, fold: Fold, proteins: tuple[Protein, ...]
 ) -> Family:
     in_clan = index < settings.clans * settings.families_per_clan
-    number = index % settings.families_per_clan + 1
-    name = f"{clan.name.replace('-', '_')}_{number}" if in_clan else f"Lone_{clan.name[5:]}"
+    if in_clan:
+        name = f"{clan.name.replace('-', '_')}_{index % settings.families_per_clan + 1}"
+    else:
+        name = f"Lone_{index - settings.clans * settings.families_per_clan + 1}"
     has_structure = (index + 1) % settings.families_without_structure != 0
     structures = _structures(proteins, settings) if has_structure else ()
     return Family(f"PF{90001 + index}", name, clan, in_clan, fold, proteins, structures)

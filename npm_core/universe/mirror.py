@@ -1,12 +1,11 @@
 """The universe as files: what UniProt, the PDB and Pfam publish, and the truth behind them."""
 
-import gzip
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from npm_core import alphabet
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, write_text
+from npm_core.files import write_gzip, write_text
 from npm_core.progress import note
 from npm_core.universe.deposits import Deposit, domain_ranges, entity_contacts
 from npm_core.universe.families import Family, Protein, Universe
@@ -29,17 +28,17 @@ def write_mirror(universe: Universe, deposited: Sequence[Deposit], output: Path)
         deposited: `deposits(universe)`.
         output: Folder.
     """
-    _write_gzip(output / "uniref50.fasta.gz", uniref_fasta(universe))
-    _write_gzip(output / "uniprot.fasta.gz", uniprot_fasta(universe))
+    write_gzip(output / "uniref50.fasta.gz", uniref_fasta(universe))
+    write_gzip(output / "uniprot.fasta.gz", uniprot_fasta(universe))
     write_text(output / "pdb" / "entries.idx", entries_index(deposited))
-    _write_gzip(output / "pdb" / "pdb_seqres.txt.gz", seqres(deposited))
+    write_gzip(output / "pdb" / "pdb_seqres.txt.gz", seqres(deposited))
     for entry in (deposit.entry for deposit in deposited):
         folder = output / "pdb" / "mmCIF" / entry.id[1:3]
-        _write_gzip(folder / f"{entry.id}.cif.gz", write_mmcif(entry))
-    _write_gzip(output / "pfam" / "Pfam-A.full.gz", pfam_full(universe, deposited), "latin-1")
-    _write_gzip(output / "pfam" / "Pfam-A.seed.gz", pfam_seed(universe), "latin-1")
-    _write_gzip(output / "pfam" / "Pfam-A.clans.tsv.gz", clans_table(universe))
-    _write_gzip(output / "pfam" / "pdbmap.gz", pdbmap(universe, deposited))
+        write_gzip(folder / f"{entry.id}.cif.gz", write_mmcif(entry))
+    write_gzip(output / "pfam" / "Pfam-A.full.gz", pfam_full(universe, deposited), "latin-1")
+    write_gzip(output / "pfam" / "Pfam-A.seed.gz", pfam_seed(universe), "latin-1")
+    write_gzip(output / "pfam" / "Pfam-A.clans.tsv.gz", clans_table(universe))
+    write_gzip(output / "pfam" / "pdbmap.gz", pdbmap(universe, deposited))
     for name, text in truth(universe, deposited).items():
         write_text(output / "truth" / name, text)
     clusters = {protein.cluster for protein in universe.proteins}
@@ -47,16 +46,6 @@ def write_mirror(universe: Universe, deposited: Sequence[Deposit], output: Path)
         f"{output}: {len(universe.families)} families, {len(universe.proteins)} sequences, "
         f"{len(clusters)} UniRef50 clusters, {len(deposited)} PDB entries"
     )
-
-
-def _write_gzip(path: Path, text: str, encoding: str = "utf-8") -> None:
-    # No time and no name in the header: the same text is the same bytes.
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream,
-    ):
-        stream.write(text.encode(encoding))
 
 
 def _fasta(records: Iterable[tuple[str, str]]) -> str:

@@ -1,0 +1,76 @@
+"""Find the family of the training buckets nearest to each target, by HHsearch (paper, C.3).
+
+The nearest is the one whose seed profile matches with the highest probability; the target is
+aligned to that family's own alignment by HHalign.
+"""
+
+import argparse
+from pathlib import Path
+
+from npm_core.arguments import OutputFile, positive_int
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `find-clan-neighbours`."""
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--profiles",
+        required=True,
+        metavar="PREFIX",
+        help="FFindex of the families' seed alignments (A3M by family)",
+    )
+    parser.add_argument(
+        "--buckets",
+        type=Path,
+        required=True,
+        metavar="FILE.tsv",
+        help="a target trains on the families outside its own bucket",
+    )
+    parser.add_argument(
+        "--round",
+        type=int,
+        required=True,
+        dest="cv_round",
+        help="only the targets of this bucket, from 0",
+    )
+    parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.parquet")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, align and write the neighbours."""
+    from npm_core.errors import DataError
+    from npm_core.ffindex import read_entries
+    from npm_core.neighbours import nearest_by_hhsearch, scratch_folder, write_neighbours
+    from npm_core.progress import note
+    from npm_core.provenance import provenance
+    from npm_core.reduction import bucket_members, read_buckets
+    from npm_core.tables import read_families, read_queries, read_targets
+
+    buckets = read_buckets(args.buckets)
+    members = bucket_members(buckets, args.cv_round)
+    targets = [target for target in read_targets(*args.targets) if target.id in members]
+    ids = read_queries(*args.families).keys()
+    profiles = {
+        family: text.decode() for family, text in read_entries(args.profiles) if family in ids
+    }
+    if missing := ids - profiles.keys():
+        raise DataError(f"{args.profiles}: family {min(missing)} has no profile")
+    with scratch_folder(args.output) as folder:
+        found = nearest_by_hhsearch(
+            targets,
+            buckets,
+            profiles=profiles,
+            alignments=lambda chosen: (
+                family for family in read_families(*args.families) if family.id in chosen
+            ),
+            workers=args.workers,
+            scratch=Path(folder),
+        )
+    without = sum(neighbour.family is None for neighbour in found)
+    facts = provenance(
+        method="hhsearch", round=args.cv_round, targets=len(found), targets_without_hit=without
+    )
+    write_neighbours(args.output, found, facts)
+    note(f"{len(found)} targets, {without} without a hit")

@@ -1,0 +1,156 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from npm_core import programs
+from npm_core.errors import ToolError
+from npm_core.programs import Programs, program, version
+
+
+def python(code, *arguments):
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_a_missing_program_is_named_with_the_way_to_install_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "DEBIAN_PROGRAMS", tmp_path)
+    with pytest.raises(ToolError, match=r"hhblits: program not found.*make setup.*hhsuite"):
+        program("hhblits")
+    with pytest.raises(ToolError, match="apt-get install mmseqs2"):
+        program("mmseqs")
+
+
+def test_a_program_on_the_path_comes_first_and_debians_builds_second(monkeypatch, tmp_path):
+    def executable(path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        return str(path)
+
+    debian = executable(tmp_path / "libexec" / "cstranslate-plain")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(programs, "DEBIAN_PROGRAMS", tmp_path / "libexec")
+    assert program("cstranslate") == debian
+    first = executable(tmp_path / "bin" / "cstranslate")
+    assert program("cstranslate") == first
+
+
+def test_a_program_reads_writes_and_ends():
+    with Programs() as running:
+        done = running.run(python("print(input() + '!')"), stdin=b"words\n", timeout=60)
+    assert (done.failure, done.output) == ("", b"words!\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        ("import sys; sys.exit('some\\n reason')", "failed, exit status 1: some reason"),
+        ("import os; os.kill(os.getpid(), 11)", "segmentation fault"),
+        ("import os; os.kill(os.getpid(), 9)", "killed from outside"),
+        ("import os; os._exit(139)", "segmentation fault"),
+        ("import os; os._exit(134)", "aborted, exit status 134"),
+    ],
+)
+def test_a_failure_is_put_into_words(code, failure):
+    with Programs() as running:
+        assert failure in running.run(python(code)).failure
+
+
+CHILDREN = (
+    "import subprocess, sys, time;"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
+)
+
+
+def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
+    with Programs() as running:
+        done = running.run(python(CHILDREN, str(tmp_path / "pid")), timeout=1.5)
+    assert done.failure == "no end after 1.5 s"
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def test_a_stopped_process_takes_its_program_and_its_children_with_it(tmp_path):
+    code = (
+        "import sys; from npm_core.parallel import exit_on_sigterm;"
+        "from npm_core.programs import Programs; exit_on_sigterm();"
+        "running = Programs().__enter__(); running.run(sys.argv[1:])"
+    )
+    argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
+    process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def ended(pid):
+    """Whether a process that is no child of ours ends within ten seconds."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_program_over_its_memory_limit_fails_and_one_under_it_does_not():
+    code = "bytearray(300 * 2**20)"
+    with Programs() as running:
+        assert running.run(python(code), memory_limit_gib=2).failure == ""
+        assert "MemoryError" in running.run(python(code), memory_limit_gib=0.2).failure
+
+
+def test_leaving_the_block_kills_what_still_runs():
+    with Programs() as running:
+        results = []
+        sleep = python("import time; time.sleep(60)")
+        thread = threading.Thread(target=lambda: results.append(running.run(sleep)))
+        thread.start()
+        while not running._running:
+            time.sleep(0.01)
+    thread.join(10)
+    assert "killed" in results[0].failure
+    with pytest.raises(ToolError, match="stopped"):
+        running.run(sleep)
+
+
+def test_an_argument_is_never_read_by_a_shell(tmp_path):
+    with Programs() as running:
+        done = running.run(
+            python("import sys; print(sys.argv[1])", f"$(touch {tmp_path}/x); `id`"),
+            memory_limit_gib=4,
+        )
+    assert done.output.decode() == f"$(touch {tmp_path}/x); `id`\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_sees_the_folder_and_the_variables_it_is_given(tmp_path):
+    code = "import os; print(os.getcwd(), os.environ['OMP_NUM_THREADS'], os.environ['PATH'])"
+    with Programs() as running:
+        done = running.run(python(code), cwd=tmp_path, env={"OMP_NUM_THREADS": "3"})
+    assert done.output.decode().split() == [str(tmp_path), "3", os.environ["PATH"]]
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [("echo broken >&2; exit 3", "some -h: failed, exit status 3: broken"), ("true", "no output")],
+)
+def test_a_program_that_cannot_say_its_version_is_an_error(
+    monkeypatch, tmp_path, script, complaint
+):
+    (tmp_path / "some").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "some").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(ToolError, match=complaint):
+        version("some", "-h")
