@@ -470,7 +470,7 @@ class State:
         """Gather weights, their mean and moments; one process writes them.
 
         Raises:
-            DataError: There is no room. The checkpoint before is still whole.
+            OutputError: There is no room. The checkpoint before is still whole.
         """
         tensors = {}
         for key, value in self._tensors().items():

@@ -1,6 +1,5 @@
 """What a report is made from: ledgers, training metrics, alignments' depths, cards."""
 
-import csv
 import os
 import re
 from collections import Counter
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from npm_core.errors import DataError
-from npm_core.files import open_text
+from npm_core.files import open_text, read_tsv
 from npm_core.leakage import UNKNOWN
 from npm_core.progress import track
 from npm_core.report import cards
@@ -71,17 +70,14 @@ def read_drops(paths: Sequence[Path | str]) -> list[dict[str, object]]:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for path in paths:
         step = _step(PurePath(path))
-        with open_text(path) as stream:
-            reader = csv.DictReader(stream, dialect="excel-tab")
-            missing = {"status", "reason"} - set(reader.fieldnames or ())
-            if missing:
-                raise DataError(f"{path}: columns {sorted(missing)} are missing")
-            for line, row in enumerate(reader, start=2):
-                key = (step, row["status"])
-                try:
-                    counts.setdefault(key, Counter())[row["reason"]] += int(row.get("count") or 1)
-                except ValueError as error:
-                    raise DataError(f"{path}:{line}: count {row['count']!r}") from error
+        for row in read_tsv(path, ["status", "reason"]):
+            reasons = counts.setdefault((step, row["status"]), Counter())
+            try:
+                reasons[row["reason"]] += int(row.get("count") or 1)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}: count {row['count']!r} of {row['reason']!r}, expected a whole number"
+                ) from error
     rows = []
     for (step, status), reasons in counts.items():
         common = reasons.most_common()
