@@ -7,7 +7,7 @@ this is the slow way, and the reference against which the sparse one is measured
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import Fit, Penalty
+from npm_core.plm import Fit, Objective, Penalty, Stop
 from npm_core.potts import Doubles, Potts
 
 ROWS_AT_A_TIME = 4096
@@ -45,44 +45,34 @@ class Family(NamedTuple):
     penalty: Penalty
 
 
-def fit_objective(
-    residues: NDArray[np.uint8], *, objective: str = "ccmpred", **settings: Any
-) -> Fit:
-    """`fit` of one of the two objectives by name, as `plm.fit_objective`."""
-    return fit_objectives([residues], objective=objective, **settings)[0]
-
-
 def fit_objectives(
     alignments: Sequence[NDArray[np.uint8]],
+    objective: Objective = plm.CCMPRED,
     *,
-    objective: str = "ccmpred",
-    terms: Mapping[str, float] | None = None,
+    stop: Stop = plm.STOP,
     threads: int = 1,
-    **settings: Any,
+    device: str = "cuda",
+    product: Product = "split",
 ) -> list[Fit]:
-    """`fit` of one of the two objectives by name, of several alignments together.
+    """`fit` of one of the two objectives, of several alignments together.
 
-    `terms` are numbers of `plm.objective_terms`. Sequence weights are counted on the CPU, by so
-    many threads.
+    Sequence weights are counted on the CPU, by so many threads.
     """
     began = time.perf_counter()
     families = [
-        Family(residues, *plm.objective_terms(residues, objective, threads=threads, **terms or {}))
-        for residues in alignments
+        Family(residues, *objective.terms(residues, threads=threads)) for residues in alignments
     ]
     took = (time.perf_counter() - began) / len(families)
     return [
         replace(result, seconds_setup=result.seconds_setup + took)
-        for result in fit(families, **settings)
+        for result in fit(families, stop=stop, device=device, product=product)
     ]
 
 
 def fit(
     families: Sequence[Family],
     *,
-    stop_rel: float = plm.STOP_REL,
-    target_objective: float | None = None,
-    max_evaluations: int = plm.MAX_EVALUATIONS,
+    stop: Stop = plm.STOP,
     device: str = "cuda",
     product: Product = "split",
 ) -> list[Fit]:
@@ -100,7 +90,7 @@ def fit(
         DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
-    plm.check_stop(stop_rel, target_objective, max_evaluations)
+    stop.check()
     for residues, row_weights, _ in families:
         plm.check_residues(residues)
         plm.check_weights(row_weights, len(residues))
@@ -114,7 +104,7 @@ def fit(
         )
     problem = Batch(families, device, product)
     seconds_setup = (time.perf_counter() - began) / len(families)
-    fits = _minimise(problem, stop_rel, target_objective, max_evaluations)
+    fits = _minimise(problem, stop)
     seconds_fit = (time.perf_counter() - began) / len(families) - seconds_setup
     return [replace(fit, seconds_setup=seconds_setup, seconds_fit=seconds_fit) for fit in fits]
 
@@ -378,13 +368,13 @@ class _Search:
     finished: bool = False
     converged: bool = False
 
-    def stop_if_done(self, stop_rel: float, target: float | None, max_evaluations: int) -> None:
+    def stop_if_done(self, stop: Stop) -> None:
         """Finish at the target, where little is gained, or after so many evaluations."""
-        reached = target is not None and self.values[-1] <= target
-        self.converged = reached or plm.recent_gain(self.values) <= stop_rel
-        self.finished = self.converged or self.evaluations >= max_evaluations
+        reached = stop.reached(self.values[-1])
+        self.converged = reached or plm.recent_gain(self.values) <= stop.rel
+        self.finished = self.converged or self.evaluations >= stop.evaluations
 
-    def accepts(self, trial: float, max_evaluations: int) -> bool:
+    def accepts(self, trial: float, stop: Stop) -> bool:
         """Whether the step is taken; if not, a shorter one is tried next, or none."""
         if self.finished:
             return False
@@ -393,14 +383,12 @@ class _Search:
             self.values.append(trial)
             self.step = 1.0
             return True
-        self.finished = self.evaluations >= max_evaluations or self.step < plm.SHORTEST_STEP
+        self.finished = self.evaluations >= stop.evaluations or self.step < plm.SHORTEST_STEP
         self.step = plm.shorter_step(self.step, self.values[-1], self.slope, trial)
         return False
 
 
-def _minimise(
-    batch: Batch, stop_rel: float, target: float | None, max_evaluations: int
-) -> list[Fit]:
+def _minimise(batch: Batch, stop: Stop) -> list[Fit]:
     """L-BFGS of each family with the steps and stops of `plm`; all are evaluated together.
 
     Once half of the families are finished the others go on without them.
@@ -416,7 +404,7 @@ def _minimise(
     while True:
         for search in searches:
             if not search.finished:
-                search.stop_if_done(stop_rel, target, max_evaluations)
+                search.stop_if_done(stop)
         if 2 * sum(search.finished for search in searches) >= len(searches):
             for place, search in enumerate(searches):
                 if search.finished:
@@ -438,8 +426,7 @@ def _minimise(
         move = steps[:, None] * direction
         trials, trial_gradient = batch.evaluate(point + move)
         accepted = [
-            search.accepts(trial, max_evaluations)
-            for search, trial in zip(searches, trials, strict=True)
+            search.accepts(trial, stop) for search, trial in zip(searches, trials, strict=True)
         ]
         taken = torch.tensor(accepted, device=batch.device)
         history = _remembered(batch, history, move, trial_gradient - gradient, taken)

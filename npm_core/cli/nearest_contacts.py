@@ -7,11 +7,11 @@ Targets without a hit, or without two aligned residues, get no scores and are co
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
-from npm_core.cli.potts_contacts import register_centre, register_objective
+from npm_core.potts_arguments import register_centre, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +28,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit each neighbour once, carry its scores over, and write them."""
-    from npm_core import plm
-    from npm_core.cli.potts_contacts import Settings, fit_families, require_memory
+    from npm_core import memory
     from npm_core.errors import DataError
+    from npm_core.family_fitting import FamilyFitter
     from npm_core.neighbours import Indices, by_family, read_neighbours, transfer, under_reference
+    from npm_core.plm import Objective, Stop
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.tables import (
@@ -55,7 +56,10 @@ def run(args: argparse.Namespace) -> None:
             f"{args.neighbours}: nearest family {min(missing)} is not among the families. "
             "Find the neighbours again"
         )
-    require_memory((plm.fit_bytes(*size) for size in sizes.values()), workers=args.workers)
+    objective, stop = Objective(args.objective), Stop(args.stop_rel)
+    fitter = FamilyFitter(objective, stop, args.centre, "nearest")
+    needed = (fitter.needed_bytes(*size) for size in sizes.values())
+    memory.require_at_once(needed, workers=args.workers, cure="lower --workers")
 
     columns: dict[str, Indices] = {}
 
@@ -65,8 +69,7 @@ def run(args: argparse.Namespace) -> None:
                 reference, columns[family.id] = under_reference(family, seed=args.seed)
                 yield reference
 
-    settings = Settings(args.objective, args.stop_rel, args.centre, "nearest")
-    fits = fit_families(references(), settings, workers=args.workers)
+    fits = fitter.fit_all(references(), workers=args.workers)
     scores: dict[str, Scores] = {}
     not_converged = 0
     for fitted, report in track(fits, total=len(nearest), what="families fitted"):
@@ -78,7 +81,8 @@ def run(args: argparse.Namespace) -> None:
     without_hit = sum(one.family is None for one in neighbours)
     without_pair = len(neighbours) - without_hit - len(scores)
     facts = provenance(
-        **asdict(settings),
+        **fitter.facts(),
+        prior=None,
         seed=args.seed,
         families_fitted=len(nearest),
         families_not_converged=not_converged,
