@@ -55,6 +55,7 @@ class FamilyFitter:
         """What the metadata of the scores say of the fits."""
         return {
             "objective": self.objective.name,
+            "identity_threshold": self.objective.identity_threshold,
             "stop_rel": self.stop.rel,
             "centre": self.centre,
             "model": self.model,

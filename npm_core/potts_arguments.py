@@ -55,6 +55,12 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
         "`fit-potts --help` has their numbers",
     )
     parser.add_argument(
+        "--identity-threshold",
+        type=float,
+        default=0.8,
+        help="share of identical columns from which rows share their weight, by either objective",
+    )
+    parser.add_argument(
         "--stop-rel",
         type=float,
         default=1e-4,

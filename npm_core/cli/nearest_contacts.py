@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> None:
             f"{args.neighbours}: nearest family {min(missing)} is not among the families. "
             "Find the neighbours again"
         )
-    objective, stop = Objective(args.objective), Stop(args.stop_rel)
-    fitter = FamilyFitter(objective, stop, args.centre, "nearest")
+    threshold = args.identity_threshold
+    objective = Objective(args.objective, identity_threshold=threshold)
+    fitter = FamilyFitter(objective, Stop(args.stop_rel), args.centre, "nearest")
     needed = (fitter.needed_bytes(*size) for size in sizes.values())
     memory.require_at_once(needed, workers=args.workers, cure="lower --workers")
 
@@ -66,7 +67,9 @@ def run(args: argparse.Namespace) -> None:
     def references() -> Iterator[Family]:
         for family in read_families(*args.families):
             if family.id in nearest:
-                reference, columns[family.id] = under_reference(family, seed=args.seed)
+                reference, columns[family.id] = under_reference(
+                    family, seed=args.seed, identity_threshold=threshold
+                )
                 yield reference
 
     fits = fitter.fit_all(references(), workers=args.workers)
@@ -82,7 +85,6 @@ def run(args: argparse.Namespace) -> None:
     without_pair = len(neighbours) - without_hit - len(scores)
     facts = provenance(
         **fitter.facts(),
-        prior=None,
         seed=args.seed,
         families_fitted=len(nearest),
         families_not_converged=not_converged,

@@ -19,8 +19,9 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.family_fitting import FamilyFitter, fit_table
     from npm_core.plm import Objective, Stop
 
+    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     fit_table(
-        FamilyFitter(Objective(args.objective), Stop(args.stop_rel), args.centre, args.model),
+        FamilyFitter(objective, Stop(args.stop_rel), args.centre, args.model),
         families=args.families,
         targets=args.targets,
         workers=args.workers,

@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
     prior = Prior(args.checkpoint, args.prior_weight, args.window)
-    objective, stop = Objective(args.objective), Stop(args.stop_rel)
+    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     fit_table(
-        FamilyFitter(objective, stop, args.centre, args.model, prior),
+        FamilyFitter(objective, Stop(args.stop_rel), args.centre, args.model, prior),
         families=args.families,
         targets=args.targets,
         workers=args.workers,
