@@ -183,7 +183,7 @@ def scaling(write: Write) -> None:
     """One evaluation by depth and length: ours, naive in numpy, and dense by torch on one CPU."""
     import torch
 
-    from npm_core.plm_dense import Batch, Family
+    from npm_core.plm_dense import Problem, Problems
 
     torch.set_num_threads(1)
     write(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
@@ -200,9 +200,9 @@ def scaling(write: Write) -> None:
         row_weights = np.ones(depth)
         naive = naive_seconds(residues, row_weights)
         penalty = ccmpred_penalty(length)
-        problem = Batch([Family(residues, row_weights, penalty)], "cpu", "float32")
+        problem = Problems.of([Problem(residues, row_weights, penalty)], "cpu", "float32")
         began = time.process_time()
-        problem.evaluate(problem.origin)
+        problem.evaluate(problem.each.origin)
         dense = time.process_time() - began
         fit = partial(plm.fit, residues, row_weights=row_weights)
         few, _ = cpu_seconds(partial(fit, stop=Stop(1e-9, evaluations=2)))

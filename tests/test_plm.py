@@ -307,26 +307,23 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
     assert abs(expected).max() > 0.1
 
 
-def dense_batch(families):
-    from npm_core import plm_dense
+def dense_problems(families):
+    from npm_core.plm_dense import Problem, Problems
 
-    return plm_dense.Batch(
-        [plm_dense.Family(each, *CCMPRED.terms(each)) for each in families],
-        "cpu",
-        "float32",
-    )
+    made = [Problem(residues, *CCMPRED.terms(residues)) for residues in families]
+    return Problems.of(made, "cpu", "float32")
 
 
 def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
     import torch
 
     small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
-    alone, together = dense_batch([small]), dense_batch([large, small])
-    point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
+    alone, together = dense_problems([small]), dense_problems([large, small])
+    point = torch.from_numpy(rng.normal(size=alone.each.origin.shape).astype(np.float32)) * 0.1
     pairs, states = alone.states**2, alone.states
     couplings = point[0, :pairs].view(states, states)
     couplings += couplings.T.clone()
-    padded = torch.full_like(together.origin, 0.5)
+    padded = torch.full_like(together.each.origin, 0.5)
     table = padded[1, : together.states**2].view(together.states, together.states)
     table[:states, :states] = couplings
     padded[1, together.states**2 :] = 0
@@ -342,6 +339,23 @@ def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
     fields = gradients[1, together.states**2 :]
     assert torch.allclose(fields[:states], gradient[0, pairs:], atol=1e-4)
     assert (fields[states:] == 0).all()
+
+
+def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
+    import torch
+
+    sizes = ((9, 4), (7, 6), (12, 5))
+    whole = dense_problems([family(rng, depth=depth, length=length) for depth, length in sizes])
+    noise = torch.from_numpy(rng.normal(size=whole.each.origin.shape).astype(np.float32))
+    point = whole.each.origin + 0.1 * noise
+    values, gradient = whole.evaluate(point)
+    kept = whole.kept([2, 0])
+    few, few_gradient = kept.evaluate(point[[2, 0]])
+    assert few == pytest.approx([values[2], values[0]], rel=1e-6)
+    assert torch.allclose(few_gradient, gradient[[2, 0]], atol=1e-4)
+    for number, place in ((2, 0), (0, 1)):
+        assert kept.objective(place, point[number]) == whole.objective(number, point[number])
+        assert kept.potts(place, point[number]).length == sizes[number][1]
 
 
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
