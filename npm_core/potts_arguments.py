@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from npm_core.arguments import OutputFile, positive_int
 
@@ -68,12 +69,14 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def register_centre(parser: argparse.ArgumentParser) -> None:
+def register_centre(
+    parser: argparse.ArgumentParser,
+    *,
+    default: str | None = "none",
+    text: str = "what leaves each J_ij before its norm: nothing (the paper), its mean (CCMpred), "
+    "or all that the zero-sum gauge moves to the fields",
+) -> None:
     """How couplings become contact scores."""
-    parser.add_argument(
-        "--centre",
-        choices=("none", "mean", "zero_sum"),
-        default="none",
-        help="what leaves each J_ij before its norm: nothing (the paper), its mean (CCMpred), or "
-        "all that the zero-sum gauge moves to the fields",
-    )
+    from npm_core.potts import Centre
+
+    parser.add_argument("--centre", choices=get_args(Centre), default=default, help=text)
