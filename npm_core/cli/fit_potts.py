@@ -124,26 +124,10 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from npm_core import fitting, formats
     from npm_core.arguments import check_outputs
-    from npm_core.errors import SettingsError
     from npm_core.plm import Objective, Stop
     from npm_core.progress import note, track
 
-    if not 0 <= args.prior_weight <= 1:
-        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
-    of_the_cpu = {"--start": args.start, "--prior": args.prior}
-    if args.backend == "ccmpred":
-        of_our_solver = {
-            **of_the_cpu,
-            "--stop-rel": args.stop_rel,
-            "--target-objective": args.target_objective,
-            "--max-evaluations": args.max_evaluations,
-            "--lambda-fields": args.lambda_fields,
-            "--lambda-couplings": args.lambda_couplings,
-            "--identity-threshold": args.identity_threshold,
-        }
-        refuse(of_our_solver, "--backend own")
-        if args.objective != "ccmpred" or args.device != "cpu":
-            raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
+    check_options(args)
     todo = [
         fitting.Job(
             msa,
@@ -163,38 +147,53 @@ def run(args: argparse.Namespace) -> None:
     )
     for job in todo:
         formats.model_format(job.output)
-    if args.device != "cpu":
-        refuse(of_the_cpu, "--device cpu")
-    fitter = fitting.Fitter(
-        Objective(
-            args.objective,
-            args.lambda_fields,
-            args.lambda_couplings,
-            or_default(args.identity_threshold, Objective.identity_threshold),
-        ),
-        Stop(
-            or_default(args.stop_rel, Stop.rel),
-            args.target_objective,
-            or_default(args.max_evaluations, Stop.evaluations),
-        ),
-        args.backend,
-        args.device,
-        args.threads,
+    objective = Objective(
+        args.objective,
+        args.lambda_fields,
+        args.lambda_couplings,
+        or_default(args.identity_threshold, Objective.identity_threshold),
     )
+    stop = Stop(
+        or_default(args.stop_rel, Stop.rel),
+        args.target_objective,
+        or_default(args.max_evaluations, Stop.evaluations),
+    )
+    fitter = fitting.Fitter(objective, stop, args.backend, args.device, args.threads)
     lines = fitting.fit_files(todo, fitter)
     for line in track(lines, total=len(todo), what="alignments fitted"):
         note(line)
 
 
-def refuse(options: dict[str, object], needed: str) -> None:
-    """Raise a SettingsError at the first of some options that was given."""
+def check_options(args: argparse.Namespace) -> None:
+    """Raise a SettingsError at options that cannot be, or not together."""
     from npm_core.errors import SettingsError
 
-    for option, value in options.items():
-        if value is not None:
-            raise SettingsError(f"{option} needs {needed}")
+    if not 0 <= args.prior_weight <= 1:
+        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+    of_the_cpu = {"--start": args.start, "--prior": args.prior}
+    of_our_solver = {
+        **of_the_cpu,
+        "--stop-rel": args.stop_rel,
+        "--target-objective": args.target_objective,
+        "--max-evaluations": args.max_evaluations,
+        "--lambda-fields": args.lambda_fields,
+        "--lambda-couplings": args.lambda_couplings,
+        "--identity-threshold": args.identity_threshold,
+    }
+    if args.backend == "ccmpred":
+        if option := first_given(of_our_solver):
+            raise SettingsError(f"{option} needs --backend own")
+        if args.objective != "ccmpred" or args.device != "cpu":
+            raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
+    if args.device != "cpu" and (option := first_given(of_the_cpu)):
+        raise SettingsError(f"{option} needs --device cpu")
+
+
+def first_given(options: dict[str, object]) -> str | None:
+    """The first of some options that the command line gives, if any."""
+    return next((option for option, value in options.items() if value is not None), None)
 
 
 def or_default(value: T | None, default: T) -> T:
-    """An option, or what stands for it when it is not given."""
+    """An option, or what stands for it where the command line does not give it."""
     return default if value is None else value
