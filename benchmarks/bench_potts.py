@@ -42,7 +42,7 @@ from npm_core import memory, plm, weights
 from npm_core.alphabet import STATES
 from npm_core.msa import read_alignment, read_msa
 from npm_core.parallel import map_in_processes
-from npm_core.plm import ccmpred_penalty
+from npm_core.plm import Stop, ccmpred_penalty
 from npm_core.progress import note
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ def bytes_taken(residues: np.ndarray) -> int:
     plm.compile_kernels()
     memory.reset_peak()
     before = memory.peak_mib()
-    plm.fit(residues, max_evaluations=6)
+    plm.fit(residues, stop=Stop(evaluations=6))
     return round((memory.peak_mib() - before) * memory.MIB)
 
 
@@ -149,11 +149,12 @@ def fits(write: Write) -> None:
         depth, length = residues.shape
         row_weights = weights.ccmpred_weights(residues)
         naive = naive_seconds(residues, row_weights)
-        tight = plm.fit(residues, row_weights=row_weights, stop_rel=1e-6).objective
+        tight = plm.fit(residues, row_weights=row_weights, stop=Stop(1e-6)).objective
         goal = ccmpred["objective_f64_at_ccmpred_params"] if ccmpred else 0.0
         goal = goal or tight * (1 + CCMPRED_EXCESS)
-        to_goal, early = cpu_seconds(lambda: plm.fit(residues, target_objective=goal))  # noqa: B023
-        near = plm.fit(residues, row_weights=row_weights, target_objective=tight * (1 + 1e-4))
+        to_goal, early = cpu_seconds(lambda: plm.fit(residues, stop=Stop(target=goal)))  # noqa: B023
+        near_stop = Stop(target=tight * (1 + 1e-4))
+        near = plm.fit(residues, row_weights=row_weights, stop=near_stop)
         seconds, whole = cpu_seconds(lambda: plm.fit(residues), repeats=1)  # noqa: B023
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             taken = process.submit(bytes_taken, residues).result()
@@ -182,7 +183,7 @@ def scaling(write: Write) -> None:
     """One evaluation by depth and length: ours, naive in numpy, and dense by torch on one CPU."""
     import torch
 
-    from npm_core.plm_dense import Batch, Family
+    from npm_core.plm_dense import Problem, Problems
 
     torch.set_num_threads(1)
     write(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
@@ -199,13 +200,13 @@ def scaling(write: Write) -> None:
         row_weights = np.ones(depth)
         naive = naive_seconds(residues, row_weights)
         penalty = ccmpred_penalty(length)
-        problem = Batch([Family(residues, row_weights, penalty)], "cpu", "float32")
+        problem = Problems.of([Problem(residues, row_weights, penalty)], "cpu", "float32")
         began = time.process_time()
-        problem.evaluate(problem.origin)
+        problem.evaluate(problem.each.origin)
         dense = time.process_time() - began
-        fit = partial(plm.fit, residues, row_weights=row_weights, stop_rel=1e-9)
-        few, _ = cpu_seconds(partial(fit, max_evaluations=2))
-        more, _ = cpu_seconds(partial(fit, max_evaluations=6))
+        fit = partial(plm.fit, residues, row_weights=row_weights)
+        few, _ = cpu_seconds(partial(fit, stop=Stop(1e-9, evaluations=2)))
+        more, _ = cpu_seconds(partial(fit, stop=Stop(1e-9, evaluations=6)))
         sparse = (more - few) / 4
         row = [depth, length, f"{sparse:.4f}", f"{naive:.4f}", f"{dense:.4f}"]
         write([*row, f"{naive / sparse:.1f}"])
@@ -222,7 +223,7 @@ def threads(write: Write) -> None:
         least = float("inf")
         for _ in range(3):
             began = time.perf_counter()
-            plm.fit(residues, max_evaluations=6, stop_rel=1e-9, threads=count)
+            plm.fit(residues, stop=Stop(1e-9, evaluations=6), threads=count)
             least = min(least, time.perf_counter() - began)
         one = one or least
         write([count, f"{least:.3f}", f"{one / least:.2f}"])
@@ -273,7 +274,7 @@ def long(write: Write) -> None:
         memory.require(needed, "this benchmark", "use a larger machine")
         memory.reset_peak()
         before = memory.peak_mib()
-        result = plm.fit(residues, max_evaluations=4, stop_rel=1e-9)
+        result = plm.fit(residues, stop=Stop(1e-9, evaluations=4))
         peak = memory.peak_mib() - before
         row = [depth, length, round(needed / memory.MIB), round(peak)]
         row += [round(ccmpred_bytes(depth, length) / memory.MIB), result.evaluations]
@@ -293,19 +294,15 @@ def gpu(write: Write) -> None:
     write(["families", "depth", "length", "device", "product", "evaluations", "wall_s",
                     "objective"])  # fmt: skip
     plm.compile_kernels()
-    for product in ("split", "tf32", "float32"):
-        plm_dense.fit_objective(synthetic(20, 10), product=product)
+    products: tuple[plm_dense.Product, ...] = ("split", "tf32", "float32")
+    for product in products:
+        plm_dense.fit_objectives([synthetic(20, 10)], product=product)
     for count, depth, length in ((1, 20_000, 250), (50, 1000, 100)):
         made = [synthetic(depth + number, length) for number in range(count)]
-        for device, product in (
-            ("cuda", "split"),
-            ("cuda", "tf32"),
-            ("cuda", "float32"),
-            ("cpu", ""),
-        ):
+        for way in (*products, None):
             began = time.perf_counter()
-            if device == "cuda":
-                results = plm_dense.fit_objectives(made, product=product, threads=cores)
+            if way is not None:
+                results = plm_dense.fit_objectives(made, product=way, threads=cores)
             elif count == 1:
                 results = [plm.fit_objective(made[0], threads=cores)]
             else:
@@ -313,7 +310,8 @@ def gpu(write: Write) -> None:
             wall = time.perf_counter() - began
             evaluations = sum(result.evaluations for result in results)
             total = sum(result.objective for result in results)
-            row = [count, depth, length, device, product, evaluations, f"{wall:.2f}"]
+            device = "cuda" if way else "cpu"
+            row = [count, depth, length, device, way or "", evaluations, f"{wall:.2f}"]
             write([*row, f"{total:.3f}"])
             sys.stdout.flush()
 

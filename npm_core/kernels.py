@@ -14,7 +14,8 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-STATES = 21
+from npm_core.alphabet import STATES
+
 LANES = 8
 WIDTH = STATES * LANES
 NOT_GAP = WIDTH - LANES

@@ -1,6 +1,8 @@
 """How much memory the machine has left, and how much a step took."""
 
+import heapq
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 
 from npm_core.errors import SettingsError
@@ -39,6 +41,22 @@ def require(needed: int, what: str, cure: str) -> None:
             f"{what} needs {needed / MIB:,.0f} MiB of memory, "
             f"{available / MIB:,.0f} MiB are available; {cure}"
         )
+
+
+def require_at_once(needed: Iterable[int], *, workers: int, cure: str) -> int:
+    """Bytes that the largest fits take when they meet.
+
+    Args:
+        needed: Bytes of each fit.
+        workers: Fits at a time.
+        cure: What to do where there are not so many.
+
+    Raises:
+        SettingsError: More is needed than is available.
+    """
+    at_once = sum(heapq.nlargest(workers, needed))
+    require(at_once, f"fitting {workers} families at once", cure)
+    return at_once
 
 
 def reset_peak() -> None:

@@ -255,29 +255,27 @@ def read_alignment(
     path: Path | str,
     *,
     query: int | str | None = None,
-    file_format: str | None = None,
     max_rows: int | None = None,
 ) -> Msa:
     """Read an alignment with all its columns and rows as they stand, or anchored to a query.
 
     Args:
-        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not.
+        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, told apart by their suffixes
+            (`SUFFIXES`), gzipped or not.
         query: As `msa_from_rows`.
-        file_format: "a3m", "fasta", "stockholm" or "aln"; told from the suffix when None.
         max_rows: Read at most this many rows.
 
     Raises:
         DataError: The file is unreadable, ragged or empty, of no known format, or lacks the query.
     """
     path = Path(path)
+    suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes if suffix != ".gz"]
+    file_format = SUFFIXES.get(suffixes[-1]) if suffixes else None
     if file_format is None:
-        suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes if suffix != ".gz"]
-        file_format = SUFFIXES.get(suffixes[-1]) if suffixes else None
-        if file_format is None:
-            raise DataError(
-                f"{path}: cannot tell the alignment's format from its name; "
-                f"use one of {', '.join(sorted(SUFFIXES))} as suffix"
-            )
+        raise DataError(
+            f"{path}: cannot tell the alignment's format from its name; "
+            f"use one of {', '.join(sorted(SUFFIXES))} as suffix"
+        )
     with open_text(path, "latin-1" if file_format == "stockholm" else "utf-8") as stream:
         where = str(path)
         if file_format == "a3m":
@@ -286,10 +284,8 @@ def read_alignment(
             rows = _every_letter_a_column(fasta_records(stream, where))
         elif file_format == "stockholm":
             rows = _stockholm_records(stream, where)
-        elif file_format == "aln":
-            rows = _aln_records(stream)
         else:
-            raise DataError(f"{path}: unknown alignment format {file_format!r}")
+            rows = _aln_records(stream)
         return msa_from_rows(rows, where, max_rows, query)
 
 

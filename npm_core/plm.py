@@ -11,12 +11,12 @@ curvature that an independent model has (docs/decisions.md).
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,6 @@ PSEUDOCOUNT = 0.3
 
 A state that a column lacks keeps a probability of about that many sequences; taken for 0, its
 field alone doubles the number of evaluations."""
-
-STOP_REL = 1e-4
-MAX_EVALUATIONS = 500
-"""When a fit stops that is not told otherwise."""
 
 FIRST_STEP = 0.3
 _SUFFICIENT_DECREASE = 1e-4
@@ -75,6 +71,79 @@ def ccmpred_penalty(length: int, *, fields: float = 0.01, couplings: float = 0.2
 def paper_penalty(meff: float, *, fields: float = 1e-2, couplings: float = 1e-3) -> Penalty:
     """Eq. (3) times Meff; its |J|^2 counts both halves of the tensor (table 2)."""
     return Penalty(fields * meff, 2 * couplings * meff, gap_field=True)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One of the two objectives by name.
+
+    Attributes:
+        name: "ccmpred", CCMpred's own weights and penalty, or "paper": eq. (3) with the weights of
+            Morcos et al. and the multipliers of table 2.
+        lambda_fields: `fields` of `ccmpred_penalty` or `paper_penalty`; theirs when None.
+        lambda_couplings: Their `couplings`, likewise.
+        identity_threshold: Of the weights.
+    """
+
+    name: str = "ccmpred"
+    lambda_fields: float | None = None
+    lambda_couplings: float | None = None
+    identity_threshold: float = weights.IDENTITY_THRESHOLD
+
+    def terms(self, residues: NDArray[np.uint8], *, threads: int = 1) -> tuple[Doubles, Penalty]:
+        """Sequence weights, which so many threads count, and penalty of an alignment.
+
+        Raises:
+            SettingsError: The objective has another name, or a lambda is not positive and finite.
+            DataError: As `weights.sequence_weights`.
+        """
+        if self.name not in ("ccmpred", "paper"):
+            raise SettingsError(f"objective {self.name!r} is neither ccmpred nor paper")
+        given = {"fields": self.lambda_fields, "couplings": self.lambda_couplings}
+        lambdas = {name: value for name, value in given.items() if value is not None}
+        for name, value in lambdas.items():
+            if not 0 < value < math.inf:
+                raise SettingsError(f"lambda_{name} {value} is not positive and finite")
+        weigh = weights.ccmpred_weights if self.name == "ccmpred" else weights.sequence_weights
+        row_weights = weigh(residues, identity_threshold=self.identity_threshold, threads=threads)
+        if self.name == "ccmpred":
+            return row_weights, ccmpred_penalty(residues.shape[1], **lambdas)
+        return row_weights, paper_penalty(float(row_weights.sum()), **lambdas)
+
+
+CCMPRED, PAPER = Objective("ccmpred"), Objective("paper")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a fit ends.
+
+    Attributes:
+        rel: Where three iterations together gained less than this share of F, in (0, 1).
+        target: As soon as F is at or below this.
+        evaluations: After so many in any case, not converged.
+    """
+
+    rel: float = 1e-4
+    target: float | None = None
+    evaluations: int = 500
+
+    def check(self) -> None:
+        """Raise a SettingsError unless a fit can stop there, and not before it has begun."""
+        if not 0 < self.rel < 1:
+            raise SettingsError(f"stop_rel {self.rel} is not between 0 and 1")
+        if self.target is not None and not math.isfinite(self.target):
+            raise SettingsError(f"target_objective {self.target} is not finite")
+        if self.evaluations < 1:
+            raise SettingsError(f"max_evaluations {self.evaluations} is not positive")
+
+    def reached(self, value: float) -> bool:
+        """Whether F is at the target, if there is one."""
+        return self.target is not None and value <= self.target
+
+
+STOP = Stop()
+"""Of a fit that is not told otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +250,7 @@ def fit(
     *,
     row_weights: Doubles | None = None,
     penalty: Penalty | None = None,
-    stop_rel: float = STOP_REL,
-    target_objective: float | None = None,
-    max_evaluations: int = MAX_EVALUATIONS,
+    stop: Stop = STOP,
     start: Potts | None = None,
     prior: Potts | None = None,
     threads: int = 1,
@@ -194,9 +261,7 @@ def fit(
         residues: (N, L) uint8, states 0..20.
         row_weights: (N,) w; CCMpred's rule when None.
         penalty: The regulariser; CCMpred's when None.
-        stop_rel: Stop when three iterations together gained less than this share of F, in (0, 1).
-        target_objective: Stop as soon as F is at or below this.
-        max_evaluations: Stop here in any case, not converged.
+        stop: When to end.
         start: Begin at this model instead of the independent one (warm start).
         prior: Shrink to this model instead of to zero.
         threads: How many threads compute; the result does not depend on it.
@@ -206,7 +271,7 @@ def fit(
         SettingsError: A number is outside its range.
     """
     began = time.perf_counter()
-    check_stop(stop_rel, target_objective, max_evaluations)
+    stop.check()
     if threads < 1:
         raise SettingsError(f"{threads} threads; expected 1 or more")
     check_residues(residues)
@@ -222,7 +287,7 @@ def fit(
     with _Threads(threads) as pool:
         problem = _Problem(residues, row_weights, penalty, pool, start=start, prior=prior)
         setup = time.perf_counter()
-        evaluations, converged = _minimise(problem, stop_rel, target_objective, max_evaluations)
+        evaluations, converged = _minimise(problem, stop)
         potts = problem.potts()
         seconds_fit = time.perf_counter() - setup
     del problem
@@ -233,21 +298,11 @@ def fit(
         potts,
         value,
         evaluations,
-        converged or (target_objective is not None and value <= target_objective),
+        converged or stop.reached(value),
         float(row_weights.sum()),
         setup - began,
         seconds_fit,
     )
-
-
-def check_stop(stop_rel: float, target_objective: float | None, max_evaluations: int) -> None:
-    """Raise a SettingsError unless a fit can stop there, and not before it has begun."""
-    if not 0 < stop_rel < 1:
-        raise SettingsError(f"stop_rel {stop_rel} is not between 0 and 1")
-    if target_objective is not None and not math.isfinite(target_objective):
-        raise SettingsError(f"target_objective {target_objective} is not finite")
-    if max_evaluations < 1:
-        raise SettingsError(f"max_evaluations {max_evaluations} is not positive")
 
 
 def check_residues(residues: NDArray[np.uint8]) -> None:
@@ -264,66 +319,28 @@ def check_weights(row_weights: Doubles, depth: int) -> None:
         raise DataError(f"expected {depth} positive weights, found {row_weights.shape}")
 
 
-def objective_terms(
-    residues: NDArray[np.uint8],
-    objective: str,
-    *,
-    lambda_fields: float | None = None,
-    lambda_couplings: float | None = None,
-    identity_threshold: float = weights.IDENTITY_THRESHOLD,
-    threads: int = 1,
-) -> tuple[Doubles, Penalty]:
-    """Sequence weights and penalty of an objective by name.
-
-    "ccmpred" has CCMpred's own weights and penalty; "paper" has eq. (3) with the weights of
-    Morcos et al. and the multipliers of table 2.
-
-    Args:
-        residues: (N, L) uint8.
-        objective: "ccmpred" or "paper".
-        lambda_fields: The objective's own when None, as is `lambda_couplings`: `fields` and
-            `couplings` of `ccmpred_penalty` or `paper_penalty`.
-        lambda_couplings: See there.
-        identity_threshold: Of the weights.
-        threads: How many count the weights.
-
-    Raises:
-        SettingsError: The objective has another name, or a lambda is not positive and finite.
-    """
-    if objective not in ("ccmpred", "paper"):
-        raise SettingsError(f"objective {objective!r} is neither ccmpred nor paper")
-    given = {"fields": lambda_fields, "couplings": lambda_couplings}
-    lambdas = {name: value for name, value in given.items() if value is not None}
-    for name, value in lambdas.items():
-        if not 0 < value < math.inf:
-            raise SettingsError(f"lambda_{name} {value} is not positive and finite")
-    if objective == "ccmpred":
-        row_weights = weights.ccmpred_weights(
-            residues, identity_threshold=identity_threshold, threads=threads
-        )
-        return row_weights, ccmpred_penalty(residues.shape[1], **lambdas)
-    row_weights = weights.sequence_weights(
-        residues, identity_threshold=identity_threshold, threads=threads
-    )
-    return row_weights, paper_penalty(float(row_weights.sum()), **lambdas)
-
-
 def fit_objective(
     residues: NDArray[np.uint8],
+    objective: Objective = CCMPRED,
     *,
-    objective: str = "ccmpred",
-    terms: Mapping[str, float] | None = None,
+    stop: Stop = STOP,
+    start: Potts | None = None,
+    prior: Potts | None = None,
     threads: int = 1,
-    **settings: Any,
 ) -> Fit:
-    """`fit` of one of the two objectives by name.
-
-    `terms` are numbers of `objective_terms`, `settings` the other arguments of `fit`.
-    """
+    """`fit` of one of the two objectives."""
     began = time.perf_counter()
-    row_weights, penalty = objective_terms(residues, objective, threads=threads, **(terms or {}))
+    row_weights, penalty = objective.terms(residues, threads=threads)
     took = time.perf_counter() - began
-    result = fit(residues, row_weights=row_weights, penalty=penalty, threads=threads, **settings)
+    result = fit(
+        residues,
+        row_weights=row_weights,
+        penalty=penalty,
+        stop=stop,
+        start=start,
+        prior=prior,
+        threads=threads,
+    )
     return replace(result, seconds_setup=result.seconds_setup + took)
 
 
@@ -597,9 +614,7 @@ class _Problem:
         return Potts(fields, couplings)
 
 
-def _minimise(
-    problem: _Problem, stop_rel: float, target: float | None, max_evaluations: int
-) -> tuple[int, bool]:
+def _minimise(problem: _Problem, stop: Stop) -> tuple[int, bool]:
     """L-BFGS whose vectors are combinations of `basis`, known by their inner products."""
     vectors = 2 * MEMORY + 1
     products = np.zeros((vectors, vectors))
@@ -610,11 +625,9 @@ def _minimise(
     evaluations = 1
     values = [value]
     while True:
-        if target is not None and value <= target:
+        if stop.reached(value) or recent_gain(values) <= stop.rel:
             return evaluations, True
-        if recent_gain(values) <= stop_rel:
-            return evaluations, True
-        if evaluations >= max_evaluations:
+        if evaluations >= stop.evaluations:
             return evaluations, False
         products[newest] = products[:, newest] = problem.gradient(newest)
         coefficients = _direction(products, pairs, newest)
@@ -635,7 +648,7 @@ def _minimise(
         same = np.zeros(vectors)
         same[direction] = 1
         while not decreases(value, trial, step * slope):
-            if evaluations >= max_evaluations or step < SHORTEST_STEP:
+            if evaluations >= stop.evaluations or step < SHORTEST_STEP:
                 problem.move(same, direction, -step)
                 problem.evaluate()
                 return evaluations + 1, False

@@ -7,7 +7,7 @@ this is the slow way, and the reference against which the sparse one is measured
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import Fit, Penalty
+from npm_core.plm import Fit, Objective, Penalty, Stop
 from npm_core.potts import Doubles, Potts
 
 ROWS_AT_A_TIME = 4096
@@ -37,7 +37,7 @@ _TF32_BITS = -(1 << 13)
 """Keeps sign, exponent and the first 10 bits of the fraction of a float32."""
 
 
-class Family(NamedTuple):
+class Problem(NamedTuple):
     """What one fit is of."""
 
     residues: NDArray[np.uint8]
@@ -45,44 +45,34 @@ class Family(NamedTuple):
     penalty: Penalty
 
 
-def fit_objective(
-    residues: NDArray[np.uint8], *, objective: str = "ccmpred", **settings: Any
-) -> Fit:
-    """`fit` of one of the two objectives by name, as `plm.fit_objective`."""
-    return fit_objectives([residues], objective=objective, **settings)[0]
-
-
 def fit_objectives(
     alignments: Sequence[NDArray[np.uint8]],
+    objective: Objective = plm.CCMPRED,
     *,
-    objective: str = "ccmpred",
-    terms: Mapping[str, float] | None = None,
+    stop: Stop = plm.STOP,
     threads: int = 1,
-    **settings: Any,
+    device: str = "cuda",
+    product: Product = "split",
 ) -> list[Fit]:
-    """`fit` of one of the two objectives by name, of several alignments together.
+    """`fit` of one of the two objectives, of several alignments together.
 
-    `terms` are numbers of `plm.objective_terms`. Sequence weights are counted on the CPU, by so
-    many threads.
+    Sequence weights are counted on the CPU, by so many threads.
     """
     began = time.perf_counter()
-    families = [
-        Family(residues, *plm.objective_terms(residues, objective, threads=threads, **terms or {}))
-        for residues in alignments
+    problems = [
+        Problem(residues, *objective.terms(residues, threads=threads)) for residues in alignments
     ]
-    took = (time.perf_counter() - began) / len(families)
+    took = (time.perf_counter() - began) / len(problems)
     return [
         replace(result, seconds_setup=result.seconds_setup + took)
-        for result in fit(families, **settings)
+        for result in fit(problems, stop=stop, device=device, product=product)
     ]
 
 
 def fit(
-    families: Sequence[Family],
+    problems: Sequence[Problem],
     *,
-    stop_rel: float = plm.STOP_REL,
-    target_objective: float | None = None,
-    max_evaluations: int = plm.MAX_EVALUATIONS,
+    stop: Stop = plm.STOP,
     device: str = "cuda",
     product: Product = "split",
 ) -> list[Fit]:
@@ -91,7 +81,7 @@ def fit(
     Arguments and results are those of `plm.fit`; the seconds of a batch are shared out evenly.
 
     Args:
-        families: They should be of similar size: each costs as much as the largest.
+        problems: They should be of similar size: each costs as much as the largest.
         product: How the tensor cores of a GPU multiply, see `multiply`.
 
     Raises:
@@ -100,22 +90,22 @@ def fit(
         DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
-    plm.check_stop(stop_rel, target_objective, max_evaluations)
-    for residues, row_weights, _ in families:
+    stop.check()
+    for residues, row_weights, _ in problems:
         plm.check_residues(residues)
         plm.check_weights(row_weights, len(residues))
-    shape = max(len(f.residues) for f in families), max(f.residues.shape[1] for f in families)
-    needed, free = fit_bytes(len(families), *shape), free_bytes(device)
+    shape = max(len(p.residues) for p in problems), max(p.residues.shape[1] for p in problems)
+    needed, free = fit_bytes(len(problems), *shape), free_bytes(device)
     if needed > free:
         raise SettingsError(
-            f"{len(families)} Potts models of up to {shape[1]} columns need "
+            f"{len(problems)} Potts models of up to {shape[1]} columns need "
             f"{needed / memory.MIB:,.0f} MiB of memory on {device}, {free / memory.MIB:,.0f} MiB "
             "are free; fit fewer columns or use --device cpu"
         )
-    problem = Batch(families, device, product)
-    seconds_setup = (time.perf_counter() - began) / len(families)
-    fits = _minimise(problem, stop_rel, target_objective, max_evaluations)
-    seconds_fit = (time.perf_counter() - began) / len(families) - seconds_setup
+    placed = Problems.of(problems, device, product)
+    seconds_setup = (time.perf_counter() - began) / len(problems)
+    fits = _minimise(placed, stop)
+    seconds_fit = (time.perf_counter() - began) / len(problems) - seconds_setup
     return [replace(fit, seconds_setup=seconds_setup, seconds_fit=seconds_fit) for fit in fits]
 
 
@@ -164,81 +154,148 @@ def batches(
         yield batch
 
 
-class Batch:
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """What an evaluation needs to know of each family: the first axis of every tensor.
+
+    Attributes:
+        entries: (families, depth, L) int64, the column of each residue in the one-hot matrix.
+        weights: (families, depth) float64; 0 for rows that pad.
+        real: (families, L) float64, 1 for positions that do not pad.
+        real_states: (families, 21 L), likewise.
+        frequencies: (families, 21 L), weighted share of each state.
+        field_penalty: (families,) lambda_h.
+        coupling_penalty: (families,) lambda_J.
+        field_scale: (families, 21 L), what a coordinate of 1 is as a field.
+        scale: (families, 21 L, 21 L), and as a coupling; 0 for what is none.
+        origin: (families, 21 L (21 L + 1)), the point of the models without couplings.
+    """
+
+    entries: torch.Tensor
+    weights: torch.Tensor
+    real: torch.Tensor
+    real_states: torch.Tensor
+    frequencies: torch.Tensor
+    field_penalty: torch.Tensor
+    coupling_penalty: torch.Tensor
+    field_scale: torch.Tensor
+    scale: torch.Tensor
+    origin: torch.Tensor
+
+    def __getitem__(self, numbers: list[int]) -> "Stacked":
+        """The same for some of the families; padding stays as it is."""
+        return Stacked(**{name: tensor[numbers] for name, tensor in vars(self).items()})
+
+
+def stack(problems: Sequence[Problem], device: str) -> Stacked:
+    """Pad problems to the deepest and the longest."""
+    depth = max(len(problem.residues) for problem in problems)
+    length = max(problem.residues.shape[1] for problem in problems)
+    count, states = len(problems), length * STATES
+    entries = np.zeros((count, depth, length), dtype=np.uint8)
+    weights = np.zeros((count, depth))
+    real = np.zeros((count, length))
+    shares = np.zeros((count, length, STATES))
+    curvature = np.ones((count, length, STATES))
+    fields = np.zeros((count, length, STATES))
+    for number, (residues, row_weights, penalty) in enumerate(problems):
+        rows, columns = residues.shape
+        entries[number, :rows, :columns] = residues
+        weights[number, :rows] = row_weights
+        real[number, :columns] = 1
+        here = plm.frequencies(residues, row_weights)
+        shares[number, :columns] = here
+        curvature[number, :columns] = plm.field_curvature(here, row_weights.sum())
+        curvature[number, :columns] += 2 * penalty.fields + 1e-9
+        fields[number, :columns] = plm.independent_fields(here, row_weights.sum())
+
+    def floats(values: Doubles) -> torch.Tensor:
+        return torch.from_numpy(values).to(device, torch.float32)
+
+    real_states = floats(real).repeat_interleave(STATES, 1)
+    coupling_penalty = floats(np.array([problem.penalty.couplings for problem in problems]))
+    meff = torch.from_numpy(weights).to(device).sum(1).float()
+    spread = floats(shares * (1 - shares)).flatten(1)
+    scale = torch.einsum("f,fa,fb->fab", 2 * meff, spread, spread)
+    scale += torch.clamp(2 * coupling_penalty, min=1e-6)[:, None, None]
+    scale = torch.rsqrt(scale)
+    scale *= real_states[:, :, None] * real_states[:, None, :]
+    own = torch.arange(states, device=device) // STATES
+    scale[:, own[:, None] == own[None]] = 0
+    field_scale = floats(1 / np.sqrt(curvature)).flatten(1)
+    origin = torch.zeros(count, states**2 + states, device=device)
+    origin[:, states**2 :] = floats(fields).flatten(1) / field_scale
+    return Stacked(
+        entries=torch.from_numpy(entries).to(device).long()
+        + torch.arange(length, device=device) * STATES,
+        weights=torch.from_numpy(weights).to(device),
+        real=torch.from_numpy(real).to(device),
+        real_states=real_states,
+        frequencies=floats(shares).flatten(1),
+        field_penalty=floats(np.array([problem.penalty.fields for problem in problems])),
+        coupling_penalty=coupling_penalty,
+        field_scale=field_scale,
+        scale=scale,
+        origin=origin,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Problems:
     """F of `plm` and its gradient, for each family, in the same centred and scaled coordinates.
 
     A point is one vector a family: the symmetric W (21 L, 21 L), then the fields (L, 21).
+
+    Attributes:
+        alone: Each as it is.
+        each: Each padded, on the device.
+        gap_field: As in the penalty of each.
+        product: See `multiply`.
     """
 
-    def __init__(self, families: Sequence[Family], device: str, product: Product = "split") -> None:
-        self.families = list(families)
-        self.device = device
-        self.product = product
-        self.depth = max(len(family.residues) for family in families)
-        self.length = max(family.residues.shape[1] for family in families)
-        self.states = self.length * STATES
-        count = len(families)
-        entries = np.zeros((count, self.depth, self.length), dtype=np.uint8)
-        row_weights = np.zeros((count, self.depth))
-        real = np.zeros((count, self.length))
-        shares = np.zeros((count, self.length, STATES))
-        curvature = np.ones((count, self.length, STATES))
-        fields = np.zeros((count, self.length, STATES))
-        for number, (residues, weights, penalty) in enumerate(families):
-            depth, length = residues.shape
-            entries[number, :depth, :length] = residues
-            row_weights[number, :depth] = weights
-            real[number, :length] = 1
-            shares[number, :length] = plm.frequencies(residues, weights)
-            here = shares[number, :length]
-            curvature[number, :length] = plm.field_curvature(here, weights.sum())
-            curvature[number, :length] += 2 * penalty.fields + 1e-9
-            fields[number, :length] = plm.independent_fields(here, weights.sum())
-        columns = torch.arange(self.length, device=device) * STATES
-        self.entries = torch.from_numpy(entries).to(device).long() + columns
-        self.weights = torch.from_numpy(row_weights).to(device)
-        self.real = torch.from_numpy(real).to(device)
-        self.real_states = self._floats(real).repeat_interleave(STATES, 1)
-        self.field_scale = self._floats(1 / np.sqrt(curvature)).flatten(1)
-        self.frequencies = self._floats(shares).flatten(1)
-        penalties = [family.penalty for family in families]
-        self.field_penalty = self._floats(np.array([each.fields for each in penalties]))
-        self.coupling_penalty = self._floats(np.array([each.couplings for each in penalties]))
-        self.gap_field = penalties[0].gap_field
-        if any(each.gap_field != self.gap_field for each in penalties):
+    alone: list[Problem]
+    each: Stacked
+    gap_field: bool
+    product: Product
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem], device: str, product: Product = "split") -> "Problems":
+        """Put problems on a device.
+
+        Raises:
+            DataError: They do not agree on whether gaps have fields.
+        """
+        gap_field = problems[0].penalty.gap_field
+        if any(problem.penalty.gap_field != gap_field for problem in problems):
             raise DataError("families of one batch must agree on whether gaps have fields")
-        self.scale = self._coupling_scale(self._floats(shares * (1 - shares)).flatten(1))
-        self.origin = torch.zeros(count, self.states**2 + self.states, device=device)
-        self.origin[:, self.states**2 :] = self._floats(fields).flatten(1) / self.field_scale
+        return cls(list(problems), stack(problems, device), gap_field, product)
 
-    def _floats(self, values: Doubles) -> torch.Tensor:
-        return torch.from_numpy(values).to(self.device, torch.float32)
+    @property
+    def length(self) -> int:
+        """Of the longest."""
+        return self.each.real.shape[1]
 
-    def _coupling_scale(self, spread: torch.Tensor) -> torch.Tensor:
-        meff = self.weights.sum(1).float()
-        scale = torch.einsum("f,fa,fb->fab", 2 * meff, spread, spread)
-        scale += torch.clamp(2 * self.coupling_penalty, min=1e-6)[:, None, None]
-        scale = torch.rsqrt(scale)
-        scale *= self.real_states[:, :, None] * self.real_states[:, None, :]
-        own = torch.arange(self.states, device=self.device) // STATES
-        scale[:, own[:, None] == own[None]] = 0
-        return scale
+    @property
+    def states(self) -> int:
+        """Rows of W."""
+        return self.length * STATES
 
-    def kept(self, numbers: Sequence[int]) -> "Batch":
-        """The same for some of the families; padding stays as it is."""
-        part = object.__new__(Batch)
-        part.__dict__.update(self.__dict__)
-        part.families = [self.families[number] for number in numbers]
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(part, name, value[list(numbers)])
-        return part
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.each.real.device
+
+    def kept(self, numbers: list[int]) -> "Problems":
+        """The same for some of the families."""
+        return replace(
+            self, alone=[self.alone[number] for number in numbers], each=self.each[numbers]
+        )
 
     def parameters(self, point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fields (families, 21 L) and couplings (families, 21 L, 21 L) at a point."""
-        couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.scale
-        mean = torch.einsum("fab,fb->fa", couplings, self.frequencies)
-        fields = point[:, self.states**2 :] * self.field_scale - mean
+        couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.each.scale
+        mean = torch.einsum("fab,fb->fa", couplings, self.each.frequencies)
+        fields = point[:, self.states**2 :] * self.each.field_scale - mean
         if not self.gap_field:
             table = fields.view(-1, self.length, STATES)
             fields = (table - table[:, :, GAP:]).flatten(1)
@@ -255,19 +312,19 @@ class Batch:
             logs = self._log_shares(fields[:, None] + multiply(one_hot, couplings, self.product))
             loss -= self._chosen(logs, entries, weights)
             residual = (logs.exp_() - one_hot) * weights[:, :, None].float()
-            residual *= self.real_states[:, None]
+            residual *= self.each.real_states[:, None]
             gradient += multiply(one_hot.mT, residual, self.product).mT
             field_gradient += residual.sum(1)
-        field_gradient += 2 * self.field_penalty[:, None] * fields
+        field_gradient += 2 * self.each.field_penalty[:, None] * fields
         if not self.gap_field:
             table = field_gradient.view(-1, self.length, STATES)
             table[:, :, GAP] = -table[:, :, :GAP].sum(2)
         gradient = gradient + gradient.mT
-        gradient += 2 * self.coupling_penalty[:, None, None] * couplings
-        centring = torch.einsum("fa,fb->fab", field_gradient, self.frequencies)
+        gradient += 2 * self.each.coupling_penalty[:, None, None] * couplings
+        centring = torch.einsum("fa,fb->fab", field_gradient, self.each.frequencies)
         gradient -= centring + centring.mT
-        scaled = (gradient * self.scale).flatten(1)
-        return loss.tolist(), torch.cat([scaled, field_gradient * self.field_scale], 1)
+        scaled = (gradient * self.each.scale).flatten(1)
+        return loss.tolist(), torch.cat([scaled, field_gradient * self.each.field_scale], 1)
 
     def objective(self, number: int, point: torch.Tensor) -> float:
         """F of one family at its point, computed in float64 from its float32 parameters."""
@@ -281,8 +338,8 @@ class Batch:
 
     def _penalty(self, fields: torch.Tensor, couplings: torch.Tensor) -> torch.Tensor:
         """(families,) float64."""
-        value = self.field_penalty.double() * _dots(fields, fields)
-        return value + self.coupling_penalty.double() / 2 * _dots(couplings, couplings)
+        value = self.each.field_penalty.double() * _dots(fields, fields)
+        return value + self.each.coupling_penalty.double() / 2 * _dots(couplings, couplings)
 
     def _one_hot(self, entries: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
         one_hot = torch.zeros(*entries.shape[:2], self.states, device=self.device, dtype=kind)
@@ -295,12 +352,12 @@ class Batch:
     def _chosen(self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> Any:
         """(families,) float64: weighted sum over sequences of log p of what they have."""
         chosen = logs.gather(2, entries).double()
-        return torch.einsum("fnl,fl,fn->f", chosen, self.real, weights)
+        return torch.einsum("fnl,fl,fn->f", chosen, self.each.real, weights)
 
     def _rows(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        rows = max(1, ROWS_AT_A_TIME // len(self.families))
-        for at in range(0, self.depth, rows):
-            yield self.entries[:, at : at + rows], self.weights[:, at : at + rows]
+        rows = max(1, ROWS_AT_A_TIME // len(self.alone))
+        for at in range(0, self.each.entries.shape[1], rows):
+            yield self.each.entries[:, at : at + rows], self.each.weights[:, at : at + rows]
 
     def dots(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """(families,) float64 inner products over parameters: each pair is in W twice."""
@@ -313,7 +370,7 @@ class Batch:
         """The model of one family at its point."""
         alone = self.kept([number])
         fields, couplings = (part[0] for part in alone.parameters(point[None]))
-        length = self.families[number].residues.shape[1]
+        length = self.alone[number].residues.shape[1]
         table = couplings.view(self.length, STATES, self.length, STATES).permute(0, 2, 1, 3)
         table = table[:length, :length]
         upper = torch.triu(torch.ones(length, length, device=self.device), 1)
@@ -378,13 +435,13 @@ class _Search:
     finished: bool = False
     converged: bool = False
 
-    def stop_if_done(self, stop_rel: float, target: float | None, max_evaluations: int) -> None:
+    def stop_if_done(self, stop: Stop) -> None:
         """Finish at the target, where little is gained, or after so many evaluations."""
-        reached = target is not None and self.values[-1] <= target
-        self.converged = reached or plm.recent_gain(self.values) <= stop_rel
-        self.finished = self.converged or self.evaluations >= max_evaluations
+        reached = stop.reached(self.values[-1])
+        self.converged = reached or plm.recent_gain(self.values) <= stop.rel
+        self.finished = self.converged or self.evaluations >= stop.evaluations
 
-    def accepts(self, trial: float, max_evaluations: int) -> bool:
+    def accepts(self, trial: float, stop: Stop) -> bool:
         """Whether the step is taken; if not, a shorter one is tried next, or none."""
         if self.finished:
             return False
@@ -393,68 +450,67 @@ class _Search:
             self.values.append(trial)
             self.step = 1.0
             return True
-        self.finished = self.evaluations >= max_evaluations or self.step < plm.SHORTEST_STEP
+        self.finished = self.evaluations >= stop.evaluations or self.step < plm.SHORTEST_STEP
         self.step = plm.shorter_step(self.step, self.values[-1], self.slope, trial)
         return False
 
 
-def _minimise(
-    batch: Batch, stop_rel: float, target: float | None, max_evaluations: int
-) -> list[Fit]:
+def _minimise(problems: Problems, stop: Stop) -> list[Fit]:
     """L-BFGS of each family with the steps and stops of `plm`; all are evaluated together.
 
     Once half of the families are finished the others go on without them.
     """
     fits: dict[int, Fit] = {}
-    numbers = list(range(len(batch.families)))
-    point = direction = batch.origin
-    values, gradient = batch.evaluate(point)
+    numbers = list(range(len(problems.alone)))
+    point = direction = problems.each.origin
+    values, gradient = problems.evaluate(point)
     searches = [_Search([value]) for value in values]
-    taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
+    taken = torch.ones(len(numbers), dtype=torch.bool, device=problems.device)
     zero = torch.zeros_like(point)
     history = [(zero, zero, taken.double() * 0)] * plm.MEMORY
     while True:
         for search in searches:
             if not search.finished:
-                search.stop_if_done(stop_rel, target, max_evaluations)
+                search.stop_if_done(stop)
         if 2 * sum(search.finished for search in searches) >= len(searches):
             for place, search in enumerate(searches):
                 if search.finished:
-                    fits[numbers[place]] = _result(batch, place, point[place], search)
+                    fits[numbers[place]] = _result(problems, place, point[place], search)
             left = [place for place, search in enumerate(searches) if not search.finished]
             if not left:
                 return [fits[number] for number in range(len(fits))]
-            batch = batch.kept(left)
+            problems = problems.kept(left)
             numbers = [numbers[place] for place in left]
             searches = [searches[place] for place in left]
             point, gradient, direction = point[left], gradient[left], direction[left]
             taken = taken[left]
             history = [(s[left], y[left], curvature[left]) for s, y, curvature in history]
-        direction = torch.where(taken[:, None], _direction(batch, gradient, history), direction)
-        for search, slope in zip(searches, batch.dots(direction, gradient).tolist(), strict=True):
+        direction = torch.where(taken[:, None], _direction(problems, gradient, history), direction)
+        for search, slope in zip(
+            searches, problems.dots(direction, gradient).tolist(), strict=True
+        ):
             search.slope = slope
             search.finished = search.finished or slope >= 0
-        steps = torch.tensor([search.step for search in searches], device=batch.device)
+        steps = torch.tensor([search.step for search in searches], device=problems.device)
         move = steps[:, None] * direction
-        trials, trial_gradient = batch.evaluate(point + move)
+        trials, trial_gradient = problems.evaluate(point + move)
         accepted = [
-            search.accepts(trial, max_evaluations)
-            for search, trial in zip(searches, trials, strict=True)
+            search.accepts(trial, stop) for search, trial in zip(searches, trials, strict=True)
         ]
-        taken = torch.tensor(accepted, device=batch.device)
-        history = _remembered(batch, history, move, trial_gradient - gradient, taken)
+        taken = torch.tensor(accepted, device=problems.device)
+        history = _remembered(problems, history, move, trial_gradient - gradient, taken)
         point = torch.where(taken[:, None], point + move, point)
         gradient = torch.where(taken[:, None], trial_gradient, gradient)
 
 
-def _result(batch: Batch, place: int, point: torch.Tensor, search: _Search) -> Fit:
+def _result(problems: Problems, place: int, point: torch.Tensor, search: _Search) -> Fit:
     """The fit of a finished family; its seconds are not known here."""
     return Fit(
-        batch.potts(place, point),
-        batch.objective(place, point),
+        problems.potts(place, point),
+        problems.objective(place, point),
         search.evaluations,
         search.converged,
-        float(batch.families[place].weights.sum()),
+        float(problems.alone[place].weights.sum()),
         0.0,
         0.0,
     )
@@ -465,10 +521,10 @@ _History = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 def _remembered(
-    batch: Batch, history: _History, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor
+    problems: Problems, history: _History, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor
 ) -> _History:
     """The history of each family with the step that it took, unless F is not convex along it."""
-    curvature = batch.dots(s, y)
+    curvature = problems.dots(s, y)
     new = taken & (curvature > 0)
     return [
         (
@@ -480,7 +536,7 @@ def _remembered(
     ]
 
 
-def _direction(batch: Batch, gradient: torch.Tensor, history: _History) -> torch.Tensor:
+def _direction(problems: Problems, gradient: torch.Tensor, history: _History) -> torch.Tensor:
     """Minus the L-BFGS approximation of the inverse curvature times the gradient."""
 
     def ratio(above: torch.Tensor, below: torch.Tensor, otherwise: float) -> torch.Tensor:
@@ -490,12 +546,12 @@ def _direction(batch: Batch, gradient: torch.Tensor, history: _History) -> torch
     direction = gradient
     shares = []
     for s, y, curvature in reversed(history):
-        share = ratio(batch.dots(s, direction), curvature, 0.0)
+        share = ratio(problems.dots(s, direction), curvature, 0.0)
         direction = direction - share[:, None].float() * y
         shares.append(share)
     _, y, curvature = history[-1]
-    direction = direction * ratio(curvature, batch.dots(y, y), plm.FIRST_STEP)[:, None].float()
+    direction = direction * ratio(curvature, problems.dots(y, y), plm.FIRST_STEP)[:, None].float()
     for (s, y, curvature), share in zip(history, reversed(shares), strict=True):
-        share = share - ratio(batch.dots(y, direction), curvature, 0.0)
+        share = share - ratio(problems.dots(y, direction), curvature, 0.0)
         direction = direction + share[:, None].float() * s
     return -direction

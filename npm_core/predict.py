@@ -18,7 +18,7 @@ from npm_core.checkpoints import kind_of, load_model
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, write_text
-from npm_core.formats import casp_rr
+from npm_core.formats import RR_SEPARATION, casp_rr
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
@@ -348,7 +348,7 @@ def write_prediction(
     return written
 
 
-def draw_contact_map(path: Path, name: str, scores: Floats, *, separation: int = 6) -> None:
+def draw_contact_map(path: Path, name: str, scores: Floats) -> None:
     """A picture of the scores (lower triangle) and of the L strongest pairs (upper triangle)."""
     import matplotlib
 
@@ -356,9 +356,9 @@ def draw_contact_map(path: Path, name: str, scores: Floats, *, separation: int =
     from matplotlib import pyplot
 
     length = len(scores)
-    i, j = np.triu_indices(length, k=separation)
+    i, j = np.triu_indices(length, k=RR_SEPARATION)
     strongest = np.argsort(-scores[i, j], kind="stable")[:length]
-    shown = np.where(np.tri(length, k=-separation, dtype=bool), scores, np.nan)
+    shown = np.where(np.tri(length, k=-RR_SEPARATION, dtype=bool), scores, np.nan)
     figure, axes = pyplot.subplots(figsize=(6, 6), layout="constrained")
     axes.imshow(shown, cmap="Blues", origin="upper", extent=(0.5, length + 0.5, length + 0.5, 0.5))
     axes.scatter(j[strongest] + 1, i[strongest] + 1, s=max(2, 600 / length), color="tab:red")

@@ -16,10 +16,12 @@ rule fit_potts:
     threads: 8
     params:
         settings=flags(config["potts"]),
+        identity=config["families"]["identity_threshold"],
         code=verb_digest("potts-contacts"),
     shell:
         "python -m npm_core potts-contacts --families {input.families:q}"
-        " --targets {input.targets:q} {params.settings} --workers {threads}"
+        " --targets {input.targets:q} {params.settings}"
+        " --identity-threshold {params.identity} --workers {threads}"
         " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
 
 
@@ -40,12 +42,13 @@ rule fit_potts_with_prior:
     params:
         model=subpath(input.model, parent=True),
         settings=flags(config["potts"]),
+        identity=config["families"]["identity_threshold"],
         prior=flags(config["prior"], "prior-"),
         code=verb_digest("prior-contacts"),
     shell:
         "python -m npm_core prior-contacts --families {input.families:q}"
         " --targets {input.targets:q} --checkpoint {params.model:q} {params.prior}"
-        " {params.settings} --workers {threads}"
+        " {params.settings} --identity-threshold {params.identity} --workers {threads}"
         " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
 
 
@@ -135,9 +138,11 @@ rule transfer_nearest:
     params:
         families=group_families_flags,
         settings=flags(config["potts"]),
+        identity=config["families"]["identity_threshold"],
         seed=config["seed"],
         code=verb_digest("nearest-contacts"),
     shell:
         "python -m npm_core nearest-contacts --neighbours {input.neighbours:q}"
         " --targets {input.targets:q} {params.families} {params.settings}"
-        " --seed {params.seed} --workers {threads} --output {output:q} > {log} 2>&1"
+        " --identity-threshold {params.identity} --seed {params.seed} --workers {threads}"
+        " --output {output:q} > {log} 2>&1"

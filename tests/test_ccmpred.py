@@ -1,12 +1,14 @@
 """The CCMpred backend against a stand-in that behaves as its documentation and source say."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from npm_core import ccmpred, plm, weights
-from npm_core.alphabet import encode
+from npm_core import ccmpred, plm, potts, weights
+from npm_core.alphabet import decode, encode
+from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
 
 FAKE = str(Path(__file__).parent / "fakes" / "ccmpred")
@@ -48,3 +50,15 @@ def test_a_missing_program_is_an_error_that_names_the_cure():
 def test_widths_that_ccmpred_cannot_take_are_refused(length):
     with pytest.raises(SettingsError, match="1787 columns"):
         ccmpred.fit(np.zeros((2, length), dtype=np.uint8), program=FAKE)
+
+
+def test_fit_potts_fits_by_the_program_on_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(FAKE).parent), prepend=os.pathsep)
+    msas = [tmp_path / f"{name}.a3m" for name in ("one", "two")]
+    for path in msas:
+        path.write_text("".join(f">{n}\n{decode(row)}\n" for n, row in enumerate(FAMILY)))
+    words = ["fit-potts", "--backend", "ccmpred", "--all-columns", "--output", str(tmp_path)]
+    assert main([*words, "--msa", *map(str, msas)]) == 0
+    for path in msas:
+        model = potts.load(path.with_suffix(".potts.safetensors"))
+        assert model.couplings[0, 1, 2, 3] == 0.5

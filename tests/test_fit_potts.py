@@ -1,13 +1,13 @@
 """The verb `fit-potts`: several alignments by one command, and what it refuses."""
 
-import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from npm_core import formats, memory, plm, potts
+from npm_core import fitting, formats, memory, plm, potts
 from npm_core.alphabet import decode
 from npm_core.cli import main
 from npm_core.msa import read_msa
@@ -53,14 +53,11 @@ def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignme
 
 
 def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments):
-    from npm_core.cli import fit_potts
-
-    words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--stop-rel", "1e-6"]
-    parser = argparse.ArgumentParser()
-    fit_potts.register(parser)
-    args = parser.parse_args(words)
-    todo = fit_potts.jobs(args.msa, args.output, tmp_path / "reports")
-    lines = list(fit_potts.fit_together(todo, args))
+    files = fitting.destinations(
+        [Path(path) for path in alignments], tmp_path / "models", tmp_path / "reports"
+    )
+    todo = [fitting.Job(*paths) for paths in files]
+    lines = list(fitting._fit_together(todo, fitting.Fitter(stop=plm.Stop(1e-6))))
     assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
     for path, job in zip(alignments, todo, strict=True):
         alone = tmp_path / "alone.safetensors"

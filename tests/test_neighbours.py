@@ -264,6 +264,10 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
     metadata = read_metadata(tmp_path / "scores.parquet")
     assert metadata["targets_without_hit"] == 1
     assert metadata["targets_without_aligned_pair"] == 1
+    assert main([*arguments, "--identity-threshold", "1"]) == 0
+    (others,) = read_scores(tmp_path / "scores.parquet")
+    assert scores.meff < others.meff  # of the rows under the reference
+    assert not np.array_equal(scores.matrix, others.matrix)
     write_neighbours(
         tmp_path / "neighbours.parquet", [Neighbour("t", "g", 1.0, None, nothing, nothing)], {}
     )
@@ -288,7 +292,7 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     with torch.no_grad():
         for weight in model.couplings.parameters():
             weight.normal_()
-    save_model(tmp_path / "model", model, {})
+    save_model(tmp_path / "model", model, {"TrainSettings": {"max_length": 512}})
     arguments = [
         *("npm-contacts", "--neighbours", str(tmp_path / "neighbours.parquet")),
         *("--targets", str(tmp_path / "targets.parquet"), "--sister-seed", "1"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from npm_core import kernels, plm, potts, weights
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import ccmpred_penalty, paper_penalty
+from npm_core.plm import CCMPRED, PAPER, Objective, Stop, ccmpred_penalty, paper_penalty
 from npm_core.potts import Potts
 
 PENALTIES = [ccmpred_penalty(11), paper_penalty(20.0)]
@@ -121,11 +122,11 @@ def test_chunks_of_sequences_change_only_rounding(rng, monkeypatch):
     assert plm.fit(residues).objective == pytest.approx(whole.objective, rel=1e-5)
 
 
-@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_the_gradient_vanishes_at_the_fit(rng, objective):
     residues = family(rng)
-    result = plm.fit_objective(residues, objective=objective, stop_rel=1e-8)
-    row_weights, penalty = plm.objective_terms(residues, objective)
+    result = plm.fit_objective(residues, objective, stop=Stop(1e-8))
+    row_weights, penalty = objective.terms(residues)
     assert result.converged
     for _ in range(3):
         away = random_model(rng, 11, size=1e-2)
@@ -166,16 +167,16 @@ def test_neither_threads_nor_repetition_change_a_bit(rng):
 
 def test_doubled_rows_of_half_the_weight_give_the_same_fit(rng):
     residues = family(rng)
-    single = plm.fit(residues, row_weights=np.ones(40), stop_rel=1e-7)
-    double = plm.fit(np.repeat(residues, 2, 0), row_weights=np.full(80, 0.5), stop_rel=1e-7)
+    single = plm.fit(residues, row_weights=np.ones(40), stop=Stop(1e-7))
+    double = plm.fit(np.repeat(residues, 2, 0), row_weights=np.full(80, 0.5), stop=Stop(1e-7))
     assert double.objective == pytest.approx(single.objective, rel=1e-6)
     assert np.allclose(single.potts.couplings, double.potts.couplings, atol=1e-3)
 
 
 def test_a_warm_start_at_the_minimum_stays_there(rng):
     residues = family(rng)
-    cold = plm.fit(residues, stop_rel=1e-7)
-    warm = plm.fit(residues, stop_rel=1e-7, start=cold.potts)
+    cold = plm.fit(residues, stop=Stop(1e-7))
+    warm = plm.fit(residues, stop=Stop(1e-7), start=cold.potts)
     assert warm.evaluations < cold.evaluations
     assert warm.objective == pytest.approx(cold.objective, rel=1e-6)
 
@@ -194,14 +195,14 @@ def test_one_row_shrinks_to_its_prior(rng):
 def test_a_target_objective_stops_the_fit_early(rng):
     residues = family(rng)
     whole = plm.fit(residues)
-    early = plm.fit(residues, target_objective=1.05 * whole.objective)
+    early = plm.fit(residues, stop=Stop(target=1.05 * whole.objective))
     assert early.converged
     assert early.evaluations < whole.evaluations
     assert whole.objective < early.objective <= 1.05 * whole.objective
 
 
 def test_a_fit_that_was_cut_short_says_so(rng):
-    result = plm.fit(family(rng), max_evaluations=3)
+    result = plm.fit(family(rng), stop=Stop(evaluations=3))
     assert (result.converged, result.evaluations) == (False, 3)
 
 
@@ -216,13 +217,13 @@ def test_a_fit_that_was_cut_short_says_so(rng):
     ],
     ids=["depth 1", "length 1", "columns of gaps", "identical rows", "nothing but gaps"],
 )
-@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_odd_alignments_have_a_finite_fit(residues, objective):
-    result = plm.fit_objective(residues, objective=objective)
+    result = plm.fit_objective(residues, objective)
     assert result.converged
     assert potts.check(result.potts, "fit") is result.potts
     zeros = Potts(np.zeros_like(result.potts.fields), np.zeros_like(result.potts.couplings))
-    terms = plm.objective_terms(residues, objective)
+    terms = objective.terms(residues)
     assert result.objective < plm.objective(zeros, residues, *terms)
 
 
@@ -233,21 +234,21 @@ def test_the_memory_estimate_grows_with_length_and_covers_the_model():
 
 
 @pytest.mark.parametrize(
-    "stop",
+    ("stop", "named"),
     [
-        *({"stop_rel": value} for value in (0.0, 1.0, np.inf, np.nan)),
-        *({"target_objective": value} for value in (np.inf, -np.inf, np.nan)),
-        {"max_evaluations": 0},
+        *((Stop(rel=value), "stop_rel") for value in (0.0, 1.0, np.inf, np.nan)),
+        *((Stop(target=value), "target_objective") for value in (np.inf, -np.inf, np.nan)),
+        (Stop(evaluations=0), "max_evaluations"),
     ],
     ids=str,
 )
-def test_stops_that_mean_nothing_are_refused_by_both_solvers(rng, stop):
+def test_stops_that_mean_nothing_are_refused_by_both_solvers(rng, stop, named):
     from npm_core import plm_dense
 
-    with pytest.raises(SettingsError, match=next(iter(stop))):
-        plm.fit(family(rng), **stop)
-    with pytest.raises(SettingsError, match=next(iter(stop))):
-        plm_dense.fit_objective(family(rng), device="cpu", **stop)
+    with pytest.raises(SettingsError, match=named):
+        plm.fit(family(rng), stop=stop)
+    with pytest.raises(SettingsError, match=named):
+        plm_dense.fit_objectives([family(rng)], stop=stop, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -268,16 +269,16 @@ def test_settings_that_do_not_fit_are_refused(rng, settings, error):
 
 def test_an_unknown_objective_is_refused(rng):
     with pytest.raises(SettingsError, match="neither ccmpred nor paper"):
-        plm.fit_objective(family(rng), objective="gremlin")
+        plm.fit_objective(family(rng), Objective("gremlin"))
 
 
-@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_dense_products_reach_the_same_minimum(rng, objective):
     from npm_core import plm_dense
 
     residues = family(rng, length=5)
-    sparse = plm.fit_objective(residues, objective=objective, stop_rel=1e-8)
-    dense = plm_dense.fit_objective(residues, objective=objective, stop_rel=1e-8, device="cpu")
+    sparse = plm.fit_objective(residues, objective, stop=Stop(1e-8))
+    (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-8), device="cpu")
     assert dense.converged
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
@@ -306,26 +307,23 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
     assert abs(expected).max() > 0.1
 
 
-def dense_batch(families):
-    from npm_core import plm_dense
+def dense_problems(families):
+    from npm_core.plm_dense import Problem, Problems
 
-    return plm_dense.Batch(
-        [plm_dense.Family(each, *plm.objective_terms(each, "ccmpred")) for each in families],
-        "cpu",
-        "float32",
-    )
+    made = [Problem(residues, *CCMPRED.terms(residues)) for residues in families]
+    return Problems.of(made, "cpu", "float32")
 
 
 def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
     import torch
 
     small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
-    alone, together = dense_batch([small]), dense_batch([large, small])
-    point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
+    alone, together = dense_problems([small]), dense_problems([large, small])
+    point = torch.from_numpy(rng.normal(size=alone.each.origin.shape).astype(np.float32)) * 0.1
     pairs, states = alone.states**2, alone.states
     couplings = point[0, :pairs].view(states, states)
     couplings += couplings.T.clone()
-    padded = torch.full_like(together.origin, 0.5)
+    padded = torch.full_like(together.each.origin, 0.5)
     table = padded[1, : together.states**2].view(together.states, together.states)
     table[:states, :states] = couplings
     padded[1, together.states**2 :] = 0
@@ -343,25 +341,48 @@ def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
     assert (fields[states:] == 0).all()
 
 
-@pytest.mark.parametrize("objective", ["ccmpred", "paper"])
+def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
+    import torch
+
+    sizes = ((9, 4), (7, 6), (12, 5))
+    whole = dense_problems([family(rng, depth=depth, length=length) for depth, length in sizes])
+    noise = torch.from_numpy(rng.normal(size=whole.each.origin.shape).astype(np.float32))
+    point = whole.each.origin + 0.1 * noise
+    values, gradient = whole.evaluate(point)
+    kept = whole.kept([2, 0])
+    few, few_gradient = kept.evaluate(point[[2, 0]])
+    assert few == pytest.approx([values[2], values[0]], rel=1e-6)
+    assert torch.allclose(few_gradient, gradient[[2, 0]], atol=1e-4)
+    for number, place in ((2, 0), (0, 1)):
+        assert kept.objective(place, point[number]) == whole.objective(number, point[number])
+        assert kept.potts(place, point[number]).length == sizes[number][1]
+
+
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_families_fitted_together_are_those_fitted_alone(rng, objective):
     from npm_core import plm_dense
 
     families = [
         family(rng, depth=depth, length=length) for depth, length in ((40, 6), (1, 3), (25, 5))
     ]
-    settings = {"objective": objective, "stop_rel": 1e-6, "device": "cpu", "product": "float32"}
-    together = plm_dense.fit_objectives(families, **settings)
+    fit = partial(
+        plm_dense.fit_objectives,
+        objective=objective,
+        stop=Stop(1e-6),
+        device="cpu",
+        product="float32",
+    )
+    together = fit(families)
     assert len({each.evaluations for each in together}) > 1
     for residues, found in zip(families, together, strict=True):
-        alone = plm_dense.fit_objective(residues, **settings)
+        (alone,) = fit([residues])
         assert abs(found.evaluations - alone.evaluations) <= 0.1 * alone.evaluations
         assert found.converged
         assert found.meff == alone.meff
         assert found.objective == pytest.approx(alone.objective, rel=1e-5)
         assert found.potts.couplings.shape == alone.potts.couplings.shape
         assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-2)
-        row_weights, penalty = plm.objective_terms(residues, objective)
+        row_weights, penalty = objective.terms(residues)
         value = plm.objective(found.potts, residues, row_weights, penalty)
         assert found.objective == pytest.approx(value, rel=1e-6)
 
@@ -382,7 +403,7 @@ def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
 
     monkeypatch.setattr(plm_dense, "free_bytes", lambda device: 1000)
     with pytest.raises(SettingsError, match=r"1 Potts models of up to 11 columns need .+ MiB"):
-        plm_dense.fit_objective(family(rng), device="cpu")
+        plm_dense.fit_objectives([family(rng)], device="cpu")
 
 
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
@@ -438,13 +459,13 @@ def test_the_objective_at_ccmpreds_parameters_is_the_golden_one(golden, name, ru
 @pytest.mark.parametrize(("name", "run"), [("tinyU", "f64"), ("UPI0003108055", "stock")])
 def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
     residues, case = golden_case(golden, name, run)
-    whole = plm.fit(residues, stop_rel=1e-4)
+    whole = plm.fit(residues, stop=Stop(1e-4))
     assert whole.converged
     assert whole.evaluations <= 45
     assert whole.objective <= GOLDEN_MINIMA[name] * (1 + 1e-4)
-    early = plm.fit(residues, target_objective=case["objective_f64_at_ccmpred_params"])
+    early = plm.fit(residues, stop=Stop(target=case["objective_f64_at_ccmpred_params"]))
     assert early.converged
     assert early.evaluations <= 8
     expected = np.loadtxt(golden / f"{name}.optimum.mat")
-    tight = plm.fit(residues, stop_rel=1e-8)
+    tight = plm.fit(residues, stop=Stop(1e-8))
     assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3

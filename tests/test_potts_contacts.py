@@ -10,9 +10,16 @@ import pytest
 from npm_core import memory
 from npm_core.cli import main
 from npm_core.errors import SettingsError
-from npm_core.plm import fit_objective
+from npm_core.plm import Objective, fit_objective
 from npm_core.potts import contact_scores
-from npm_core.tables import Family, Target, read_scores, write_families, write_targets
+from npm_core.tables import (
+    Family,
+    Target,
+    read_metadata,
+    read_scores,
+    write_families,
+    write_targets,
+)
 
 SIZES = {"one row": (1, 7), "one column": (4, 1), "deep": (60, 12)}
 
@@ -57,6 +64,26 @@ def test_every_family_has_scores_and_a_line_in_the_report(tmp_path, families):
     assert [row["id"] for row in rows] == list(SIZES)
     assert {row["converged"] for row in rows} == {"True"}
     assert all(float(row["peak_mib"]) > 1 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["ccmpred", "paper"])
+def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path, families, rng, name):
+    residues = rng.integers(0, 20, (1, 10)).repeat(2, 0).astype(np.uint8)
+    residues[1, 7:] = 20  # the two rows agree in 7 of 10 columns
+    write_families(tmp_path / "families.parquet", [Family("two", residues, np.ones(2, "f4"))], {})
+    found = []
+    for threshold in (0.6, 0.9):
+        objective = Objective(name, identity_threshold=threshold)
+        words = ("--objective", name, "--identity-threshold", str(threshold))
+        status, out, report = run(tmp_path, *words)
+        assert status == 0
+        with report.open() as stream:
+            (row,) = csv.DictReader(stream, delimiter="\t")
+        fit = fit_objective(residues, objective)
+        assert float(row["objective"]) == fit.objective
+        assert read_metadata(out)["identity_threshold"] == threshold
+        found.append(fit.meff)
+    assert found == [1, 2]
 
 
 def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):

@@ -26,7 +26,7 @@ def model() -> NeuralPottsModel:
 @pytest.fixture
 def alone(tmp_path, model, rng) -> Family:
     """A family of its query alone, in a table beside the model's checkpoint."""
-    save_model(tmp_path / "npm", model, {})
+    save_model(tmp_path / "npm", model, {"TrainSettings": {"max_length": 512}})
     residues = rng.integers(0, 20, (1, LENGTH)).astype(np.uint8)
     family = Family("alone", residues, np.ones(1, dtype=np.float32))
     write_families(tmp_path / "families.parquet", [family], {})

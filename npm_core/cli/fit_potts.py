@@ -17,24 +17,13 @@ L columns (paper), or in more than that number of columns, rounded up (ccmpred).
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypeVar
 
 from npm_core.arguments import positive_int
+from npm_core.potts_arguments import OBJECTIVES
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from npm_core.msa import Msa
-    from npm_core.plm import Fit
-    from npm_core.potts import Potts
-
-STOPS = ("stop_rel", "target_objective", "max_evaluations")
-TERMS = ("lambda_fields", "lambda_couplings", "identity_threshold")
-OF_THE_CPU = ("start", "prior")
+T = TypeVar("T")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +59,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--objective",
-        choices=("ccmpred", "paper"),
+        choices=OBJECTIVES,
         default="ccmpred",
         help="regularisation and weights: CCMpred's, or those of the paper's eq. (3)",
     )
@@ -131,235 +120,80 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Job:
-    """One alignment and where its results go."""
-
-    msa: Path
-    output: Path
-    report: Path | None
-
-
 def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
-    from functools import partial
-
-    from npm_core import formats
+    from npm_core import fitting, formats
     from npm_core.arguments import check_outputs
-    from npm_core.cli.potts_contacts import require_memory
-    from npm_core.errors import SettingsError
-    from npm_core.parallel import map_in_processes
-    from npm_core.plm import compile_kernels
+    from npm_core.plm import Objective, Stop
     from npm_core.progress import note, track
 
-    if not 0 <= args.prior_weight <= 1:
-        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
-    if args.backend == "ccmpred":
-        for option in (*OF_THE_CPU, *STOPS, *TERMS):
-            if getattr(args, option) is not None:
-                raise SettingsError(f"--{option.replace('_', '-')} needs --backend own")
-        if args.objective != "ccmpred" or args.device != "cpu":
-            raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
-    todo = jobs(args.msa, args.output, args.report)
+    check_options(args)
+    todo = [
+        fitting.Job(
+            msa,
+            output,
+            report,
+            query=args.query,
+            all_columns=args.all_columns,
+            start=args.start,
+            prior=args.prior,
+            prior_weight=args.prior_weight,
+        )
+        for msa, output, report in fitting.destinations(args.msa, args.output, args.report)
+    ]
     check_outputs(
         (path for job in todo for path in (job.output, job.report) if path),
         (path for path in (*args.msa, args.start, args.prior) if path),
     )
     for job in todo:
         formats.model_format(job.output)
-    if args.device != "cpu":
-        for option in OF_THE_CPU:
-            if getattr(args, option) is not None:
-                raise SettingsError(f"--{option} needs --device cpu")
-        for line in track(fit_together(todo, args), total=len(todo), what="alignments fitted"):
-            note(line)
-        return
-    workers = min(args.threads, len(todo))
-    options = argparse.Namespace(**{n: value for n, value in vars(args).items() if n != "run"})
-    if len(todo) > 1:
-        options.threads = 1
-    if workers > 1:
-        shapes = (alignment_of(job, args).residues.shape for job in todo)
-        needed = (needed_bytes(depth, length, options) for depth, length in shapes)
-        require_memory(needed, workers=workers, option="--threads")
-        compile_kernels()
-    work = partial(fit_job, args=options)
-    fits = map_in_processes(work, todo, workers=workers)
-    for line in track(fits, total=len(todo), what="alignments fitted"):
+    objective = Objective(
+        args.objective,
+        args.lambda_fields,
+        args.lambda_couplings,
+        or_default(args.identity_threshold, Objective.identity_threshold),
+    )
+    stop = Stop(
+        or_default(args.stop_rel, Stop.rel),
+        args.target_objective,
+        or_default(args.max_evaluations, Stop.evaluations),
+    )
+    fitter = fitting.Fitter(objective, stop, args.backend, args.device, args.threads)
+    lines = fitting.fit_files(todo, fitter)
+    for line in track(lines, total=len(todo), what="alignments fitted"):
         note(line)
 
 
-def fit_job(job: Job, args: argparse.Namespace) -> str:
-    """Read, fit and write one alignment; a line that says how it went."""
-    from npm_core import memory, potts
-    from npm_core.errors import DataError, SettingsError
-
-    memory.reset_peak()
-    start = potts.load(args.start) if args.start else None
-    prior = potts.scaled(potts.load(args.prior), args.prior_weight) if args.prior else None
-    msa = alignment_of(job, args)
-    try:
-        result = fit_one(msa.residues, args, start, prior)
-    except (DataError, SettingsError) as error:
-        raise type(error)(f"{job.msa}: {error}") from error
-    return write_fit(job, msa, result)
-
-
-def fit_together(todo: list[Job], args: argparse.Namespace) -> Iterator[str]:
-    """Fit alignments of similar size at once on --device; a line for each, batch by batch."""
-    from npm_core import plm_dense
-    from npm_core.errors import DataError, SettingsError
-
-    alignments = [alignment_of(job, args) for job in todo]
-    shapes = [msa.residues.shape for msa in alignments]
-    # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
-    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(args.device) / 2):
-        try:
-            fits = plm_dense.fit_objectives(
-                [alignments[number].residues for number in batch],
-                objective=args.objective,
-                terms=given(args, TERMS),
-                threads=args.threads,
-                device=args.device,
-                **given(args, STOPS),
-            )
-        except (DataError, SettingsError) as error:
-            names = ", ".join(str(todo[number].msa) for number in batch)
-            raise type(error)(f"{names}: {error}") from error
-        for number, result in zip(batch, fits, strict=True):
-            yield write_fit(todo[number], alignments[number], result)
-
-
-def write_fit(job: Job, msa: "Msa", result: "Fit") -> str:
-    """Write a fit where its job says; a line that says how it went."""
-    from npm_core import formats
-
-    facts = {"query": msa.query, "objective": repr(result.objective)}
-    formats.write_model(job.output, replace(result.potts, metadata=facts))
-    if job.report:
-        write_report(job.report, msa, result)
-    state = "converged" if result.converged else "NOT converged"
-    replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
-    return (
-        f"{job.msa.name}: depth {msa.depth}, length {msa.length}{replaced}, "
-        f"Meff {result.meff:.1f}, objective {result.objective:.6f}, {state} after "
-        f"{result.evaluations} evaluations"
-    )
-
-
-def jobs(msas: list[Path], output: Path, report: Path | None) -> list[Job]:
-    """Where each alignment's model and report go.
-
-    Raises:
-        SettingsError: Two alignments would be written to one file.
-    """
+def check_options(args: argparse.Namespace) -> None:
+    """Raise a SettingsError at options that cannot be, or not together."""
     from npm_core.errors import SettingsError
-    from npm_core.msa import SUFFIXES
 
-    if len(msas) == 1:
-        return [Job(msas[0], output, report)]
-    names: dict[str, Path] = {}
-    for path in msas:
-        stem = path.name.removesuffix(".gz")
-        head, _, suffix = stem.rpartition(".")
-        stem = head if suffix in SUFFIXES else stem
-        if stem in names:
-            raise SettingsError(f"{names[stem]} and {path} would both be written as {stem}")
-        names[stem] = path
-    return [
-        Job(
-            path,
-            output / f"{stem}.potts.safetensors",
-            report / f"{stem}.fit.json" if report else None,
-        )
-        for stem, path in names.items()
-    ]
-
-
-def alignment_of(job: Job, args: argparse.Namespace) -> "Msa":
-    """An alignment with its query first, in the query's columns or in all of them."""
-    from npm_core.errors import DataError
-    from npm_core.msa import read_alignment, read_msa
-
-    if not args.all_columns:
-        return read_msa(job.msa, query=0 if args.query is None else args.query)
-    msa = read_alignment(job.msa)
-    try:
-        return msa if args.query is None else msa.led_by(msa.row(args.query))
-    except DataError as error:
-        raise DataError(f"{job.msa}: {error}") from error
-
-
-def given(args: argparse.Namespace, options: tuple[str, ...]) -> dict[str, Any]:
-    """Those of some options that the command line gives; the rest keep the solver's defaults."""
-    return {name: getattr(args, name) for name in options if getattr(args, name) is not None}
-
-
-def needed_bytes(depth: int, length: int, args: argparse.Namespace) -> int:
-    """Bytes that the chosen backend takes for one fit."""
-    from npm_core import ccmpred, plm
-
-    if args.backend == "ccmpred":
-        return ccmpred.needed_bytes(length)
-    return plm.fit_bytes(
-        depth,
-        length,
-        threads=args.threads,
-        start=args.start is not None,
-        prior=args.prior is not None,
-    )
-
-
-def fit_one(
-    residues: "NDArray[np.uint8]",
-    args: argparse.Namespace,
-    start: "Potts | None",
-    prior: "Potts | None",
-) -> "Fit":
-    """Fit by the chosen backend, after the memory it needs was found to be there."""
-    from npm_core import ccmpred, memory, plm
-    from npm_core.progress import note
-
-    depth, length = residues.shape
-    needed = needed_bytes(depth, length, args)
-    if args.backend == "ccmpred":
-        memory.require(needed, f"CCMpred on {length} columns", "use --backend own")
-        return ccmpred.fit(residues, threads=args.threads)
-    if len(args.msa) == 1:
-        note(f"{depth} rows, {length} columns: about {needed / memory.MIB:,.0f} MiB of memory")
-    memory.require(
-        needed,
-        f"a Potts model of {length} columns",
-        "fit fewer columns (a domain, or a query without its gappy ends), or use a larger machine",
-    )
-    return plm.fit_objective(
-        residues,
-        objective=args.objective,
-        terms=given(args, TERMS),
-        start=start,
-        prior=prior,
-        threads=args.threads,
-        **given(args, STOPS),
-    )
-
-
-def write_report(path: Path, msa: "Msa", result: "Fit") -> None:
-    """What the fit cost and where it ended, as JSON."""
-    import json
-
-    from npm_core import memory
-    from npm_core.files import write_text
-
-    facts = {
-        "objective": result.objective,
-        "evaluations": result.evaluations,
-        "converged": result.converged,
-        "length": msa.length,
-        "depth": msa.depth,
-        "nonstandard": msa.nonstandard,
-        "meff": result.meff,
-        "seconds_setup": round(result.seconds_setup, 4),
-        "seconds_fit": round(result.seconds_fit, 4),
-        "peak_mib": round(memory.peak_mib(), 1),
+    if not 0 <= args.prior_weight <= 1:
+        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+    of_the_cpu = {"--start": args.start, "--prior": args.prior}
+    of_our_solver = {
+        **of_the_cpu,
+        "--stop-rel": args.stop_rel,
+        "--target-objective": args.target_objective,
+        "--max-evaluations": args.max_evaluations,
+        "--lambda-fields": args.lambda_fields,
+        "--lambda-couplings": args.lambda_couplings,
+        "--identity-threshold": args.identity_threshold,
     }
-    write_text(path, json.dumps(facts, indent=2) + "\n")
+    if args.backend == "ccmpred":
+        if option := first_given(of_our_solver):
+            raise SettingsError(f"{option} needs --backend own")
+        if args.objective != "ccmpred" or args.device != "cpu":
+            raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
+    if args.device != "cpu" and (option := first_given(of_the_cpu)):
+        raise SettingsError(f"{option} needs --device cpu")
+
+
+def first_given(options: dict[str, object]) -> str | None:
+    """The first of some options that the command line gives, if any."""
+    return next((option for option, value in options.items() if value is not None), None)
+
+
+def or_default(value: T | None, default: T) -> T:
+    """An option, or what stands for it where the command line does not give it."""
+    return default if value is None else value

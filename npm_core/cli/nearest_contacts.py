@@ -6,12 +6,10 @@ Targets without a hit, or without two aligned residues, get no scores and are co
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
-from npm_core.cli.potts_contacts import register_centre, register_objective
+from npm_core.potts_arguments import register_centre, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -28,66 +26,17 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit each neighbour once, carry its scores over, and write them."""
-    from npm_core import plm
-    from npm_core.cli.potts_contacts import Settings, fit_families, require_memory
-    from npm_core.errors import DataError
-    from npm_core.neighbours import Indices, by_family, read_neighbours, transfer, under_reference
-    from npm_core.progress import note, track
-    from npm_core.provenance import provenance
-    from npm_core.tables import (
-        Family,
-        Scores,
-        read_families,
-        read_sizes,
-        read_targets,
-        write_scores,
-    )
+    from npm_core.family_fitting import FamilyFitter
+    from npm_core.nearest import transfer_table
+    from npm_core.plm import Objective, Stop
 
-    lengths = {target.id: target.length for target in read_targets(*args.targets)}
-    neighbours = read_neighbours(args.neighbours)
-    strays = [one.target for one in neighbours if one.target not in lengths]
-    if strays:
-        raise DataError(f"{args.neighbours}: {strays[0]} is not among the targets")
-    nearest = by_family(neighbours)
-    sizes = {name: size for name, *size in read_sizes(*args.families) if name in nearest}
-    if missing := nearest.keys() - sizes.keys():
-        raise DataError(
-            f"{args.neighbours}: nearest family {min(missing)} is not among the families. "
-            "Find the neighbours again"
-        )
-    require_memory((plm.fit_bytes(*size) for size in sizes.values()), workers=args.workers)
-
-    columns: dict[str, Indices] = {}
-
-    def references() -> Iterator[Family]:
-        for family in read_families(*args.families):
-            if family.id in nearest:
-                reference, columns[family.id] = under_reference(family, seed=args.seed)
-                yield reference
-
-    settings = Settings(args.objective, args.stop_rel, args.centre, "nearest")
-    fits = fit_families(references(), settings, workers=args.workers)
-    scores: dict[str, Scores] = {}
-    not_converged = 0
-    for fitted, report in track(fits, total=len(nearest), what="families fitted"):
-        not_converged += not report.converged
-        for one in nearest[fitted.id]:
-            matrix = transfer(fitted.matrix, columns[fitted.id], one, lengths[one.target])
-            if matrix is not None:
-                scores[one.target] = replace(fitted, id=one.target, matrix=matrix)
-    without_hit = sum(one.family is None for one in neighbours)
-    without_pair = len(neighbours) - without_hit - len(scores)
-    facts = provenance(
-        **asdict(settings),
+    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
+    transfer_table(
+        FamilyFitter(objective, Stop(args.stop_rel), args.centre, "nearest"),
+        neighbours=args.neighbours,
+        targets=args.targets,
+        families=args.families,
         seed=args.seed,
-        families_fitted=len(nearest),
-        families_not_converged=not_converged,
-        targets_without_hit=without_hit,
-        targets_without_aligned_pair=without_pair,
-    )
-    in_order = (scores[one.target] for one in neighbours if one.target in scores)
-    write_scores(args.output, in_order, facts)
-    note(
-        f"{len(scores)} targets from {len(nearest)} families; {without_hit} without a hit, "
-        f"{without_pair} without two aligned residues; {not_converged} fits did not converge"
+        workers=args.workers,
+        output=args.output,
     )

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int, register_window
+from npm_core.potts_arguments import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sister-seed", type=int, default=0, help="Of the sisters' members. Default: 0."
     )
-    parser.add_argument(
-        "--centre",
-        choices=("none", "mean", "zero_sum"),
-        default="none",
-        help="What is subtracted from each J_ij before its norm. Default: none.",
-    )
+    register_centre(parser)
     register_window(parser)
     parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
     parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npm_core.arguments import positive_int
-from npm_core.cli.potts_contacts import Settings, fit_table, register_fits
+from npm_core.arguments import register_window
+from npm_core.potts_arguments import register_family_fits
 
 if TYPE_CHECKING:
     from npm_core.model import NeuralPottsModel
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `prior-contacts`."""
-    register_fits(parser, model="prior")
+    register_family_fits(parser, model="prior")
     parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
     parser.add_argument(
         "--prior-weight", type=float, required=True, help="a: times the prediction, above 0 to 1"
     )
-    parser.add_argument("--window", type=positive_int, default=512, help="positions read at a time")
+    register_window(parser)
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,25 @@ def _predictor(folder: Path) -> "NeuralPottsModel":
 
 def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
+    from npm_core.checkpoints import trained_length
     from npm_core.errors import SettingsError
+    from npm_core.family_fitting import FamilyFitter, fit_table
+    from npm_core.plm import Objective, Stop
     from npm_core.provenance import file_digest
 
     if not 0 < args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
-    prior = Prior(args.checkpoint, args.prior_weight, args.window)
-    settings = Settings(args.objective, args.stop_rel, args.centre, args.model, prior)
+    window = args.window or trained_length(args.checkpoint)
+    prior = Prior(args.checkpoint, args.prior_weight, window)
+    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     fit_table(
-        args,
-        settings,
+        FamilyFitter(objective, Stop(args.stop_rel), args.centre, args.model, prior),
+        families=args.families,
+        targets=args.targets,
+        workers=args.workers,
+        output=args.output,
+        report=args.report,
         checkpoint=file_digest(args.checkpoint / "model.safetensors"),
         prior_weight=args.prior_weight,
-        window=args.window,
+        window=window,
     )

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile
+from npm_core.potts_arguments import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +25,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".mat (CCMpred's), .npy, .npz, .csv (EVcouplings) or .rr (CASP)",
     )
-    parser.add_argument(
-        "--centre",
-        choices=("none", "mean", "zero_sum"),
-        help="what leaves each J_ij first; default none, for .mat mean",
+    register_centre(
+        parser, default=None, text="what leaves each J_ij first; default none, for .mat mean"
     )
 
 

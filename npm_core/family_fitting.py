@@ -1,0 +1,168 @@
+"""Potts fits of the families of a table in processes, and their contact scores (paper, C.2)."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from npm_core import memory
+from npm_core.alphabet import STATES
+from npm_core.errors import DataError
+from npm_core.files import atomic_path
+from npm_core.parallel import map_in_processes
+from npm_core.plm import Objective, Stop, compile_kernels, fit_bytes, fit_objective
+from npm_core.potts import Centre, Potts, contact_scores
+from npm_core.progress import note, track
+from npm_core.provenance import provenance
+from npm_core.tables import Family, Scores, read_families, read_sizes, read_targets, write_scores
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One family's line of the report; meff is that of the families table."""
+
+    id: str
+    length: int
+    depth: int
+    meff: float
+    objective: float
+    evaluations: int
+    converged: bool
+    seconds_setup: float
+    seconds_fit: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class FamilyFitter:
+    """How each family is fitted, on one thread, and its contacts scored.
+
+    Attributes:
+        objective: What is minimised.
+        stop: When that ends.
+        centre: What leaves the couplings before their norm.
+        model: What the scores call it.
+        prior: Gives what a family's fit shrinks to; None for zero.
+    """
+
+    objective: Objective
+    stop: Stop
+    centre: Centre
+    model: str
+    prior: Callable[[Family], Potts] | None = None
+
+    def facts(self) -> dict[str, object]:
+        """What the metadata of the scores say of the fits."""
+        return {
+            "objective": self.objective.name,
+            "identity_threshold": self.objective.identity_threshold,
+            "stop_rel": self.stop.rel,
+            "centre": self.centre,
+            "model": self.model,
+        }
+
+    def needed_bytes(self, depth: int, length: int) -> int:
+        """Memory that a fit takes."""
+        # A prior is held as blocks, as a model, and as its scaled copy and that one's workspace.
+        priors = 4 if self.prior else 0
+        return fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
+
+    def fit(self, family: Family) -> tuple[Scores, ReportRow]:
+        """Fit one family and score its contacts."""
+        memory.reset_peak()
+        try:
+            fit = fit_objective(
+                family.residues,
+                self.objective,
+                stop=self.stop,
+                prior=self.prior(family) if self.prior else None,
+            )
+            matrix = contact_scores(fit.potts.couplings, centre=self.centre)
+        except DataError as error:
+            raise DataError(f"family {family.id}: {error}") from error
+        row = ReportRow(
+            family.id,
+            family.length,
+            family.depth,
+            family.meff,
+            fit.objective,
+            fit.evaluations,
+            fit.converged,
+            round(fit.seconds_setup, 4),
+            round(fit.seconds_fit, 4),
+            round(memory.peak_mib(), 1),
+        )
+        return Scores(family.id, self.model, matrix, family.depth, family.meff), row
+
+    def fit_all(
+        self, families: Iterable[Family], *, workers: int
+    ) -> Iterator[tuple[Scores, ReportRow]]:
+        """Scores and report of each family, in order, from a pool of processes.
+
+        Raises:
+            ToolError: A worker was killed, usually for want of memory.
+        """
+        if workers > 1:
+            compile_kernels()
+        yield from map_in_processes(self.fit, families, workers=workers)
+
+
+def fit_table(
+    fitter: FamilyFitter,
+    *,
+    families: Sequence[Path],
+    targets: Sequence[Path] | None,
+    workers: int,
+    output: Path,
+    report: Path,
+    **facts: object,
+) -> None:
+    """Fit the families of tables in processes; write their contact scores and a report.
+
+    Args:
+        fitter: How.
+        families: Tables of them.
+        targets: Tables of the targets whose families are fitted; None for all.
+        workers: Processes.
+        output: Table of contact scores.
+        report: One line a family, tab-separated.
+        facts: More for the metadata of the scores.
+
+    Raises:
+        DataError: A family and its target differ in length, or a fit failed.
+        SettingsError: The memory is too small for so many processes.
+        ToolError: A process was killed, usually for want of memory.
+    """
+    lengths = {target.id: target.length for target in read_targets(*(targets or []))}
+    sizes = {
+        name: (depth, length)
+        for name, depth, length in read_sizes(*families)
+        if not targets or name in lengths
+    }
+    for name, (_, length) in sizes.items():
+        if lengths.get(name, length) != length:
+            raise DataError(f"family {name} has {length} columns, its target {lengths[name]}")
+    needed = (fitter.needed_bytes(*size) for size in sizes.values())
+    at_once = memory.require_at_once(needed, workers=workers, cure="lower --workers")
+    note(
+        f"{len(sizes)} families to fit, at most {at_once / memory.MIB:,.0f} MiB at a time"
+        + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
+    )
+    chosen = (family for family in read_families(*families) if family.id in sizes)
+    fits = fitter.fit_all(chosen, workers=workers)
+    stopped_early = 0
+    with atomic_path(report) as temporary, temporary.open("w", newline="") as stream:
+        columns = [column.name for column in fields(ReportRow)]
+        table = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
+        table.writeheader()
+
+        def scores() -> Iterator[Scores]:
+            nonlocal stopped_early
+            for score, row in track(fits, total=len(sizes), what="families fitted"):
+                stopped_early += not row.converged
+                table.writerow(asdict(row))
+                yield score
+
+        metadata = provenance(families=[path.name for path in families], **fitter.facts(), **facts)
+        count = write_scores(output, scores(), metadata)
+    note(f"{count} families fitted, {stopped_early} of them did not converge")

@@ -1,0 +1,247 @@
+"""Potts fits of alignments in files: one by one by either solver, or together on a GPU."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npm_core import ccmpred, formats, memory, plm, potts
+from npm_core.errors import DataError, SettingsError
+from npm_core.files import write_text
+from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
+from npm_core.parallel import map_in_processes
+from npm_core.plm import Fit, Objective, Stop
+from npm_core.potts import Potts
+from npm_core.progress import note
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """How Potts models are fitted.
+
+    Attributes:
+        objective: What is minimised, and `stop` when that ends; CCMpred has its own of both.
+        backend: Our solver, or the program ccmpred on PATH.
+        device: "cpu", or for our solver "cuda".
+        threads: Of one fit, or how many fits at a time.
+    """
+
+    objective: Objective = plm.CCMPRED
+    stop: Stop = plm.STOP
+    backend: Literal["own", "ccmpred"] = "own"
+    device: str = "cpu"
+    threads: int = 1
+
+    def needed_bytes(
+        self, depth: int, length: int, *, start: bool = False, prior: bool = False
+    ) -> int:
+        """Memory that `fit` takes; `start` and `prior` say whether it has them."""
+        if self.backend == "ccmpred":
+            return ccmpred.needed_bytes(length)
+        return plm.fit_bytes(depth, length, threads=self.threads, start=start, prior=prior)
+
+    def fit(
+        self,
+        residues: NDArray[np.uint8],
+        *,
+        start: Potts | None = None,
+        prior: Potts | None = None,
+    ) -> Fit:
+        """Fit one alignment on the CPU; CCMpred takes neither a start nor a prior.
+
+        Raises:
+            SettingsError: The memory it needs is not there, or as `plm.fit_objective`.
+            DataError: As `plm.fit_objective`.
+            ToolError: As `ccmpred.fit`.
+        """
+        depth, length = residues.shape
+        has = {"start": start is not None, "prior": prior is not None}
+        needed = self.needed_bytes(depth, length, **has)
+        if self.backend == "ccmpred":
+            memory.require(needed, f"CCMpred on {length} columns", "use --backend own")
+            return ccmpred.fit(residues, threads=self.threads)
+        memory.require(
+            needed,
+            f"a Potts model of {length} columns",
+            "fit fewer columns (a domain, or a query without its gappy ends), or use a larger "
+            "machine",
+        )
+        return plm.fit_objective(
+            residues,
+            self.objective,
+            stop=self.stop,
+            start=start,
+            prior=prior,
+            threads=self.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One alignment to fit, with what it is read with and where its results go.
+
+    Attributes:
+        msa: Its file.
+        output: Of the model; its suffix tells the format.
+        report: Of what the fit cost, if that is wanted.
+        query: Name of the query's row; the first when None.
+        all_columns: Whether columns stay in which the query has a gap.
+        start: File of the model at which the fit begins, if any.
+        prior: File of the model to which it shrinks, times `prior_weight`.
+        prior_weight: See there.
+    """
+
+    msa: Path
+    output: Path
+    report: Path | None = None
+    query: str | None = None
+    all_columns: bool = False
+    start: Path | None = None
+    prior: Path | None = None
+    prior_weight: float = 1.0
+
+    def alignment(self) -> Msa:
+        """The alignment, its query first."""
+        if not self.all_columns:
+            return read_msa(self.msa, query=0 if self.query is None else self.query)
+        msa = read_alignment(self.msa)
+        try:
+            return msa if self.query is None else msa.led_by(msa.row(self.query))
+        except DataError as error:
+            raise DataError(f"{self.msa}: {error}") from error
+
+    def models(self) -> tuple[Potts | None, Potts | None]:
+        """Start and prior, where there are any."""
+        start = potts.load(self.start) if self.start else None
+        prior = potts.scaled(potts.load(self.prior), self.prior_weight) if self.prior else None
+        return start, prior
+
+    def needed_bytes(self, fitter: Fitter, msa: Msa) -> int:
+        """Memory that the fit takes."""
+        start, prior = self.start is not None, self.prior is not None
+        return fitter.needed_bytes(msa.depth, msa.length, start=start, prior=prior)
+
+    def write(self, msa: Msa, fit: Fit) -> str:
+        """Write model and report; a line that says how it went."""
+        facts = {"query": msa.query, "objective": repr(fit.objective)}
+        formats.write_model(self.output, replace(fit.potts, metadata=facts))
+        if self.report:
+            _write_report(self.report, msa, fit)
+        state = "converged" if fit.converged else "NOT converged"
+        replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
+        return (
+            f"{self.msa.name}: depth {msa.depth}, length {msa.length}{replaced}, "
+            f"Meff {fit.meff:.1f}, objective {fit.objective:.6f}, {state} after "
+            f"{fit.evaluations} evaluations"
+        )
+
+
+def _write_report(path: Path, msa: Msa, fit: Fit) -> None:
+    """What the fit cost and where it ended, as JSON."""
+    facts = {
+        "objective": fit.objective,
+        "evaluations": fit.evaluations,
+        "converged": fit.converged,
+        "length": msa.length,
+        "depth": msa.depth,
+        "nonstandard": msa.nonstandard,
+        "meff": fit.meff,
+        "seconds_setup": round(fit.seconds_setup, 4),
+        "seconds_fit": round(fit.seconds_fit, 4),
+        "peak_mib": round(memory.peak_mib(), 1),
+    }
+    write_text(path, json.dumps(facts, indent=2) + "\n")
+
+
+def destinations(
+    msas: Sequence[Path], output: Path, report: Path | None
+) -> list[tuple[Path, Path, Path | None]]:
+    """Each alignment with the files of its model and report; of several, `output` is a folder.
+
+    Raises:
+        SettingsError: Two alignments would be written to one file.
+    """
+    if len(msas) == 1:
+        return [(msas[0], output, report)]
+    names: dict[str, Path] = {}
+    for path in msas:
+        stem = path.name.removesuffix(".gz")
+        head, _, suffix = stem.rpartition(".")
+        stem = head if suffix in SUFFIXES else stem
+        if stem in names:
+            raise SettingsError(f"{names[stem]} and {path} would both be written as {stem}")
+        names[stem] = path
+    return [
+        (
+            path,
+            output / f"{stem}.potts.safetensors",
+            report / f"{stem}.fit.json" if report else None,
+        )
+        for stem, path in names.items()
+    ]
+
+
+def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str]:
+    """Fit and write alignments, together on a GPU or as many at a time as there are threads.
+
+    Returns:
+        A line for each that says how it went, as it is written.
+
+    Raises:
+        SettingsError: Those that are fitted at a time do not fit into memory, or as `Fitter.fit`.
+        DataError: An alignment or a model cannot be read, or as `Fitter.fit`.
+        ToolError: A process was killed, usually for want of memory, or as `Fitter.fit`.
+    """
+    if fitter.device != "cpu":
+        return _fit_together(todo, fitter)
+    if len(todo) == 1:
+        return map(partial(_fit_alone, fitter=fitter, announce=fitter.backend == "own"), todo)
+    workers, each = min(fitter.threads, len(todo)), replace(fitter, threads=1)
+    if workers > 1:
+        needed = (job.needed_bytes(each, job.alignment()) for job in todo)
+        memory.require_at_once(needed, workers=workers, cure="lower --threads")
+        plm.compile_kernels()
+    return map_in_processes(partial(_fit_alone, fitter=each), todo, workers=workers)
+
+
+def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str:
+    """Fit one; with `announce` say before what memory it takes."""
+    memory.reset_peak()
+    start, prior = job.models()
+    msa = job.alignment()
+    if announce:
+        mib = job.needed_bytes(fitter, msa) / memory.MIB
+        note(f"{msa.depth} rows, {msa.length} columns: about {mib:,.0f} MiB of memory")
+    try:
+        fit = fitter.fit(msa.residues, start=start, prior=prior)
+    except (DataError, SettingsError) as error:
+        raise type(error)(f"{job.msa}: {error}") from error
+    return job.write(msa, fit)
+
+
+def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str]:
+    """Fit those of similar size at once on the device, longest first."""
+    from npm_core import plm_dense
+
+    alignments = [job.alignment() for job in todo]
+    shapes = [(msa.depth, msa.length) for msa in alignments]
+    # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
+    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(fitter.device) / 2):
+        try:
+            fits = plm_dense.fit_objectives(
+                [alignments[number].residues for number in batch],
+                fitter.objective,
+                stop=fitter.stop,
+                threads=fitter.threads,
+                device=fitter.device,
+            )
+        except (DataError, SettingsError) as error:
+            names = ", ".join(str(todo[number].msa) for number in batch)
+            raise type(error)(f"{names}: {error}") from error
+        for number, fit in zip(batch, fits, strict=True):
+            yield todo[number].write(alignments[number], fit)

@@ -1,0 +1,89 @@
+"""Contact scores of targets by the Potts model of their nearest training family (paper, C.3)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from npm_core import memory
+from npm_core.errors import DataError
+from npm_core.family_fitting import FamilyFitter
+from npm_core.neighbours import Indices, by_family, read_neighbours, transfer, under_reference
+from npm_core.progress import note, track
+from npm_core.provenance import provenance
+from npm_core.tables import Family, Scores, read_families, read_sizes, read_targets, write_scores
+
+
+def transfer_table(
+    fitter: FamilyFitter,
+    *,
+    neighbours: Path,
+    targets: Sequence[Path],
+    families: Sequence[Path],
+    seed: int,
+    workers: int,
+    output: Path,
+) -> None:
+    """Fit each nearest family once, carry its scores to its targets, and write them.
+
+    Args:
+        fitter: How.
+        neighbours: Table of them, one a target.
+        targets: Tables of the targets.
+        families: Tables of the families that the neighbours lead to, and of others.
+        seed: Of the reference members.
+        workers: Processes.
+        output: Table of contact scores.
+
+    Raises:
+        DataError: A neighbour is of no target, or leads to a family that is not there.
+        SettingsError: The memory is too small for so many processes.
+        ToolError: A process was killed, usually for want of memory.
+    """
+    lengths = {target.id: target.length for target in read_targets(*targets)}
+    found = read_neighbours(neighbours)
+    if strays := [one.target for one in found if one.target not in lengths]:
+        raise DataError(f"{neighbours}: {strays[0]} is not among the targets")
+    nearest = by_family(found)
+    sizes = {name: size for name, *size in read_sizes(*families) if name in nearest}
+    if missing := nearest.keys() - sizes.keys():
+        raise DataError(
+            f"{neighbours}: nearest family {min(missing)} is not among the families. "
+            "Find the neighbours again"
+        )
+    needed = (fitter.needed_bytes(*size) for size in sizes.values())
+    memory.require_at_once(needed, workers=workers, cure="lower --workers")
+    columns: dict[str, Indices] = {}
+
+    def references() -> Iterator[Family]:
+        threshold = fitter.objective.identity_threshold
+        for family in read_families(*families):
+            if family.id in nearest:
+                reference, columns[family.id] = under_reference(
+                    family, seed=seed, identity_threshold=threshold
+                )
+                yield reference
+
+    fits = fitter.fit_all(references(), workers=workers)
+    scores: dict[str, Scores] = {}
+    not_converged = 0
+    for fitted, report in track(fits, total=len(nearest), what="families fitted"):
+        not_converged += not report.converged
+        for one in nearest[fitted.id]:
+            matrix = transfer(fitted.matrix, columns[fitted.id], one, lengths[one.target])
+            if matrix is not None:
+                scores[one.target] = replace(fitted, id=one.target, matrix=matrix)
+    without_hit = sum(one.family is None for one in found)
+    without_pair = len(found) - without_hit - len(scores)
+    facts = provenance(
+        **fitter.facts(),
+        seed=seed,
+        families_fitted=len(nearest),
+        families_not_converged=not_converged,
+        targets_without_hit=without_hit,
+        targets_without_aligned_pair=without_pair,
+    )
+    write_scores(output, (scores[one.target] for one in found if one.target in scores), facts)
+    note(
+        f"{len(scores)} targets from {len(nearest)} families; {without_hit} without a hit, "
+        f"{without_pair} without two aligned residues; {not_converged} fits did not converge"
+    )
