@@ -96,7 +96,8 @@ def verb_digest(verb):
 def flags(section, prefix=""):
     """One config section as command line flags: `filter_identity: 90` is `--filter-identity 90`.
 
-    A list repeats its values behind one flag, true is the bare flag, false and null are left out.
+    A list repeats its values behind one flag, true is the bare flag; false, null and an empty list
+    are left out.
     """
     words = []
     for key, value in section.items():
@@ -104,7 +105,7 @@ def flags(section, prefix=""):
         if value is True:
             words.append(flag)
         elif isinstance(value, list):
-            words += [flag, *map(str, value)]
+            words += [flag, *map(str, value)] if value else []
         elif value is not False and value is not None:
             words += [flag, str(value)]
     return shlex.join(words)
@@ -469,11 +470,7 @@ def bucket_msas(wildcards):
 
 def watched_msas(wildcards):
     """Flag of `train` for them."""
-    return (
-        flags({"validation_reduced": bucket_msas(wildcards)})
-        if wildcards.depth != "0"
-        else ""
-    )
+    return flags({"validation_reduced": bucket_msas(wildcards)})
 
 
 def bucket_use(wildcards):
@@ -490,7 +487,7 @@ def chosen_settings(wildcards):
 
 def choice_flag(wildcards):
     """Flag of `train` for that record."""
-    return flags({"choice": chosen_settings(wildcards) or None})
+    return flags({"choice": chosen_settings(wildcards)})
 
 
 def selection_grid(wildcards):

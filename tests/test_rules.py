@@ -136,6 +136,20 @@ def test_the_papers_settings_take_nothing_from_the_demo():
     assert demo - keys(paper) == set()
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"filter_identity": 90}, "--filter-identity 90"),
+        ({"methods": ["X-RAY DIFFRACTION", "NMR"]}, "--methods 'X-RAY DIFFRACTION' NMR"),
+        ({"frozen": True, "rows": 3}, "--frozen --rows 3"),
+        ({"methods": [], "frozen": False, "lock": None, "batch": 0}, "--batch 0"),
+    ],
+)
+def test_a_section_of_the_settings_is_told_as_flags(common, section, words):
+    assert common()["flags"](section) == words
+    assert common()["flags"]({"rank": 8}, "head-") == "--head-rank 8"
+
+
 def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(common):
     def told(**changes):
         names = common({"search": changes})
