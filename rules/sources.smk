@@ -33,7 +33,7 @@ rule generate_universe:
 rule fetch_source:
     """Download one published file, resumable, and check it against the lock file of digests."""
     input:
-        mirror_file,
+        lambda w: sources.files(w.source),
     output:
         "results/sources/{source}",
     log:
@@ -42,7 +42,7 @@ rule fetch_source:
     conda:
         "../envs/core.yaml"
     params:
-        urls=addresses,
+        urls=lambda w: sources.addresses(w.source),
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("fetch"),
     shell:

@@ -1,4 +1,4 @@
-"""The settings check and the input functions of rules/common.smk, without running Snakemake."""
+"""The settings check and the functions of rules/common.smk, without running Snakemake."""
 
 import dataclasses
 import re
@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
+from config_checks import contradictions
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
+from snakemake.utils import update_config, validate
+from sources import Sources
 
 from npm_core.universe.families import UniverseSettings
 
 ROOT = Path(__file__).parent.parent
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def settings(*changes: str | dict) -> dict:
@@ -82,13 +85,28 @@ LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta
         ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
         ({"database": {"build": False}}, "published database in sources.uniclust30"),
         ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_told_of(changes, message):
+    (told,) = contradictions(settings(changes))
+    assert re.search(message, told)
+
+
+def test_settings_that_contradict_one_another_stop_the_run(common):
+    with pytest.raises(WorkflowError, match=r"pfam_clan\.buckets 5"):
+        common({"pfam_clan": {"rounds": 6}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
         ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
     ],
 )
-def test_settings_that_contradict_one_another_are_refused(common, changes, message):
+def test_settings_that_nothing_can_be_done_with_are_refused(changes, message):
     with pytest.raises(WorkflowError, match=message):
-        common(changes)
+        validate(settings(changes), str(SCHEMA), set_default=False)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +131,7 @@ def test_settings_that_do_not_are_taken(common, changes):
 
 
 def test_every_setting_of_the_universe_is_known_to_the_schema():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(SCHEMA.read_text())
     known = schema["properties"]["universe"]["properties"]
     assert set(known) == {field.name for field in dataclasses.fields(UniverseSettings)}
 
@@ -166,39 +184,37 @@ def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(c
     assert told(engine="mmseqs2", mmseqs_sensitivity=4)[0] != told(engine="mmseqs2")[0]
 
 
-def test_the_files_a_table_names_are_inputs(common, tmp_path, monkeypatch):
+def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.a3m", "b.a3m", "a.cif", "a.tsv"):
         Path(name).touch()
     Path("t.tsv").write_text(
         "id\tclan\talignment\tstructure\tcolumns\na\tA\ta.a3m\ta.cif\ta.tsv\nb\tB\tb.a3m\t\t\n"
     )
-    names = common(LOCAL, {"local": {"pfam_clan": "t.tsv"}})
+    sources = Sources(settings(LOCAL, {"local": {"pfam_clan": "t.tsv"}}))
     every = [Path(name) for name in ("a.a3m", "a.cif", "a.tsv", "b.a3m")]
-    assert names["own_files"]("uniref50")(wildcards()) == every
-    assert names["own_files"]("pfam_clan")(wildcards(clan="B")) == [Path("b.a3m")]
+    assert sources.own_files("uniref50") == every
+    assert sources.own_files("pfam_clan", "B") == [Path("b.a3m")]
     Path("t.tsv").unlink()
-    assert names["own_files"]("uniref50")(wildcards()) == []
+    assert sources.own_files("uniref50") == []
 
 
-def test_places_that_are_files_here_are_inputs(common, tmp_path, monkeypatch):
+def test_places_that_are_files_here_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mirror", "pdb").mkdir(parents=True)
     Path("mirror", "u.gz").touch()
     places = ["https://example.org/u.gz", "mirror/u.gz", "mirror/none.gz"]
-    names = common(
-        {
-            "source": "paper",
-            "sources": {"uniref50": places, "structures": "mirror/pdb/{middle}/{id}.cif"},
-        }
-    )
-    assert names["mirror_file"](wildcards(source="uniref50")) == ["mirror/u.gz"]
-    assert names["structure_mirror"](wildcards()) == [Path("mirror/pdb")]
+    named = {"uniref50": places, "structures": "mirror/pdb/{middle}/{id}.cif"}
+    sources = Sources(settings({"source": "paper", "sources": named}))
+    assert sources.files("uniref50") == ["mirror/u.gz"]
+    assert sources.addresses("uniref50")[:2] == [places[0], f"file://{tmp_path}/mirror/u.gz"]
+    assert sources.structure_files() == [Path("mirror/pdb")]
+    assert sources.structure_template() == f"file://{tmp_path}/mirror/pdb/{{middle}}/{{id}}.cif"
     with pytest.raises(WorkflowError, match=r"sources\.uniprot is still results/universe"):
-        names["mirror_file"](wildcards(source="uniprot"))
-    demo = common()
-    generated = ["results/universe/uniprot.fasta.gz"]
-    assert demo["mirror_file"](wildcards(source="uniprot")) == generated
+        sources.files("uniprot")
+    demo = Sources(settings())
+    assert demo.files("uniprot") == ["results/universe/uniprot.fasta.gz"]
+    assert demo.structure_files() == ["results/universe/truth/families.tsv"]
 
 
 def test_a_card_says_nothing_of_the_demo_on_other_data(common):
