@@ -85,6 +85,13 @@ LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta
         ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
         ({"database": {"build": False}}, "published database in sources.uniclust30"),
         ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
+        ({"npm": {"trunk": {"width": 95}}}, "width is 95 .* make the width a multiple of 8"),
+        ({"npm": {"trunk": {"width": 100, "attention_heads": 4}}}, "a multiple of 8"),
+        (
+            {"structures": {"select": {"deposited_before": "2020-13-45"}}},
+            "deposited_before is 2020-13-45",
+        ),
+        ({"universe": {"clans": 0, "lone_families": 0}}, "universe has no family"),
     ],
 )
 def test_settings_that_contradict_one_another_are_told_of(changes, message):
@@ -102,6 +109,16 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
     [
         ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
         ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
+        ({"universe": {"clans": 7}}, "7 is greater than the maximum of 6"),
+        ({"universe": {"families_without_structure": 0}}, "0 is less than the minimum of 1"),
+        ({"queries": {"shards": {"train": 10001}}}, "10001 is greater than the maximum of 10000"),
+        ({"packages": {"shards": 10001}}, "10001 is greater than the maximum of 10000"),
+        ({"search": {"max_memory_gib": 0.5}}, r"0\.5 is less than the minimum of 1"),
+        ({"search": {"max_length": 20001}}, "20001 is greater than the maximum of 20000"),
+        (
+            {"families": {"identity_threshold": 0}},
+            "0 is less than or equal to the minimum of 0",
+        ),
     ],
 )
 def test_settings_that_nothing_can_be_done_with_are_refused(changes, message):
@@ -123,6 +140,8 @@ def test_settings_that_nothing_can_be_done_with_are_refused(changes, message):
         ["universe.yaml"],
         [LOCAL, {"local": {"sequences": None}, "npm": {"trunk_checkpoint": "trunks/own"}}],
         [LOCAL, {"pfam_clan": {"clans": []}, "database": {"build": False}}],
+        [{"npm": {"trunk": {"width": 95}, "trunk_checkpoint": "trunks/own"}}],
+        [{"queries": {"shards": {"train": 10000}}, "search": {"max_length": 20000}}],
     ],
     ids=str,
 )

@@ -1,13 +1,14 @@
-"""What settings say against one another, which no schema sees."""
+"""What is wrong with settings that no schema sees: above all what they say against one another."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from places import is_imported
 
 
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
-    """Each contradiction, with what to do."""
+    """Each contradiction, with what to do; the settings are valid by the schema."""
     source, sources, local = config["source"], config["sources"], config["local"]
     clans, npm, build = config["pfam_clan"], config["npm"], config["database"]["build"]
     imported = is_imported(config)
@@ -50,3 +51,20 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
                 "database.build is false: name the published database in sources.uniclust30, or "
                 "set database.build to true"
             )
+    universe = config["universe"]
+    if source == "demo" and not (
+        universe["clans"] * universe["families_per_clan"] + universe["lone_families"]
+    ):
+        yield "universe has no family: raise universe.lone_families, or clans and families_per_clan"
+    trunk = npm["trunk"]
+    if not given and trunk["width"] % (2 * trunk["attention_heads"]):
+        yield (
+            f"npm.trunk.width is {trunk['width']} and npm.trunk.attention_heads "
+            f"{trunk['attention_heads']}, but a head's width must be a whole even number: make the "
+            f"width a multiple of {2 * trunk['attention_heads']}"
+        )
+    day = config["structures"]["select"]["deposited_before"]
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        yield f"structures.select.deposited_before is {day}: name a day, as YYYY-MM-DD"
