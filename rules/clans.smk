@@ -74,12 +74,13 @@ rule choose_clan_targets:
         "../envs/core.yaml"
     params:
         template=lambda w: sources.structure_template(),
+        settings=flags(config["pfam_clan"]["targets"]),
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("choose-clan-targets"),
     shell:
         "python -m npm_core choose-clan-targets --structures {input.structures:q}"
         " --families {input.families:q} --url-template {params.template:q}"
-        " {params.lock} --cache results/sources/mmCIF"
+        " {params.settings} {params.lock} --cache results/sources/mmCIF"
         " --output {output.targets:q} --columns {output.columns:q} --audit {output.audit:q}"
         " > {log} 2>&1"
 

@@ -113,6 +113,11 @@ def database_name(wildcards, input):
     return input.database.removesuffix("_a3m.ffindex")
 
 
+def clustering_settings():
+    """How a database's sequences are clustered, whichever engine searches it."""
+    return {key: config["database"][key] for key in ("identity", "coverage")}
+
+
 def hhfilter_settings():
     """HHfilter's settings but the coverage, which the sweep varies."""
     return {key: config["families"][key] for key in ("filter_identity", "filter_diff")}

@@ -113,10 +113,11 @@ rule find_uniref50_neighbours:
         "../envs/mmseqs2.yaml"
     threads: 8
     params:
+        settings=flags(config["neighbours"]),
         code=verb_digest("find-neighbours"),
     shell:
         "python -m npm_core find-neighbours --method mmseqs --targets {input.targets:q}"
-        " @{input.shards:q} --workers {threads} --output {output:q} > {log} 2>&1"
+        " @{input.shards:q} {params.settings} --workers {threads} --output {output:q} > {log} 2>&1"
 
 
 rule transfer_nearest:

@@ -1,6 +1,8 @@
 """The settings check and the functions of rules/common.smk, without running Snakemake."""
 
+import argparse
 import dataclasses
+import importlib
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -153,6 +155,25 @@ def test_every_setting_of_the_universe_is_known_to_the_schema():
     schema = yaml.safe_load(SCHEMA.read_text())
     known = schema["properties"]["universe"]["properties"]
     assert set(known) == {field.name for field in dataclasses.fields(UniverseSettings)}
+
+
+def test_settings_that_only_a_verb_had_are_its_defaults():
+    config = settings()
+    for verb, section in [
+        ("build_database", {key: config["database"][key] for key in ("identity", "coverage")}),
+        ("assign_structures", config["structures"]["assign"]),
+        ("choose_clan_targets", config["pfam_clan"]["targets"]),
+        ("find_neighbours", config["neighbours"]),
+    ]:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"npm_core.cli.{verb}").register(parser)
+        assert section == {key: parser.get_default(key) for key in section}
+
+
+@pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)
+def test_pretraining_takes_settings_that_are_not_stated(over):
+    more = {"npm": {"pretraining": {"asked": 0.2}, "trunk": {"feed_forward": 2}}}
+    validate(settings(*over, more), str(SCHEMA), set_default=False)
 
 
 def keys(section: dict, prefix: str = "") -> set[str]:
