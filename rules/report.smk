@@ -34,7 +34,7 @@ rule write_report:
         seed=config["seed"],
         code=verb_digest("report"),
     shell:
-        "python -m npm_core report --experiment {wildcards.experiment} @{input.arguments}"
+        "python -m npm_core report --experiment {wildcards.experiment} @{input.arguments:q}"
         " --seed {params.seed} --output {output:q} > {log} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule draw_figures:
         seed=config["seed"],
         code=verb_digest("figures"),
     shell:
-        "python -m npm_core figures --experiment {wildcards.experiment} @{input.arguments}"
+        "python -m npm_core figures --experiment {wildcards.experiment} @{input.arguments:q}"
         " --seed {params.seed} --output {output:q} > {log} 2>&1"
 
 
