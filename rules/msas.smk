@@ -33,7 +33,7 @@ rule search_shard:
 
 
 rule build_families:
-    """Filter a shard's alignments with HHfilter, weigh their rows, and tabulate them (C.2)."""
+    """Filter a shard's alignments with HHfilter, weigh their rows, and tabulate them (C.3)."""
     input:
         lambda w: places.msas(w.dataset, w.shard),
     output:
