@@ -38,7 +38,7 @@ rule extract_clans:
 rule build_clan_families:
     """Filter a clan's full alignments with HHfilter's defaults, weigh and tabulate them (C.3)."""
     input:
-        msas=clan_file("full.ffindex"),
+        msas=places.clan_file("full.ffindex"),
     output:
         families="results/families/pfam_clan/{clan}.parquet",
         ledger="results/families/pfam_clan/{clan}.ledger.tsv",
@@ -60,7 +60,7 @@ rule build_clan_families:
 rule choose_clan_targets:
     """Choose one structure a family by pdbmap and align its SEQRES to the family's columns (C.3)."""
     input:
-        structure_mirror,
+        lambda w: sources.structure_files(),
         structures="results/clans/{clan}/structures.tsv",
         families="results/families/pfam_clan/{clan}.parquet",
     output:
@@ -73,13 +73,14 @@ rule choose_clan_targets:
     conda:
         "../envs/core.yaml"
     params:
-        template=structure_template,
+        template=lambda w: sources.structure_template(),
+        settings=flags(config["pfam_clan"]["targets"]),
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("choose-clan-targets"),
     shell:
         "python -m npm_core choose-clan-targets --structures {input.structures:q}"
         " --families {input.families:q} --url-template {params.template:q}"
-        " {params.lock} --cache results/sources/mmCIF"
+        " {params.settings} {params.lock} --cache results/sources/mmCIF"
         " --output {output.targets:q} --columns {output.columns:q} --audit {output.audit:q}"
         " > {log} 2>&1"
 
@@ -88,7 +89,7 @@ rule split_buckets:
     """Partition a clan's families into equal buckets; shared structures stay together (C.3)."""
     input:
         families="results/families/pfam_clan/{clan}.parquet",
-        targets=clan_file("targets.parquet"),
+        targets=places.clan_file("targets.parquet"),
     output:
         "results/buckets/{clan}.tsv",
     log:
@@ -109,8 +110,8 @@ rule reduce_families:
     """Reduce the evaluation bucket's alignments to a fixed depth (paper, C.3)."""
     input:
         families="results/families/pfam_clan/{clan}.parquet",
-        targets=clan_file("targets.parquet"),
-        columns=clan_file("columns.parquet"),
+        targets=places.clan_file("targets.parquet"),
+        columns=places.clan_file("columns.parquet"),
         buckets="results/buckets/{clan}.tsv",
     output:
         reduced="results/reductions/{clan}/{round}/{depth}/reduced.parquet",

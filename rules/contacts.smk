@@ -4,8 +4,8 @@
 rule fit_potts:
     """Fit an independent Potts model to each target's alignment and score its contacts (C.2)."""
     input:
-        families=evaluation_families,
-        targets=evaluation_targets,
+        families=lambda w: evaluation(w).families,
+        targets=lambda w: evaluation(w).targets,
     output:
         scores="results/contacts/{evaluation}/potts.parquet",
         report="results/contacts/{evaluation}/potts.report.tsv",
@@ -28,9 +28,9 @@ rule fit_potts:
 rule fit_potts_with_prior:
     """Fit each target's Potts model with the Neural Potts Model as its prior (section 6)."""
     input:
-        families=evaluation_families,
-        targets=evaluation_targets,
-        model=evaluation_model,
+        families=lambda w: evaluation(w).families,
+        targets=lambda w: evaluation(w).targets,
+        model=lambda w: evaluation(w).model(),
     output:
         scores="results/contacts/{evaluation}/prior.parquet",
         report="results/contacts/{evaluation}/prior.report.tsv",
@@ -55,9 +55,9 @@ rule fit_potts_with_prior:
 rule predict_npm:
     """Predict contacts from each target's sequence alone, a shuffled one, and a sister's query."""
     input:
-        targets=evaluation_targets,
-        model=evaluation_model,
-        sisters=sister_inputs,
+        targets=lambda w: evaluation(w).targets,
+        model=lambda w: evaluation(w).model(w.model),
+        sisters=lambda w: evaluation(w).sisters(w.model),
     output:
         "results/contacts/{evaluation}/{model}.parquet",
     log:
@@ -84,7 +84,7 @@ rule find_clan_neighbours:
     input:
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
         buckets="results/buckets/{clan}.tsv",
-        profiles=clan_file("seed.ffindex"),
+        profiles=places.clan_file("seed.ffindex"),
         families="results/families/pfam_clan/{clan}.parquet",
     output:
         "results/neighbours/pfam_clan/{clan}/{round}.parquet",
@@ -105,8 +105,8 @@ rule find_clan_neighbours:
 rule find_uniref50_neighbours:
     """Find each target's nearest training query by MMseqs2: HHalign's place at UniRef50's size."""
     input:
-        targets=uniref50_targets,
-        families=training_families,
+        targets=lambda w: places.evaluation(f"uniref50/{w.shard}").targets,
+        families=places.training_families("uniref50"),
         shards="results/lists/train_families.args",
     output:
         "results/neighbours/uniref50/{shard}.parquet",
@@ -116,18 +116,19 @@ rule find_uniref50_neighbours:
         "../envs/mmseqs2.yaml"
     threads: 8
     params:
+        settings=flags(config["neighbours"]),
         code=verb_digest("find-neighbours"),
     shell:
         "python -m npm_core find-neighbours --targets {input.targets:q} @{input.shards:q}"
-        " --threads {threads} --output {output:q} > {log} 2>&1"
+        " {params.settings} --threads {threads} --output {output:q} > {log} 2>&1"
 
 
 rule transfer_nearest:
     """Fit the nearest family's Potts model and carry its contact scores to the target (C.3)."""
     input:
         neighbours="results/neighbours/{group}.parquet",
-        targets=group_targets,
-        families=group_families,
+        targets=lambda w: places.evaluation(w.group).targets,
+        families=lambda w: places.nearest_families(w.group),
     output:
         "results/contacts/{group}/nearest.parquet",
     log:
@@ -136,7 +137,7 @@ rule transfer_nearest:
         "../envs/core.yaml"
     threads: 8
     params:
-        families=group_families_flags,
+        families=nearest_families_flags,
         settings=flags(config["potts"]),
         identity=config["families"]["identity_threshold"],
         seed=config["seed"],

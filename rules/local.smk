@@ -4,8 +4,8 @@
 rule import_uniref50:
     """Import query-anchored alignments and structures: training, test and target proteins."""
     input:
-        own_files("uniref50"),
-        table=own_table("uniref50"),
+        lambda w: sources.own_files("uniref50"),
+        table=lambda w: config["local"]["uniref50"],
     output:
         multiext("results/imported/uniref50/train", ".ffdata", ".ffindex"),
         multiext("results/imported/uniref50/test", ".ffdata", ".ffindex"),
@@ -28,9 +28,9 @@ rule import_uniref50:
 rule import_clan:
     """Import the family alignments of one clan, and structures aligned to their columns."""
     input:
-        own_files("pfam_clan"),
-        table=own_table("pfam_clan"),
-        searched=searched_families,
+        lambda w: sources.own_files("pfam_clan", w.clan),
+        table=lambda w: config["local"]["pfam_clan"],
+        searched=lambda w: places.searched_families(w.clan),
     output:
         multiext("results/imported/{clan}/full", ".ffdata", ".ffindex"),
         multiext("results/imported/{clan}/seed", ".ffdata", ".ffindex"),

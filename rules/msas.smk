@@ -5,7 +5,7 @@ rule search_shard:
     """Align each query of a shard against the sequence database by `search.engine` (C.4)."""
     input:
         queries="results/queries/{dataset}",
-        database=search_database,
+        database=places.search_database(),
     output:
         multiext("results/msas/{dataset}/{shard}", ".ffdata", ".ffindex"),
         ledger="results/msas/{dataset}/{shard}.ledger.tsv",
@@ -33,9 +33,9 @@ rule search_shard:
 
 
 rule build_families:
-    """Filter a shard's alignments with HHfilter, weigh their rows, and tabulate them (C.2)."""
+    """Filter a shard's alignments with HHfilter, weigh their rows, and tabulate them (C.3)."""
     input:
-        searched_or_imported,
+        lambda w: places.msas(w.dataset, w.shard),
     output:
         families="results/families/uniref50/{dataset}/{shard}.parquet",
         ledger="results/families/uniref50/{dataset}/{shard}.ledger.tsv",
@@ -72,8 +72,7 @@ rule list_training_shards:
 rule sweep_coverage:
     """Depth of a random sample of training alignments at each HHfilter -cov (Figure 7)."""
     input:
-        data=training_msas(".ffdata"),
-        index=training_msas(".ffindex"),
+        **places.training_msas(),
         shards="results/lists/train_msas.args",
     output:
         "results/depths/train.parquet",
@@ -94,12 +93,11 @@ rule sweep_coverage:
 rule count_leakage:
     """Count the test sequences that are rows in alignments of training sequences."""
     input:
-        data=training_msas(".ffdata"),
-        index=training_msas(".ffindex"),
+        **places.training_msas(),
         shards="results/lists/train_msas.args",
         test="results/queries/test.fasta",
         queries="results/queries/test",
-        targets=report_targets,
+        targets=places.targets("uniref50"),
         assignments="results/structures/assign_structures.audit.tsv",
     output:
         occurrences="results/leakage/train_msas.parquet",

@@ -4,12 +4,12 @@
 rule tabulate_precision:
     """Top-L/k precision and AUC, one row per model, target, range and cut-off (paper, C.2)."""
     input:
-        targets=evaluation_targets,
+        targets=lambda w: evaluation(w).targets,
         potts="results/contacts/{evaluation}/potts.parquet",
         prior="results/contacts/{evaluation}/prior.parquet",
         npm="results/contacts/{evaluation}/npm.parquet",
-        nearest=nearest_scores,
-        without=without_scores,
+        nearest=lambda w: evaluation(w).nearest,
+        without=lambda w: evaluation(w).without(config["pfam_clan"]["without_rounds"]),
     output:
         table="results/precision/{evaluation}.parquet",
     log:
@@ -30,7 +30,7 @@ rule tabulate_precision:
 rule tabulate_ablation:
     """Precision of another head than NPM's own, in rows of its own `variant` (Figure 8)."""
     input:
-        targets=evaluation_targets,
+        targets=lambda w: evaluation(w).targets,
         potts="results/contacts/{evaluation}/potts.parquet",
         npm="results/contacts/{evaluation}/{ablation}.parquet",
     output:

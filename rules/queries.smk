@@ -4,8 +4,8 @@
 rule split_queries:
     """Partition UniRef50 at random into training and test sequences (paper, C.4)."""
     input:
-        held_out_list,
-        fasta=uniref50_fasta,
+        config["split"]["held_out"] or [],
+        fasta=places.uniref50_fasta(),
     output:
         train="results/queries/train.fasta",
         test="results/queries/test.fasta",

@@ -9,7 +9,7 @@ rule list_report_inputs:
         "logs/list_report_inputs/{experiment}.log",
     localrule: True
     params:
-        inputs=report_inputs,
+        inputs=lambda w: places.report_inputs(w.experiment),
     run:
         write_arguments(output[0], log[0], params.inputs)
 
@@ -17,7 +17,7 @@ rule list_report_inputs:
 rule write_report:
     """One self-contained page: does NPM beat the independent Potts model, and where (4.1, 4.2)?"""
     input:
-        unpack(report_inputs),
+        unpack(lambda w: places.report_inputs(w.experiment)),
         arguments="results/report/{experiment}.args",
     output:
         report(
@@ -34,14 +34,14 @@ rule write_report:
         seed=config["seed"],
         code=verb_digest("report"),
     shell:
-        "python -m npm_core report --experiment {wildcards.experiment} @{input.arguments}"
+        "python -m npm_core report --experiment {wildcards.experiment} @{input.arguments:q}"
         " --seed {params.seed} --output {output:q} > {log} 2>&1"
 
 
 rule draw_figures:
     """The report's figures as SVG and PDF files, and their numbers as Parquet tables."""
     input:
-        unpack(report_inputs),
+        unpack(lambda w: places.report_inputs(w.experiment)),
         arguments="results/report/{experiment}.args",
     output:
         report(
@@ -60,14 +60,14 @@ rule draw_figures:
         seed=config["seed"],
         code=verb_digest("figures"),
     shell:
-        "python -m npm_core figures --experiment {wildcards.experiment} @{input.arguments}"
+        "python -m npm_core figures --experiment {wildcards.experiment} @{input.arguments:q}"
         " --seed {params.seed} --output {output:q} > {log} 2>&1"
 
 
 rule figures:
     """Every figure of the reports for which there is data."""
     input:
-        collect("reports/figures/{e}", e=experiments()),
+        collect("reports/figures/{e}", e=places.experiments()),
 
 
 rule record_settings:
@@ -89,12 +89,12 @@ rule record_settings:
 rule write_model_card:
     """The card of the UniRef50 model: data, cost, training curve, results, limits."""
     input:
-        **pretraining_record(),
+        **places.pretraining_record(),
         model=described_model,
         metrics="results/models/uniref50/metrics.csv",
         precision=expand(
             "results/precision/{evaluation}.parquet",
-            evaluation=evaluations("uniref50"),
+            evaluation=places.evaluations("uniref50"),
         ),
     output:
         "results/models/uniref50/README.md",

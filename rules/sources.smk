@@ -33,7 +33,7 @@ rule generate_universe:
 rule fetch_source:
     """Download one published file, resumable, and check it against the lock file of digests."""
     input:
-        mirror_file,
+        lambda w: sources.files(w.source),
     output:
         "results/sources/{source}",
     log:
@@ -42,7 +42,7 @@ rule fetch_source:
     conda:
         "../envs/core.yaml"
     params:
-        urls=addresses,
+        urls=lambda w: sources.addresses(w.source),
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("fetch"),
     shell:
@@ -87,10 +87,11 @@ rule build_database:
     threads: 8
     params:
         prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
+        settings=flags(clustering_settings()),
         code=verb_digest("build-database"),
     shell:
-        "python -m npm_core build-database --fasta {input:q} --output {params.prefix}"
-        " --threads {threads} > {log} 2>&1"
+        "python -m npm_core build-database --fasta {input:q} {params.settings}"
+        " --output {params.prefix:q} --threads {threads} > {log} 2>&1"
 
 
 rule build_mmseqs_database:
@@ -105,10 +106,11 @@ rule build_mmseqs_database:
         "../envs/mmseqs2.yaml"
     threads: 8
     params:
+        settings=flags(clustering_settings()),
         code=verb_digest("build-database"),
     shell:
-        "python -m npm_core build-database --engine mmseqs2 --fasta {input:q} --output {output:q}"
-        " --threads {threads} > {log} 2>&1"
+        "python -m npm_core build-database --engine mmseqs2 --fasta {input:q} {params.settings}"
+        " --output {output:q} --threads {threads} > {log} 2>&1"
 
 
 rule unpack_database:
@@ -131,5 +133,5 @@ rule unpack_database:
         prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
         code=verb_digest("unpack-database"),
     shell:
-        "python -m npm_core unpack-database --archive {input:q} --output {params.prefix}"
+        "python -m npm_core unpack-database --archive {input:q} --output {params.prefix:q}"
         " > {log} 2>&1"

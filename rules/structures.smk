@@ -24,7 +24,7 @@ rule search_pdb:
 rule select_structures:
     """Choose PDB chains by resolution, length and deposition date (paper, C.4)."""
     input:
-        **optional_indexes(),
+        **places.optional_indexes(),
         entries="results/sources/pdb_entries",
         seqres="results/sources/pdb_seqres",
     output:
@@ -35,7 +35,7 @@ rule select_structures:
     conda:
         "../envs/core.yaml"
     params:
-        settings=flags(config["structures"]["select"] | optional_indexes()),
+        settings=flags(config["structures"]["select"] | places.optional_indexes()),
         code=verb_digest("select-structures"),
     shell:
         "python -m npm_core select-structures --entries {input.entries:q}"
@@ -71,7 +71,7 @@ rule assign_structures:
 rule build_targets:
     """Fetch the mmCIF files of one shard of chains and tabulate their C-beta coordinates."""
     input:
-        structure_mirror,
+        lambda w: sources.structure_files(),
         assigned="results/structures/assigned.tsv",
         queries="results/queries/targets",
     output:
@@ -83,7 +83,7 @@ rule build_targets:
     conda:
         "../envs/core.yaml"
     params:
-        template=structure_template,
+        template=lambda w: sources.structure_template(),
         lock=flags({"lock": config["sources_lock"]}),
         code=verb_digest("build-targets"),
     shell:

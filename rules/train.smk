@@ -9,7 +9,7 @@ checkpoints of a killed training wait under checkpoints/ for the next run to res
 rule pretrain:
     """Pretrain the Transformer by masked language modelling (paper, Table 2; Rives et al.)."""
     input:
-        pretraining_sequences,
+        places.pretraining_sequences(),
     output:
         model="results/models/pretrained/model.safetensors",
         config="results/models/pretrained/config.json",
@@ -38,10 +38,10 @@ rule pretrain:
 rule train_uniref50:
     """Train the Neural Potts Model on the families of UniRef50's training sequences (4.2)."""
     input:
-        init=initial_trunk,
-        families=training_families,
+        init=places.initial_trunk(),
+        families=places.training_families("uniref50"),
         shards="results/lists/train_families.args",
-        validation=validation_families,
+        validation=places.families("test"),
     output:
         model="results/models/uniref50/model.safetensors",
         config="results/models/uniref50/config.json",
@@ -74,12 +74,12 @@ rule train_uniref50:
 rule train_pfam_clan:
     """Train one round's Neural Potts Model, the evaluation bucket reduced or left out (4.1, C.3)."""
     input:
-        chosen_settings,
-        init=initial_trunk,
+        lambda w: places.chosen_settings(w.clan, w.round),
+        init=places.initial_trunk(),
         families="results/families/pfam_clan/{clan}.parquet",
-        bucket=bucket_families,
+        bucket=lambda w: clan_evaluation(w).reduced,
         validation="results/reductions/{clan}/{round}/full/target_msas.parquet",
-        validation_reduced=bucket_msas,
+        validation_reduced=lambda w: clan_evaluation(w).watched,
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
     output:
         model="results/models/pfam_clan/{clan}/{round}/{depth}/{model}/model.safetensors",
@@ -120,14 +120,14 @@ rule train_candidate:
 
     The next bucket takes its place: it is reduced in depth, and validated on."""
     input:
-        init=initial_trunk,
+        init=places.initial_trunk(),
         families="results/families/pfam_clan/{clan}.parquet",
         bucket="results/reductions/{clan}/{round}/full/reduced.parquet",
-        reduced=validation_file(
-            config["pfam_clan"]["selection"]["depth"], "reduced.parquet"
-        ),
-        validation=validation_file("full", "target_msas.parquet"),
-        targets=validation_file("full", "targets.parquet"),
+        reduced=lambda w: validation_bucket(
+            w, config["pfam_clan"]["selection"]["depth"]
+        ).reduced,
+        validation=lambda w: validation_bucket(w).families,
+        targets=lambda w: validation_bucket(w).targets,
     output:
         metrics="results/selection/{clan}/{round}/{candidate}/metrics.csv",
     log:

@@ -160,7 +160,7 @@ def test_the_selection_keeps_what_the_search_found(service, tmp_path):
         "".join(f">{n}abc_A mol:protein length:50\n{'MKVLA' * 10}\n" for n in (1, 2, 9))
     )
     arguments = ["--url", service.url, "--lock", str(tmp_path / "lock.json")]
-    assert main(["search-pdb", *arguments, "--methods", "--output", str(tmp_path / "hits")]) == 0
+    assert main(["search-pdb", *arguments, "--output", str(tmp_path / "hits")]) == 0
     arguments = ["--entries", str(tmp_path / "entries.idx"), "--seqres", str(tmp_path / "seqres")]
     arguments += ["--hits", str(tmp_path / "hits"), "--output", str(tmp_path / "out.fasta")]
     assert main(["select-structures", *arguments, "--audit", str(tmp_path / "audit")]) == 0

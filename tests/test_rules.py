@@ -1,6 +1,8 @@
-"""The settings check and the input functions of rules/common.smk, without running Snakemake."""
+"""The settings check and the functions of rules/common.smk, without running Snakemake."""
 
+import argparse
 import dataclasses
+import importlib
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -8,12 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
+from config_checks import contradictions
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
+from snakemake.utils import update_config, validate
+from sources import Sources
 
 from npm_core.universe.families import UniverseSettings
 
 ROOT = Path(__file__).parent.parent
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def settings(*changes: str | dict) -> dict:
@@ -82,13 +87,45 @@ LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta
         ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
         ({"database": {"build": False}}, "published database in sources.uniclust30"),
         ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
-        ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
-        ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
+        ({"npm": {"trunk": {"width": 95}}}, "width is 95 .* make the width a multiple of 8"),
+        ({"npm": {"trunk": {"width": 100, "attention_heads": 4}}}, "a multiple of 8"),
+        (
+            {"structures": {"select": {"deposited_before": "2020-13-45"}}},
+            "deposited_before is 2020-13-45",
+        ),
+        ({"universe": {"clans": 0, "lone_families": 0}}, "universe has no family"),
     ],
 )
-def test_settings_that_contradict_one_another_are_refused(common, changes, message):
+def test_settings_that_contradict_one_another_are_told_of(changes, message):
+    (told,) = contradictions(settings(changes))
+    assert re.search(message, told)
+
+
+def test_settings_that_contradict_one_another_stop_the_run(common):
+    with pytest.raises(WorkflowError, match=r"pfam_clan\.buckets 5"):
+        common({"pfam_clan": {"rounds": 6}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
+        ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
+        ({"universe": {"clans": 7}}, "7 is greater than the maximum of 6"),
+        ({"universe": {"families_without_structure": 0}}, "0 is less than the minimum of 1"),
+        ({"queries": {"shards": {"train": 10001}}}, "10001 is greater than the maximum of 10000"),
+        ({"packages": {"shards": 10001}}, "10001 is greater than the maximum of 10000"),
+        ({"search": {"max_memory_gib": 0.5}}, r"0\.5 is less than the minimum of 1"),
+        ({"search": {"max_length": 20001}}, "20001 is greater than the maximum of 20000"),
+        (
+            {"families": {"identity_threshold": 0}},
+            "0 is less than or equal to the minimum of 0",
+        ),
+    ],
+)
+def test_settings_that_nothing_can_be_done_with_are_refused(changes, message):
     with pytest.raises(WorkflowError, match=message):
-        common(changes)
+        validate(settings(changes), str(SCHEMA), set_default=False)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +142,8 @@ def test_settings_that_contradict_one_another_are_refused(common, changes, messa
         ["universe.yaml"],
         [LOCAL, {"local": {"sequences": None}, "npm": {"trunk_checkpoint": "trunks/own"}}],
         [LOCAL, {"pfam_clan": {"clans": []}, "database": {"build": False}}],
+        [{"npm": {"trunk": {"width": 95}, "trunk_checkpoint": "trunks/own"}}],
+        [{"queries": {"shards": {"train": 10000}}, "search": {"max_length": 20000}}],
     ],
     ids=str,
 )
@@ -113,9 +152,28 @@ def test_settings_that_do_not_are_taken(common, changes):
 
 
 def test_every_setting_of_the_universe_is_known_to_the_schema():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load(SCHEMA.read_text())
     known = schema["properties"]["universe"]["properties"]
     assert set(known) == {field.name for field in dataclasses.fields(UniverseSettings)}
+
+
+def test_settings_that_only_a_verb_had_are_its_defaults():
+    config = settings()
+    for verb, section in [
+        ("build_database", {key: config["database"][key] for key in ("identity", "coverage")}),
+        ("assign_structures", config["structures"]["assign"]),
+        ("choose_clan_targets", config["pfam_clan"]["targets"]),
+        ("find_neighbours", config["neighbours"]),
+    ]:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"npm_core.cli.{verb}").register(parser)
+        assert section == {key: parser.get_default(key) for key in section}
+
+
+@pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)
+def test_pretraining_takes_settings_that_are_not_stated(over):
+    more = {"npm": {"pretraining": {"asked": 0.2}, "trunk": {"feed_forward": 2}}}
+    validate(settings(*over, more), str(SCHEMA), set_default=False)
 
 
 def keys(section: dict, prefix: str = "") -> set[str]:
@@ -136,6 +194,20 @@ def test_the_papers_settings_take_nothing_from_the_demo():
     assert demo - keys(paper) == set()
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"filter_identity": 90}, "--filter-identity 90"),
+        ({"methods": ["X-RAY DIFFRACTION", "NMR"]}, "--methods 'X-RAY DIFFRACTION' NMR"),
+        ({"frozen": True, "rows": 3}, "--frozen --rows 3"),
+        ({"methods": [], "frozen": False, "lock": None, "batch": 0}, "--batch 0"),
+    ],
+)
+def test_a_section_of_the_settings_is_told_as_flags(common, section, words):
+    assert common()["flags"](section) == words
+    assert common()["flags"]({"rank": 8}, "head-") == "--head-rank 8"
+
+
 def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(common):
     def told(**changes):
         names = common({"search": changes})
@@ -152,39 +224,37 @@ def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(c
     assert told(engine="mmseqs2", mmseqs_sensitivity=4)[0] != told(engine="mmseqs2")[0]
 
 
-def test_the_files_a_table_names_are_inputs(common, tmp_path, monkeypatch):
+def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.a3m", "b.a3m", "a.cif", "a.tsv"):
         Path(name).touch()
     Path("t.tsv").write_text(
         "id\tclan\talignment\tstructure\tcolumns\na\tA\ta.a3m\ta.cif\ta.tsv\nb\tB\tb.a3m\t\t\n"
     )
-    names = common(LOCAL, {"local": {"pfam_clan": "t.tsv"}})
+    sources = Sources(settings(LOCAL, {"local": {"pfam_clan": "t.tsv"}}))
     every = [Path(name) for name in ("a.a3m", "a.cif", "a.tsv", "b.a3m")]
-    assert names["own_files"]("uniref50")(wildcards()) == every
-    assert names["own_files"]("pfam_clan")(wildcards(clan="B")) == [Path("b.a3m")]
+    assert sources.own_files("uniref50") == every
+    assert sources.own_files("pfam_clan", "B") == [Path("b.a3m")]
     Path("t.tsv").unlink()
-    assert names["own_files"]("uniref50")(wildcards()) == []
+    assert sources.own_files("uniref50") == []
 
 
-def test_places_that_are_files_here_are_inputs(common, tmp_path, monkeypatch):
+def test_places_that_are_files_here_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mirror", "pdb").mkdir(parents=True)
     Path("mirror", "u.gz").touch()
     places = ["https://example.org/u.gz", "mirror/u.gz", "mirror/none.gz"]
-    names = common(
-        {
-            "source": "paper",
-            "sources": {"uniref50": places, "structures": "mirror/pdb/{middle}/{id}.cif"},
-        }
-    )
-    assert names["mirror_file"](wildcards(source="uniref50")) == ["mirror/u.gz"]
-    assert names["structure_mirror"](wildcards()) == [Path("mirror/pdb")]
+    named = {"uniref50": places, "structures": "mirror/pdb/{middle}/{id}.cif"}
+    sources = Sources(settings({"source": "paper", "sources": named}))
+    assert sources.files("uniref50") == ["mirror/u.gz"]
+    assert sources.addresses("uniref50")[:2] == [places[0], f"file://{tmp_path}/mirror/u.gz"]
+    assert sources.structure_files() == [Path("mirror/pdb")]
+    assert sources.structure_template() == f"file://{tmp_path}/mirror/pdb/{{middle}}/{{id}}.cif"
     with pytest.raises(WorkflowError, match=r"sources\.uniprot is still results/universe"):
-        names["mirror_file"](wildcards(source="uniprot"))
-    demo = common()
-    generated = ["results/universe/uniprot.fasta.gz"]
-    assert demo["mirror_file"](wildcards(source="uniprot")) == generated
+        sources.files("uniprot")
+    demo = Sources(settings())
+    assert demo.files("uniprot") == ["results/universe/uniprot.fasta.gz"]
+    assert demo.structure_files() == ["results/universe/truth/families.tsv"]
 
 
 def test_a_card_says_nothing_of_the_demo_on_other_data(common):

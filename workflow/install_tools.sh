@@ -3,7 +3,7 @@
 set -euo pipefail
 
 missing=()
-for program in hhblits:hhsuite hhfilter:hhsuite hhsearch:hhsuite ffindex_apply:hhsuite mmseqs:mmseqs2; do
+for program in hhblits:hhsuite hhfilter:hhsuite hhsearch:hhsuite hhalign:hhsuite mmseqs:mmseqs2; do
   command -v "${program%%:*}" > /dev/null || missing+=("${program##*:}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -22,7 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--url-template",
         required=True,
         metavar="URL",
-        help="place of an entry; {id} is the entry, {middle} its second and third character",
+        help="place of an entry; {id} is the entry, {middle} the two characters before its last",
     )
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
     parser.add_argument("--cache", type=Path, required=True, help="folder of fetched files")

@@ -18,7 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url-template",
         required=True,
-        help="of an mmCIF file; {id} is the entry, {middle} its second and third character",
+        help="of an mmCIF file; {id} is the entry, {middle} the two characters before its last",
     )
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
     parser.add_argument("--cache", required=True, type=Path, help="folder of fetched files")

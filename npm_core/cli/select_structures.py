@@ -46,7 +46,7 @@ def add_criteria(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--methods",
-        nargs="*",
+        nargs="+",
         default=[],
         metavar="METHOD",
         help='experimental methods, e.g. "X-RAY DIFFRACTION"; any when not given',

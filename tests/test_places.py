@@ -1,0 +1,200 @@
+"""Where the files of a run lie, each told as the rules' outputs spell it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from places import ClanEvaluation, Places, Uniref50Evaluation, parse
+
+ROOT = Path(__file__).parent.parent
+
+
+def places(**changes: Any) -> Places:
+    """Of config.yaml with some sections changed in part."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    return Places(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "evaluation"),
+    [
+        ("uniref50/0003", Uniref50Evaluation("0003")),
+        ("pfam_clan/NADP_Rossmann/2/30", ClanEvaluation("NADP_Rossmann", "2", "30")),
+        ("pfam_clan/P-loop_NTPase/0/full", ClanEvaluation("P-loop_NTPase", "0", "full")),
+        ("pfam_clan/HTH/1/0", ClanEvaluation("HTH", "1", "0")),
+    ],
+)
+def test_an_evaluation_is_the_text_of_its_wildcard(text, evaluation):
+    assert parse(text) == evaluation
+    assert str(evaluation) == text
+
+
+def test_a_round_without_a_depth_is_of_whole_alignments():
+    assert parse("pfam_clan/HTH/1") == ClanEvaluation("HTH", "1", "full")
+
+
+def test_files_of_a_shard():
+    shard = parse("uniref50/0003")
+    assert shard.targets == "results/structures/targets/0003.parquet"
+    assert shard.families == "results/families/uniref50/targets/0003.parquet"
+    assert shard.nearest == "results/contacts/uniref50/0003/nearest.parquet"
+    assert shard.model() == "results/models/uniref50/model.safetensors"
+    assert shard.metrics == "results/models/uniref50/metrics.csv"
+    assert shard.columns == shard.sisters("npm") == shard.without([0]) == []
+    assert parse("uniref50/0000", imported=True).targets == (
+        "results/imported/uniref50/targets.parquet"
+    )
+
+
+def test_files_of_a_reduced_bucket():
+    bucket = parse("pfam_clan/HTH/1/30")
+    assert bucket.targets == "results/reductions/HTH/1/30/targets.parquet"
+    assert bucket.families == "results/reductions/HTH/1/30/target_msas.parquet"
+    assert bucket.reduced == "results/reductions/HTH/1/30/reduced.parquet"
+    assert bucket.watched == ["results/reductions/HTH/1/30/target_msas.parquet"]
+    assert bucket.nearest == "results/contacts/pfam_clan/HTH/1/nearest.parquet"
+    assert bucket.model() == "results/models/pfam_clan/HTH/1/30/npm/model.safetensors"
+    assert bucket.model("tied") == "results/models/pfam_clan/HTH/1/30/tied/model.safetensors"
+    assert bucket.columns == ["clan=HTH", "round=1", "reduced_depth=30"]
+    assert bucket.sisters("npm") == [
+        "results/neighbours/pfam_clan/HTH/1.parquet",
+        "results/families/pfam_clan/HTH.parquet",
+    ]
+    assert bucket.sisters("tied") == []
+    assert bucket.without([0, 2]) == []
+    assert bucket.without([0, 1]) == ["results/contacts/pfam_clan/HTH/1/0/npm.parquet"]
+
+
+def test_a_bucket_that_is_left_out_is_whole():
+    control = parse("pfam_clan/HTH/1/0")
+    assert control.leaves_bucket_out
+    assert control.targets == "results/reductions/HTH/1/full/targets.parquet"
+    assert control.reduced == "results/reductions/HTH/1/full/reduced.parquet"
+    assert control.model() == "results/models/pfam_clan/HTH/1/0/npm/model.safetensors"
+    assert control.watched == control.sisters("npm") == []
+
+
+@pytest.mark.parametrize(("number", "following"), [("0", "1"), ("3", "4"), ("4", "0")])
+def test_settings_are_chosen_on_the_next_bucket_of_five(number, following):
+    chosen_on = ClanEvaluation("HTH", number, "10").validation(buckets=5)
+    assert chosen_on == ClanEvaluation("HTH", following, "full")
+    assert ClanEvaluation("HTH", number).validation(5, depth=100).depth == "100"
+
+
+def test_every_evaluation_and_every_other_head():
+    some = places(
+        queries={"shards": {"train": 2, "test": 1, "targets": 2}},
+        pfam_clan={
+            "clans": ["A", "B"],
+            "rounds": 2,
+            "depths": [10, "full"],
+            "ablations": {"tied": {}, "conv": {}},
+            "ablation_depths": [10],
+        },
+    )
+    assert list(map(str, some.evaluations("uniref50"))) == ["uniref50/0000", "uniref50/0001"]
+    assert list(map(str, some.evaluations("pfam_clan")))[:5] == [
+        "pfam_clan/A/0/10",
+        "pfam_clan/A/0/full",
+        "pfam_clan/A/1/10",
+        "pfam_clan/A/1/full",
+        "pfam_clan/B/0/10",
+    ]
+    assert some.ablations()[:3] == [
+        "pfam_clan/A/0/10/tied",
+        "pfam_clan/A/0/10/conv",
+        "pfam_clan/A/1/10/tied",
+    ]
+    assert len(some.ablations()) == 8
+
+
+@pytest.mark.parametrize("source", ["local", "packages"])
+def test_imported_alignments_are_one_shard_and_lie_elsewhere(source):
+    own = places(source=source, local={"uniref50": "t.tsv", "sequences": "s.fasta"})
+    assert own.shards("train") == ["0000"]
+    assert own.msas("test", "0000") == [
+        "results/imported/uniref50/test.ffdata",
+        "results/imported/uniref50/test.ffindex",
+    ]
+    assert own.targets("uniref50") == ["results/imported/uniref50/targets.parquet"]
+    assert own.clan_file("seed.ffindex") == "results/imported/{clan}/seed.ffindex"
+    assert own.pretraining_sequences() == "s.fasta"
+    assert own.experiments() == ["uniref50"]
+    assert own.ledgers("uniref50") == [
+        "results/imported/uniref50/audit.tsv",
+        *(f"results/families/uniref50/{d}/0000.ledger.tsv" for d in ("train", "test", "targets")),
+    ]
+    assert "leakage" not in own.report_inputs("uniref50")
+
+
+def test_searched_alignments_lie_by_shard():
+    demo = places()
+    assert demo.training_msas() == {
+        "data": ["results/msas/train/0000.ffdata", "results/msas/train/0001.ffdata"],
+        "index": ["results/msas/train/0000.ffindex", "results/msas/train/0001.ffindex"],
+    }
+    assert demo.families("test") == ["results/families/uniref50/test/0000.parquet"]
+    assert demo.nearest_families("uniref50/0000")[:2] == [
+        "results/lists/train_families.args",
+        "results/families/uniref50/train/0000.parquet",
+    ]
+    assert demo.nearest_families("pfam_clan/A/0") == ["results/families/pfam_clan/A.parquet"]
+    assert demo.clan_file("seed.ffindex") == "results/clans/{clan}/seed.ffindex"
+    assert demo.ledgers("pfam_clan") == [
+        "results/clans/NADP_Rossmann/choose_clan_targets.audit.tsv",
+        "results/families/pfam_clan/NADP_Rossmann.ledger.tsv",
+    ]
+
+
+def test_families_of_a_clan_are_searched_for_among_packaged_sequences_alone():
+    assert places().searched_families("A") == []
+    found = places(source="packages", packages={"shards": 2})
+    assert found.searched_families("A") == [
+        "results/packages/A/0000.ffindex",
+        "results/packages/A/0001.ffindex",
+    ]
+
+
+def test_a_database_is_built_unpacked_or_of_the_other_engine():
+    built = "results/database/built/database_a3m.ffindex"
+    assert places().search_database() == built
+    unpacked = built.replace("built", "unpacked")
+    assert places(database={"build": False}).search_database() == unpacked
+    assert places(search={"engine": "mmseqs2"}).search_database() == "results/database/mmseqs2"
+
+
+def test_a_given_trunk_takes_the_place_of_the_pretrained_one():
+    demo = places()
+    assert demo.initial_trunk() == "results/models/pretrained/model.safetensors"
+    timed = demo.report_inputs("uniref50")["timed"]
+    assert timed == [
+        "results/contacts/uniref50/0000/potts.report.tsv",
+        "results/contacts/uniref50/0000/prior.report.tsv",
+        "results/models/pretrained/metrics.csv",
+    ]
+    given = places(npm={"trunk_checkpoint": "trunks/own"})
+    assert given.initial_trunk() == "trunks/own/model.safetensors"
+    assert given.pretraining_record() == {}
+    assert given.report_inputs("uniref50")["timed"] == timed[:2]
+
+
+def test_what_a_report_of_clans_is_made_from():
+    inputs = places(pfam_clan={"rounds": 1}).report_inputs("pfam_clan")
+    folder = "pfam_clan/NADP_Rossmann/0"
+    assert inputs["precision"] == [
+        f"results/precision/{folder}/10.parquet",
+        f"results/precision/{folder}/100.parquet",
+    ]
+    assert inputs["scores"] == [
+        f"results/contacts/{folder}/{name}.parquet"
+        for name in ("10/potts", "10/prior", "10/npm", "100/potts", "100/prior", "100/npm")
+    ] + [f"results/contacts/{folder}/nearest.parquet"]
+    assert inputs["metrics"] == [
+        f"results/models/{folder}/10/npm/metrics.csv",
+        f"results/models/{folder}/100/npm/metrics.csv",
+    ]
+    assert inputs["targets"] == ["results/clans/NADP_Rossmann/targets.parquet"]
+    assert "coverage_sweep" not in inputs

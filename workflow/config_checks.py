@@ -1,0 +1,70 @@
+"""What is wrong with settings that no schema sees: above all what they say against one another."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from places import is_imported
+
+
+def contradictions(config: dict[str, Any]) -> Iterator[str]:
+    """Each contradiction, with what to do; the settings are valid by the schema."""
+    source, sources, local = config["source"], config["sources"], config["local"]
+    clans, npm, build = config["pfam_clan"], config["npm"], config["database"]["build"]
+    imported = is_imported(config)
+    given = npm["trunk_checkpoint"] is not None
+    if clans["rounds"] > clans["buckets"]:
+        yield (
+            f"pfam_clan.rounds is {clans['rounds']} and pfam_clan.buckets {clans['buckets']}, but "
+            "each round evaluates another bucket: lower rounds, or raise buckets"
+        )
+    if any(number >= clans["rounds"] for number in clans["without_rounds"]):
+        yield (
+            f"pfam_clan.without_rounds is {clans['without_rounds']}, but the rounds are 0 to "
+            f"{clans['rounds'] - 1}: take the others out, or raise pfam_clan.rounds"
+        )
+    if not clans["clans"] and not (imported and local["pfam_clan"] is None):
+        yield (
+            "pfam_clan.clans is empty: name the clans to evaluate (the other report alone is made "
+            "by `snakemake reports/uniref50.html`)"
+        )
+    if imported and local["uniref50"] is None and local["pfam_clan"] is None:
+        yield f"source is {source}: name a table in local.uniref50 or local.pfam_clan"
+    if imported and local["sequences"] is None and not given:
+        yield (
+            f"source is {source}: name the FASTA for the language model in local.sequences, or a "
+            "trunk in npm.trunk_checkpoint"
+        )
+    if npm["pretraining_sequences"] is not None and (imported or given):
+        yield (
+            "npm.pretraining_sequences would not be read: leave it null; with source local or "
+            "packages local.sequences takes its place, with npm.trunk_checkpoint nothing is "
+            "pretrained"
+        )
+    if sources["uniref50_member"] is not None and "uniref50_archive" not in sources:
+        yield "sources.uniref50_member is a file of an archive: name it in sources.uniref50_archive"
+    if not imported and config["search"]["engine"] == "hhblits":
+        if build and sources.get("uniprot") is None:
+            yield "database.build is true: name the sequences to build it from in sources.uniprot"
+        if not build and "uniclust30" not in sources:
+            yield (
+                "database.build is false: name the published database in sources.uniclust30, or "
+                "set database.build to true"
+            )
+    universe = config["universe"]
+    if source == "demo" and not (
+        universe["clans"] * universe["families_per_clan"] + universe["lone_families"]
+    ):
+        yield "universe has no family: raise universe.lone_families, or clans and families_per_clan"
+    trunk = npm["trunk"]
+    if not given and trunk["width"] % (2 * trunk["attention_heads"]):
+        yield (
+            f"npm.trunk.width is {trunk['width']} and npm.trunk.attention_heads "
+            f"{trunk['attention_heads']}, but a head's width must be a whole even number: make the "
+            f"width a multiple of {2 * trunk['attention_heads']}"
+        )
+    day = config["structures"]["select"]["deposited_before"]
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        yield f"structures.select.deposited_before is {day}: name a day, as YYYY-MM-DD"
