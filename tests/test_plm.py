@@ -64,6 +64,20 @@ def test_the_objective_is_its_definition(rng, penalty):
     assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
 
 
+def test_the_papers_objective_is_equation_3_times_meff(rng):
+    # Rows 1 and 2 agree in 8 of 10 columns: neighbours by Morcos' rule, none by CCMpred's.
+    residues = np.stack([encode(row) for row in ("ACDEFGHIKL", "ACDEFGHI--", "VVVVVVVVVV")])
+    model = random_model(rng, 10)
+    model.fields[:, GAP] = 0.5
+    row_weights, penalty = plm.objective_terms(residues, "paper")
+    assert row_weights.tolist() == [0.5, 0.5, 1.0]
+    nothing = plm.Penalty(0.0, 0.0, gap_field=True)
+    mean = by_definition(model, residues, row_weights, nothing) / 2
+    squares = 1e-3 * (model.couplings**2).sum() + 1e-2 * (model.fields**2).sum()
+    found = plm.objective(model, residues, row_weights, penalty)
+    assert found / 2 == pytest.approx(mean + squares, rel=1e-5)
+
+
 def test_compiled_and_cached_kernels_give_the_same_bits(tmp_path):
     code = """
 import hashlib, numpy as np
