@@ -211,7 +211,7 @@ def assign_one(tmp_path):
 
 def test_thresholds_are_applied_to_the_counts_of_the_hits(tmp_path, monkeypatch):
     """Half and four fifths pass; one residue less of either does not."""
-    hits = ["0\t0\t50\t100\t1\t80\t100", "0\t1\t49\t100\t1\t80\t100", "0\t2\t50\t100\t2\t80\t100"]
+    hits = ["0\t0\t45\t90\t1\t80\t100", "0\t1\t49\t100\t1\t80\t100", "0\t2\t50\t100\t2\t80\t100"]
     put_mmseqs(
         tmp_path / "bin", monkeypatch, "#!/bin/sh\ncat > $4 <<END\n" + "\n".join(hits) + "\nEND\n"
     )
