@@ -205,6 +205,24 @@ def test_one_row_shrinks_to_its_prior(rng):
     assert distance(informed) < 0.2 * distance(plain)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_penalty_counts_from_the_prior_and_not_from_its_gauge(rng, penalty):
+    residues, row_weights = family(rng), rng.random(40) + 0.1
+    model, prior = random_model(rng, 11), random_model(rng, 11)
+    difference = potts.upper_couplings(model.couplings - prior.couplings)
+    expected = (
+        plm.objective(model, residues, row_weights, plm.Penalty(0.0, 0.0, penalty.gap_field))
+        + penalty.fields * ((model.fields - prior.fields) ** 2).sum()
+        + penalty.couplings * (difference**2).sum()
+    )
+    found = plm.objective(model, residues, row_weights, penalty, prior=prior)
+    assert found == pytest.approx(expected, rel=1e-5)
+    if not penalty.gap_field:
+        shifted = Potts(prior.fields + np.float32(3), prior.couplings)
+        same = plm.objective(model, residues, row_weights, penalty, prior=shifted)
+        assert same == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_target_objective_stops_the_fit_early(rng):
     residues = family(rng)
     whole = plm.fit(residues)

@@ -236,6 +236,12 @@ def test_strongest_pairs_reproduce_the_precision_of_the_metric(rng):
             assert np.mean([pair in near for pair in top]) == pytest.approx(expected)
 
 
+def test_a_contact_of_a_map_is_at_most_the_contact_distance_apart():
+    distances = np.full((8, 8), 20.0)
+    distances[0, 6], distances[0, 7], distances[1, 7], distances[0, 5] = 8.0, 8.001, 3.0, 1.0
+    assert cards.contacts(distances, contact_distance=8.0) == [0 * 8 + 6, 1 * 8 + 7]
+
+
 def test_unresolved_stretches_count_from_one():
     distances = np.zeros((6, 6))
     for missing in (0, 3, 4):
@@ -307,6 +313,13 @@ def test_the_values_of_figure_5_are_those_of_the_table(uniref50):
         checked.append(row["n"] < 5)
     assert len(checked) == 2 * 2 * 5
     assert {True, False} == set(checked)
+
+
+def test_the_headline_is_about_the_shallowest_alignments(uniref50):
+    _, page = uniref50
+    found = re.search(r'<p class="verdict">(.*?)</p>', page, re.S)
+    assert found is not None
+    assert set(re.findall(r"with Meff in (\(.*?\]|&gt; 500)", found[1])) == {"(0, 15]"}
 
 
 def test_a_bin_without_targets_has_no_number(uniref50):
