@@ -124,7 +124,9 @@ def test_a_chain_that_hits_one_split_goes_there(folder, identical_is_similar):
 
 def test_an_entry_is_assigned_as_a_whole_unless_chains_are(folder, identical_is_similar):
     candidates = {"1aaa_A": "AAAA", "1aaa_B": "CCCC", "1bbb_A": "AAAA", "1bbb_C": "DDDD"}
-    assigned, audit, _ = run(folder, candidates, {"a": "AAAA"}, {"b": "CCCC"})
+    assigned, audit, representatives = run(folder, candidates, {"a": "AAAA"}, {"b": "CCCC"})
+    # The discarded 1aaa_A, of the same sequence as 1bbb_A, stands for no cluster.
+    assert representatives == ">1bbb_A\nAAAA\n>1bbb_C\nDDDD\n"
     assert {name: row["split"] for name, row in assigned.items()} == {
         "1bbb_A": "train",
         "1bbb_C": "train",
@@ -211,7 +213,7 @@ def assign_one(tmp_path):
 
 def test_thresholds_are_applied_to_the_counts_of_the_hits(tmp_path, monkeypatch):
     """Half and four fifths pass; one residue less of either does not."""
-    hits = ["0\t0\t50\t100\t1\t80\t100", "0\t1\t49\t100\t1\t80\t100", "0\t2\t50\t100\t2\t80\t100"]
+    hits = ["0\t0\t45\t90\t1\t80\t100", "0\t1\t49\t100\t1\t80\t100", "0\t2\t50\t100\t2\t80\t100"]
     put_mmseqs(
         tmp_path / "bin", monkeypatch, "#!/bin/sh\ncat > $4 <<END\n" + "\n".join(hits) + "\nEND\n"
     )

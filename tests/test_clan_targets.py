@@ -134,6 +134,20 @@ def test_a_refusal_says_why(sequence, unresolved, reason):
     assert reason in attempts[0].reason
 
 
+def test_inserts_do_not_fill_columns():
+    inserted = StructureRow("1abc", "A", "INSERT/1-25", DOMAIN[:10] + "-" * 10 + "a" * 15)
+    fuller = StructureRow("2abc", "A", "MORE/1-11", DOMAIN[:11] + "-" * 9)
+    assert in_order_of_preference([inserted, fuller]) == [fuller, inserted]
+
+
+@pytest.mark.parametrize("sequence", [DOMAIN[:10], "AC" + "W" + DOMAIN[3:10] + "W" + DOMAIN[11:]])
+def test_a_structure_just_at_a_limit_is_taken(sequence):
+    # Half of the row is covered, or 18 of its 20 residues agree.
+    row = StructureRow("1abc", "A", "ROW/1-20", DOMAIN)
+    target, _, _ = choose([row], lambda _: chain(sequence))
+    assert target is not None
+
+
 def test_no_more_structures_are_tried_than_asked():
     rows = [StructureRow(f"{number}abc", "A", "ROW/1-20", DOMAIN) for number in range(5)]
     _, _, attempts = choose(rows, lambda _: chain("W" * 20), max_attempts=3)

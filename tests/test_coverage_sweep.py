@@ -28,7 +28,7 @@ def depths(path):
 
 def test_depth_falls_with_the_coverage_as_counted_by_hand(msas, tmp_path):
     arguments = ["--msas", *(f"{prefix}.ffdata" for prefix in msas), "--alignments", "7"]
-    arguments += ["--coverages", "20", "40", "80", "--output", str(tmp_path / "t.parquet")]
+    arguments += ["--coverages", "80", "20", "40", "--output", str(tmp_path / "t.parquet")]
     assert main(["coverage-sweep", *arguments]) == 0
     found = depths(tmp_path / "t.parquet")
     assert len(found) == 7 * 3

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from npm_core import ffindex
+from npm_core import family_building, ffindex
 from npm_core.cli import main
 from npm_core.errors import ToolError
 from npm_core.family_building import build_families
 from npm_core.files import read_tsv
 from npm_core.hhsuite import FilterSettings
+from npm_core.programs import Finished
 from npm_core.tables import read_families, read_metadata
 
 PLAIN = ">q\nMKVLAMKVLA\n>twin\nMKVLAMKVLA\n>far\n---LAWRILAgg\n"
@@ -67,6 +68,19 @@ def test_a_query_with_gaps_keeps_them_as_pfam_families_need(build):
 def test_an_alignment_of_the_query_alone_is_a_family(build):
     rows, [family] = build([("a", ">q\nMKV\n")])
     assert (rows[0].status, family.depth, family.meff) == ("empty", 1, 1.0)
+
+
+def test_only_what_had_no_other_rows_is_empty_not_what_the_filter_left_alone(build):
+    rows, [family] = build([("a", ">q\nMKVLAMKVLA\n>twin\nMKVLAMKVLA\n")])
+    assert (rows[0].status, rows[0].found, family.depth) == ("ok", 2, 1)
+
+
+def test_a_filter_that_drops_the_query_is_noticed(build, monkeypatch):
+    kept = Finished("", b">far\n---LAWRILA\n", 0.0)
+    monkeypatch.setattr(family_building, "hhfilter", lambda *_: kept)
+    rows, families = build([("a", PLAIN)], max_failed_share=1.0)
+    assert (rows[0].status, families) == ("failed", [])
+    assert "did not keep the query" in rows[0].reason
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def chain(query, pairs):
 
 
 def test_rr_files_list_pairs_that_are_far_and_above_zero(tmp_path):
-    scores = chain("ACDEFGHIK", {(1, 7): 1.0, (2, 9): 4.0, (1, 9): -2.0, (3, 4): 9.0})
+    scores = chain("ACDEFGHIK", {(1, 7): 1.0, (2, 9): 4.0, (1, 9): -2.0, (3, 8): 9.0})
     formats.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHIK")
     lines = (tmp_path / "a.rr").read_text().splitlines()
     assert [line for line in lines if not line.startswith("REMARK")] == [

@@ -24,6 +24,7 @@ from npm_core.tables import (
     read_families,
     read_metadata,
     read_scores,
+    read_table,
     read_targets,
     write_families,
     write_rows,
@@ -68,6 +69,24 @@ def test_a_query_with_gaps_keeps_only_its_own_columns(tmp_path):
     assert msa.names[0] == "one two"
 
 
+def test_the_query_moves_to_the_front_and_the_others_keep_their_order(tmp_path):
+    (tmp_path / "x.a3m").write_text(">s10\nAC\n>s2\nAD\n>s1 x\nAE\n>s3\nAF\n")
+    assert read_msa(tmp_path / "x.a3m", query="s1").names == ("s1 x", "s10", "s2", "s3")
+    assert read_msa(tmp_path / "x.a3m", query=2).names == ("s1 x", "s10", "s2", "s3")
+
+
+def test_no_more_rows_are_read_than_asked(tmp_path):
+    (tmp_path / "x.a3m").write_text(A3M)
+    assert read_alignment(tmp_path / "x.a3m", max_rows=2).names == ("query", "one two")
+
+
+def test_only_the_first_alignment_of_a_stockholm_file_is_read(tmp_path):
+    (tmp_path / "x.sto").write_text("q AC\nr A-\n//\n# STOCKHOLM 1.0\nq DD\ns DD\n//\n")
+    msa = read_alignment(tmp_path / "x.sto")
+    assert msa.names == ("q", "r")
+    assert alphabet.decode(msa.residues[0]) == "AC"
+
+
 def test_an_x_of_the_query_keeps_its_column(tmp_path):
     (tmp_path / "x.a3m").write_text(">q\nAX-D\n>r\nACKD\n")
     msa = read_msa(tmp_path / "x.a3m")
@@ -107,7 +126,7 @@ def test_every_format_reads_the_same_alignment_gzipped_or_not(tmp_path):
     (tmp_path / "a.fasta").write_text(">q\nACd.\n>r\nA-DE\n")
     with gzip.open(tmp_path / "b.sto.gz", "wt") as stream:
         stream.write("# STOCKHOLM 1.0\n#=GF ID x\nq AC\nr A-\n\nq D-\nr DE\n//\n")
-    (tmp_path / "c.aln").write_text("ACD-\nA-DE\n")
+    (tmp_path / "c.aln").write_text("AcD-\nA-DE\n")
     read = [read_alignment(tmp_path / name) for name in ("a.fasta", "b.sto.gz", "c.aln")]
     for msa in read:
         assert [alphabet.decode(row) for row in msa.residues] == ["ACD-", "A-DE"]
@@ -224,6 +243,7 @@ def test_distances_of_a_target_are_symmetric_and_undefined_where_unresolved(tmp_
     (target,) = read_targets(tmp_path / "t.parquet")
     assert target.distances[0, 1] == target.distances[1, 0] == 5.0
     assert np.isnan(target.distances[2]).all()
+    assert read_table(tmp_path / "t.parquet", ["resolved"])[0]["resolved"] == 2
 
 
 def test_scores_survive_the_round_trip(tmp_path, rng):

@@ -90,6 +90,15 @@ def test_a_target_is_numbered_like_seqres_and_its_alignment_with_it(folder):
     assert msa.depth == 2  # the query is the target itself and is not kept twice
 
 
+def test_a_query_that_is_not_the_target_stays_below_it(folder):
+    rows = ["A" + SEQUENCE[1:], "C" * 10]
+    (folder / "m.a3m").write_text(f">m\n{rows[0]}\n>b\n{rows[1]}\n")
+    (folder / "t.tsv").write_text("id\talignment\tstructure\nm\tm.a3m\tone.cif\n")
+    (family,) = read_table(folder / "t.tsv")
+    msa = under_target(import_anchored(family, test_share=0.1, salt=""))
+    assert [alphabet.decode(row) for row in msa.residues] == [SEQUENCE, *rows]
+
+
 def test_a_clan_family_keeps_its_columns_and_its_target_the_stretch_they_cover(folder):
     _, two, three = (import_unanchored(f, max_rows=10) for f in read_table(folder / "table.tsv"))
     assert two.msa.depth == 2
@@ -109,6 +118,17 @@ def test_a_given_map_of_columns_is_followed(folder):
     imported = import_unanchored(family, max_rows=10)
     assert imported.target.sequence == "VLA"
     assert imported.target_columns.tolist() == [0, -1, 3]
+
+
+def test_a_gap_of_the_row_counts_neither_for_nor_against_identity(folder):
+    # Row q is -VLAW: residue 2 of the chain meets its gap, 3 to 6 their own letters.
+    rows = "".join(f"{residue}\t{residue - 1}\n" for residue in range(2, 7))
+    (folder / "map.tsv").write_text(f"residue\tcolumn\n{rows}")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tquery\tstructure\tcolumns\nx\ttwo.sto\tq\tone.cif\tmap.tsv\n"
+    )
+    (family,) = read_table(folder / "t.tsv")
+    assert import_unanchored(family, max_rows=10).identity == 1.0
 
 
 @pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (1, 0.0)])

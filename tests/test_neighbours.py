@@ -86,6 +86,26 @@ def test_scores_of_aligned_residues_are_carried_over_and_all_others_rank_last():
     assert (np.diag(matrix) == 0).all()
 
 
+def test_scores_follow_the_columns_that_the_model_has_left():
+    # Columns 3 and 6 are the second and the last of the model's four.
+    columns = np.array([2, 3, 5, 6], dtype=np.int32)
+    scores = np.zeros((4, 4), np.float32)
+    scores[0, 1] = scores[1, 0] = 9.0
+    scores[1, 3] = scores[3, 1] = 7.0
+    matrix = transfer(scores, columns, neighbour([0, 2], [3, 6]), 3)
+    assert matrix[0, 2] == matrix[2, 0] == 7.0
+
+
+def test_the_reference_has_the_weights_of_its_own_columns():
+    # Whole, the rows agree in 2 of 4 columns; without the member's gaps in both that are left.
+    rows = family("f", ["AC--", "ACDE"])
+    seen = {}
+    for seed in range(30):
+        reference, columns = under_reference(rows, seed=seed)
+        seen[len(columns)] = reference.meff
+    assert seen == {2: 1.0, 4: 2.0}
+
+
 def test_nothing_is_carried_over_unless_two_residues_align():
     scores = np.ones((2, 2), np.float32)
     columns = np.array([0, 1], dtype=np.int32)

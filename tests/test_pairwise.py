@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npm_core.errors import DataError
-from npm_core.pairwise import onto_query
+from npm_core.pairwise import aligned_positions, onto_query
 
 SEQUENCE = "MKVLAWHDEG"
 DISTANCES = np.abs(np.subtract.outer(np.arange(10.0), np.arange(10.0)))
@@ -18,6 +18,7 @@ DISTANCES = np.abs(np.subtract.outer(np.arange(10.0), np.arange(10.0)))
         ("KVLA-HD", [1, 2, 3, 4, 5, 6, 7]),
         ("RRMKVLAWHDEG", [None, None, *range(10)]),
         ("MKVLAWHDEGRR", [*range(10), None, None]),
+        ("PPPPMKVLAW", [None, None, None, None, 0, 1, 2, 3, 4, 5]),
     ],
 )
 def test_distances_go_where_the_query_has_their_residues(query, places):
@@ -25,6 +26,14 @@ def test_distances_go_where_the_query_has_their_residues(query, places):
     assert matched == sum(place is not None for place in places)
     expected = [[np.nan if None in (i, j) else abs(i - j) for j in places] for i in places]
     np.testing.assert_array_equal(moved, expected)
+
+
+def test_ends_are_free_so_that_no_part_is_torn_open_to_reach_them():
+    # A stands beside D, at -3, as what is left out before it costs nothing; beside A, at 2, it
+    # would cost a gap of two residues, 6.5.
+    here, there = aligned_positions("ACDEFGHIKL", "AEFGHIKL")
+    assert here.tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert there.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(

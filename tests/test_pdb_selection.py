@@ -29,6 +29,7 @@ ENTRIES = HEADER + "".join(
         line("1DDD", "01/01/00", "2.5"),
         line("1EEE", "01/01/00", "NOT", "SOLUTION NMR"),
         line("1FFF", "01/01/00", "2.0"),
+        line("1LLL", "01/01/00", "0.00", "SOLUTION NMR"),
         line("1GGG", "01/01/00", "2.0", ""),
         line("1HHH", "01/01/00", "2.0"),
         line("1III", "01/01/00", "2.0"),
@@ -48,6 +49,7 @@ SEQRES = "".join(
         ("1bbb_a", "protein", LONG),
         ("1ccc_A", "protein", LONG),
         ("1fff_A", "na", "ACGT" * 20),
+        ("1lll_A", "protein", LONG),
         ("1ggg_A", "protein", LONG[:40]),
         ("1hhh_A", "protein", "X" * 50),
         ("1jjj_A", "protein", LONG),
@@ -92,6 +94,7 @@ def test_every_entry_of_either_file_has_its_row_and_reason(archive):
         "1ddd": "resolution not below 2.5",
         "1eee": "no resolution (SOLUTION NMR)",
         "1fff": "no protein chain",
+        "1lll": "no resolution (SOLUTION NMR)",
         "1ggg": "no protein chain longer than 40",
         "1hhh": "only unknown residues",
         "1iii": "not in pdb_seqres",
@@ -128,7 +131,7 @@ def test_obsolete_entries_are_recorded(archive):
 def test_nothing_selected_is_an_empty_file(archive):
     fasta, audit = select(archive, "--max-resolution", "0.1")
     assert fasta == ""
-    assert len(audit) == 12
+    assert len(audit) == 13
 
 
 def test_years_of_two_digits_are_of_this_and_the_last_century(archive):

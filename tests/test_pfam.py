@@ -92,6 +92,15 @@ def test_the_row_that_overlaps_a_structure_most_is_taken_and_half_is_enough(full
     assert names(14, 16) == []
 
 
+def test_of_rows_that_overlap_a_structure_alike_the_first_is_taken(tmp_path):
+    path = tmp_path / "full"
+    rows = "P00002.3/10-14 ACDEF\nP00002.3/12-16 ACDEF\n"
+    path.write_text(f"# STOCKHOLM 1.0\n#=GF AC   PF00002.1\n{rows}//\n")
+    regions = {"PF00002": [Region("1abc", "B", "P00002", 12, 14)]}
+    (family,) = read_pfam(path, ["PF00002"], regions=regions)
+    assert [row.name for row in family.structures] == ["P00002.3/10-14"]
+
+
 def test_cross_references_of_the_entry_serve_where_pdbmap_has_nothing(full):
     (family,) = read_pfam(full, ["PF00002"], regions={"PF00002": []})
     assert [(row.pdb, row.chain, row.name) for row in family.structures] == [

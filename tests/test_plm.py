@@ -65,6 +65,20 @@ def test_the_objective_is_its_definition(rng, penalty):
     assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
 
 
+def test_the_papers_objective_is_equation_3_times_meff(rng):
+    # Rows 1 and 2 agree in 8 of 10 columns: neighbours by Morcos' rule, none by CCMpred's.
+    residues = np.stack([encode(row) for row in ("ACDEFGHIKL", "ACDEFGHI--", "VVVVVVVVVV")])
+    model = random_model(rng, 10)
+    model.fields[:, GAP] = 0.5
+    row_weights, penalty = plm.PAPER.terms(residues)
+    assert row_weights.tolist() == [0.5, 0.5, 1.0]
+    nothing = plm.Penalty(0.0, 0.0, gap_field=True)
+    mean = by_definition(model, residues, row_weights, nothing) / 2
+    squares = 1e-3 * (model.couplings**2).sum() + 1e-2 * (model.fields**2).sum()
+    found = plm.objective(model, residues, row_weights, penalty)
+    assert found / 2 == pytest.approx(mean + squares, rel=1e-5)
+
+
 def test_compiled_and_cached_kernels_give_the_same_bits(tmp_path):
     code = """
 import hashlib, numpy as np
@@ -190,6 +204,24 @@ def test_one_row_shrinks_to_its_prior(rng):
         return np.linalg.norm(fit.potts.couplings - prior.couplings)
 
     assert distance(informed) < 0.2 * distance(plain)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_penalty_counts_from_the_prior_and_not_from_its_gauge(rng, penalty):
+    residues, row_weights = family(rng), rng.random(40) + 0.1
+    model, prior = random_model(rng, 11), random_model(rng, 11)
+    difference = potts.upper_couplings(model.couplings - prior.couplings)
+    expected = (
+        plm.objective(model, residues, row_weights, plm.Penalty(0.0, 0.0, penalty.gap_field))
+        + penalty.fields * ((model.fields - prior.fields) ** 2).sum()
+        + penalty.couplings * (difference**2).sum()
+    )
+    found = plm.objective(model, residues, row_weights, penalty, prior=prior)
+    assert found == pytest.approx(expected, rel=1e-5)
+    if not penalty.gap_field:
+        shifted = Potts(prior.fields + np.float32(3), prior.couplings)
+        same = plm.objective(model, residues, row_weights, penalty, prior=shifted)
+        assert same == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_target_objective_stops_the_fit_early(rng):

@@ -31,6 +31,13 @@ def test_energy_is_minus_the_fields_and_each_pair_once():
     assert potts.energy(model, residues).tolist() == [-3.5, -1.0, -0.5]
 
 
+def test_energy_adds_up_every_field_and_pair(model):
+    row = encode("AC-EFG")
+    fields = [model.fields[i, row[i]] for i in range(6)]
+    pairs = [model.couplings[i, j, row[i], row[j]] for i in range(6) for j in range(i + 1, 6)]
+    assert potts.energy(model, row[None])[0] == pytest.approx(-sum(fields) - sum(pairs), abs=1e-5)
+
+
 def test_scores_are_norms_without_gaps_corrected_for_their_means():
     couplings = np.zeros((3, 3, STATES, STATES), np.float32)
     for i, j, norm in ((0, 1, 5.0), (0, 2, 1.0), (1, 2, 2.0)):
@@ -66,6 +73,15 @@ def test_one_position_has_one_score_of_zero():
 
 def test_couplings_that_are_all_zero_score_zero():
     assert not potts.contact_scores(np.zeros((4, 4, 21, 21), np.float32)).any()
+
+
+def test_the_smallest_pair_is_zero_in_ccmpreds_matrix_though_all_are_above_the_diagonal():
+    # Three equal norms F are each corrected to F - 2F 2F / 6F = F / 3.
+    block = np.zeros((3, STATES, STATES), np.float32)
+    block[:, :2, 0] = 1, -1
+    couplings = potts.full_couplings(block, 3)
+    assert potts.contact_scores(couplings)[0, 1] == pytest.approx(np.sqrt(2) / 3)
+    assert not potts.ccmpred_matrix(couplings).any()
 
 
 def test_couplings_that_are_not_finite_are_refused(model):

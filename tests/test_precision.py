@@ -154,6 +154,10 @@ def test_measures_carry_their_counts(distances):
         (1, 1),
     ]
     assert (rows["AUC"].pairs, rows["AUC"].contacts) == (3, None)
+    # L/1 asks for five pairs and the range has three: the two contacts are of three.
+    assert rows["L"].precision == pytest.approx(2 / 3)
+    chance = {row.cutoff: row.pairs for row in measure_chance(ranking, "long")}
+    assert chance == {"L": 3, "L/2": 2, "L/5": 1, "AUC": 3}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +239,13 @@ def test_models_are_compared_on_the_proteins_both_have(table):
     assert row["difference"] == pytest.approx(0.2)
     assert (row["win_rate"], row["ties"]) == (0.5, 0.5)
     assert (row["count"], row["unpaired"]) == (2, 2)
+
+
+def test_rows_without_a_partner_are_counted_in_their_own_group(table):
+    both = pd.concat([table, table.assign(range="short").head(4)])
+    found = compare_models(both, "npm", "potts", ["range"], seed=0, draws=100).set_index("range")
+    assert found["count"].to_dict() == {"long": 2, "short": 1}
+    assert found["unpaired"].to_dict() == {"long": 2, "short": 2}
 
 
 def test_two_rows_for_one_protein_cannot_be_paired(table):

@@ -140,6 +140,17 @@ def test_shards_hold_every_query_once(fasta, tmp_path):
         assert shard == [name for name in names if name in shard]
 
 
+def test_a_query_goes_to_the_same_shard_whatever_the_order_and_the_others(fasta, tmp_path):
+    names = [f"name{number}" for number in range(50)]
+    places = []
+    for order in (names, names[:0:-1]):
+        folder = tmp_path / str(len(order))
+        shard_queries(fasta(many(order)), folder, shards=4)
+        places.append({name: path.name for path in folder.iterdir() for name in ids(path)})
+    del places[0]["name0"]
+    assert places[0] == places[1]
+
+
 def test_the_number_of_shards_is_exact_even_when_some_are_empty(fasta, tmp_path):
     counts = shard_queries(fasta(many("ab")), tmp_path / "shards", shards=9)
     assert sum(counts) == 2

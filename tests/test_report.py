@@ -83,6 +83,18 @@ def test_a_paired_difference_counts_only_targets_both_models_have():
     assert row["unpaired"] == 1
 
 
+def test_a_target_is_paired_with_itself_at_the_same_depth_and_round():
+    shallow = precision_table(npm=[0.5, 0.6], potts=[0.1, 0.2]).assign(reduced_depth="10")
+    deep = precision_table(npm=[0.5, 0.6], potts=[0.6, 0.9]).assign(reduced_depth="full")
+    table = pd.concat([shallow, deep])
+    assert sorted(summary.pairs(table, "potts")["difference"]) == pytest.approx(
+        [-0.3, -0.1, 0.4, 0.4]
+    )
+    (row,) = summary.differences(table, ["bin"], baseline="potts", seed=1).to_dict("records")
+    assert (row["n"], row["win_rate"]) == (4, 0.5)
+    assert row["difference"] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("count", [1, 4, 5])
 def test_a_handful_of_targets_has_a_mean_and_no_interval(count):
     table = precision_table(npm=count * [0.5], potts=count * [0.25])
@@ -115,7 +127,14 @@ def test_one_round_has_no_deviation():
 
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
-    [(0.01, 0.1, "better"), (-0.1, -0.01, "worse"), (-0.1, 0.1, "open"), (None, None, "few")],
+    [
+        (0.01, 0.1, "better"),
+        (-0.1, -0.01, "worse"),
+        (-0.1, 0.1, "open"),
+        (0.0, 0.1, "open"),
+        (-0.1, 0.0, "open"),
+        (None, None, "few"),
+    ],
 )
 def test_a_verdict_is_open_unless_the_interval_leaves_zero_out(low, high, outcome):
     verdict = summary.Verdict(
@@ -153,7 +172,7 @@ def test_the_controls_are_sorted_by_what_they_say():
 
 
 def test_depths_are_ordered_as_numbers_and_full_is_last():
-    assert summary.depth_order(["full", "100", "10", "1000"]) == ["10", "100", "1000", "full"]
+    assert summary.depth_order(["full", "100", "30", "1000"]) == ["30", "100", "1000", "full"]
 
 
 def test_a_cumulative_curve_steps_at_each_value_and_ends_at_one():
@@ -215,6 +234,12 @@ def test_strongest_pairs_reproduce_the_precision_of_the_metric(rng):
                 scores, distances, k=k, separation=separation, contact_distance=8.0
             )
             assert np.mean([pair in near for pair in top]) == pytest.approx(expected)
+
+
+def test_a_contact_of_a_map_is_at_most_the_contact_distance_apart():
+    distances = np.full((8, 8), 20.0)
+    distances[0, 6], distances[0, 7], distances[1, 7], distances[0, 5] = 8.0, 8.001, 3.0, 1.0
+    assert cards.contacts(distances, contact_distance=8.0) == [0 * 8 + 6, 1 * 8 + 7]
 
 
 def test_unresolved_stretches_count_from_one():
@@ -288,6 +313,13 @@ def test_the_values_of_figure_5_are_those_of_the_table(uniref50):
         checked.append(row["n"] < 5)
     assert len(checked) == 2 * 2 * 5
     assert {True, False} == set(checked)
+
+
+def test_the_headline_is_about_the_shallowest_alignments(uniref50):
+    _, page = uniref50
+    found = re.search(r'<p class="verdict">(.*?)</p>', page, re.S)
+    assert found is not None
+    assert set(re.findall(r"with Meff in (\(.*?\]|&gt; 500)", found[1])) == {"(0, 15]"}
 
 
 def test_a_bin_without_targets_has_no_number(uniref50):

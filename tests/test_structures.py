@@ -94,6 +94,17 @@ def test_the_first_of_equally_occupied_locations_counts(write):
     assert read_chain(write(text)).coordinates[2].tolist() == [8, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "taken"), [("0.4", "?", 2), ("0.00", "0.00", 1), ("0.1", "0.00", 1)]
+)
+def test_an_unknown_occupancy_is_a_whole_one_and_an_atom_of_none_is_still_there(
+    write, first, second, taken
+):
+    atoms = ATOMS.replace("8 1 0 0.4", f"8 1 0 {first}").replace("8 2 0 0.6", f"8 2 0 {second}")
+    chain = read_chain(write(HEADER.format(sequence=SEQUENCE) + atoms))
+    assert chain.coordinates[2].tolist() == [8, taken, 0]
+
+
 def test_gzipped_files_read_the_same(entry, tmp_path):
     zipped = tmp_path / "zipped"
     zipped.write_bytes(gzip.compress(entry.read_bytes()))
@@ -105,6 +116,14 @@ def test_a_chain_goes_by_its_authors_name_before_its_label(entry):
     assert read_chain(entry, "B").label == "B"
     with pytest.raises(DataError, match=r"'A'; choose one of the protein chains: H \(label B\)"):
         read_chain(entry, "A")
+
+
+def test_two_chains_whose_names_are_crossed_go_by_their_authors(write):
+    header = HEADER.format(sequence="1 1 ALA").replace("C 3", "D 1")
+    atoms = "ATOM CB . ALA B 1 1 0 0 1.0 1 D 1\nATOM CB . ALA D 1 2 0 0 1.0 1 B 1\n"
+    path = write(header + atoms)
+    assert read_chain(path, "B").label == "D"
+    assert read_chain(path, "D").label == "B"
 
 
 def test_nucleic_chains_are_refused_with_their_kind(entry):
@@ -141,6 +160,16 @@ def test_the_file_names_the_parent_of_a_residue_nobody_else_knows(write):
     parents = "loop_\n_chem_comp.id\n_chem_comp.mon_nstd_parent_comp_id\nXYZ LYS\nALA ?\n"
     text = HEADER.format(sequence=SEQUENCE) + ATOMS + parents
     assert read_chain(write(text)).sequence == "AGMSK"
+    two = text.replace("XYZ LYS", "XYZ LYS\nXYZ ARG")
+    assert read_chain(write(two)).sequence == "AGMSX", "two parents are none"
+
+
+def test_a_modified_glycine_stands_at_its_c_alpha(write):
+    parents = "loop_\n_chem_comp.id\n_chem_comp.mon_nstd_parent_comp_id\nXYZ GLY\n"
+    atoms = ATOMS + "HETATM CA . XYZ B 5 16 0 0 1.0 91 H 1\n"
+    chain = read_chain(write(HEADER.format(sequence=SEQUENCE) + atoms + parents))
+    assert chain.sequence == "AGMSG"
+    assert chain.coordinates[4].tolist() == [16, 0, 0]
 
 
 def test_a_chain_nobody_saw_is_no_target(write):
@@ -219,6 +248,12 @@ def test_without_seqres_a_break_is_filled_by_the_numbers_left_out(write):
     chain = read_chain(write(broken, "1abc.pdb"))
     assert (chain.sequence, chain.sequence_from) == ("AVXXTL", "observed residues")
     assert chain.resolved.tolist() == [True, True, False, False, True, True]
+
+
+def test_one_missing_residue_is_a_break_though_its_neighbours_are_near(write):
+    # Across one residue C-alphas are 5 to 7.5 angstrom apart, bonded ones 3.8.
+    broken = trace(("ALA", 12, 0), ("VAL", 13, 3.8), ("THR", 15, 9.3), ("LEU", 16, 13.1))
+    assert read_chain(write(broken, "1abc.pdb")).sequence == "AVXTL"
 
 
 def test_a_number_skipped_without_a_break_is_not_missing(write):

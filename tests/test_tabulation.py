@@ -79,6 +79,7 @@ def test_depth_and_meff_are_those_of_the_independent_potts_model(tables):
 def test_what_cannot_be_measured_is_counted_in_the_metadata(tables):
     table = tabulate(tables)
     assert set(table.xs("2abc", level="id").index.get_level_values("range")) == {"medium"}
+    assert set(table.xs("2abc", level="id")["length"]) == {LENGTH}, "unresolved residues count"
     left_out = read_metadata(tables / "precision.parquet")["left_out"]
     assert left_out == {
         "unscorable": {"short": 1, "medium": 0, "long": 1},
@@ -91,6 +92,9 @@ def test_stamped_columns_and_the_contact_distance_reach_the_table(tables):
     assert set(table["clan"]) == {"X"}
     assert set(table["round"]) == {"0"}
     assert table.loc[("potts", "1abc", "short", "L"), "contacts"] == 24
+    # Of separations 6 to 11 only 6 is a contact now, by chance as well.
+    pairs = 24 + 23 + 22 + 21 + 20 + 19
+    assert table.loc[("chance", "1abc", "short", "L"), "precision"] == pytest.approx(24 / pairs)
     assert read_metadata(tables / "precision.parquet")["columns"] == {
         "clan": "X",
         "round": "0",

@@ -22,6 +22,12 @@ def test_rows_at_the_threshold_are_neighbours():
     assert sequence_weights(family).tolist() == [1 / 2, 1 / 3, 1 / 2, 1.0]
 
 
+def test_a_threshold_that_is_a_whole_number_of_columns_is_not_rounded_up():
+    # 0.55 times 100 is 55.00000000000001 in floating point.
+    family = rows("A" * 100, "A" * 55 + "V" * 45, "A" * 54 + "W" * 46)
+    assert sequence_weights(family, identity_threshold=0.55).tolist() == [1 / 2, 1 / 2, 1.0]
+
+
 def test_ccmpred_asks_for_more_than_the_threshold():
     family = rows("AAAAA", "AAAAR", "AAARR", "AAAAA")
     assert ccmpred_weights(family).tolist() == [1 / 2, 1.0, 1.0, 1 / 2]
