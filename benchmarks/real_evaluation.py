@@ -29,9 +29,9 @@ from npm_core.local_data import (
     ImportedFamily,
     LocalFamily,
     a3m_text,
+    aligned_to_target,
     import_anchored,
     import_unanchored,
-    under_target,
     write_audit,
 )
 from npm_core.progress import track
@@ -89,7 +89,7 @@ def prepare(data: Path, name: str, trained_on: Path, folder: Path) -> None:
     write_audit(folder / "audit.tsv", imported)
     write_entries(
         folder / "msas",
-        ((one.id, a3m_text(under_target(one))) for one in imported if one.target),
+        ((one.id, a3m_text(aligned_to_target(one))) for one in imported if one.target),
     )
     found = [one.target for one in imported if one.target]
     seen = similar(

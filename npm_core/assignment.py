@@ -19,7 +19,7 @@ NEITHER = "hits neither training nor test sequences"
 
 
 @dataclass(frozen=True)
-class Settings:
+class AssignmentSettings:
     """How chains are searched and clustered (paper, C.4).
 
     Attributes:
@@ -88,7 +88,7 @@ class Assignment:
 def assign(
     candidates: Sequence[Query],
     sequences: Mapping[Split, Path],
-    settings: Settings,
+    settings: AssignmentSettings,
     *,
     scratch: Path,
 ) -> list[Assignment]:
@@ -139,7 +139,7 @@ def _unit(name: str, unit: Unit) -> str:
 
 
 def search(
-    candidates: Sequence[Query], sequences: Path, settings: Settings, *, scratch: Path
+    candidates: Sequence[Query], sequences: Path, settings: AssignmentSettings, *, scratch: Path
 ) -> dict[str, Hits]:
     """Hits of each candidate that has any; the thresholds are applied to MMseqs2's counts again.
 
@@ -175,7 +175,9 @@ def search(
     }
 
 
-def cluster(candidates: Sequence[Query], settings: Settings, *, scratch: Path) -> dict[str, str]:
+def cluster(
+    candidates: Sequence[Query], settings: AssignmentSettings, *, scratch: Path
+) -> dict[str, str]:
     """Representative of each candidate's cluster.
 
     Args:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.files import read_tsv, write_tsv
 from npm_core.pairwise import aligned_positions, domain
@@ -16,8 +16,6 @@ from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
 from npm_core.structures import Chain, read_structure
 from npm_core.tables import Target, read_table, write_rows
-
-Indices = NDArray[np.int32]
 
 STRUCTURE_COLUMNS = ("clan", "family", "pdb", "chain", "row", "a3m")
 AUDIT_COLUMNS = ("family", "pdb", "chain", "row", "status", "identity", "coverage", "reason")

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from npm_core import potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
+from npm_core.arrays import Float64
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_binary, open_gzip, open_text
 from npm_core.matrices import load_arrays, read_matrix, read_sequence
-from npm_core.potts import Doubles, Potts
+from npm_core.potts import Potts
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class ScoreFile(NamedTuple):
         query: Letters of the protein, None if the file does not say.
     """
 
-    scores: Doubles
+    scores: Float64
     query: str | None
 
 
@@ -470,14 +471,14 @@ def _write_npz(path: Path, file: ScoreFile) -> None:
         np.savez_compressed(stream, scores=file.scores, **arrays)
 
 
-def _ranked_pairs(scores: Doubles) -> list[tuple[int, int]]:
+def _ranked_pairs(scores: Float64) -> list[tuple[int, int]]:
     """Pairs i < j from the highest score to the lowest, ties by position."""
     i, j = np.triu_indices(len(scores), k=1)
     order = np.argsort(-scores[i, j], kind="stable")
     return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
 
 
-def _from_pairs(pairs: dict[tuple[int, int], float], path: Path) -> Doubles:
+def _from_pairs(pairs: dict[tuple[int, int], float], path: Path) -> Float64:
     """(L, L) from scores of every pair, positions from 1."""
     length = max((j for _, j in pairs), default=0)
     scores = np.zeros((length, length))

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npm_core import ffindex
+from npm_core.arrays import Indices
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Finished, Programs, program, require
-
-Indices = NDArray[np.int32]
 
 PARTS = ("a3m", "cs219")
 """What hhblits needs of a database; the hhm part is optional."""

@@ -78,7 +78,7 @@ class ImportedFamily:
     identity: float | None = None
 
 
-def read_table(path: Path | str) -> list[LocalFamily]:
+def read_local_families(path: Path | str) -> list[LocalFamily]:
     """Read a table of families (TSV with a header line; paths relative to the table).
 
     Raises:
@@ -286,7 +286,7 @@ def _column_map(path: Path) -> Iterator[tuple[int, int]]:
             raise DataError(f"{path}, line {number}: expected two whole numbers") from error
 
 
-def under_target(imported: ImportedFamily) -> Msa:
+def aligned_to_target(imported: ImportedFamily) -> Msa:
     """The alignment in the numbering of the target, whose sequence is row 0.
 
     A residue without a column (unresolved or inserted) has only gaps below it. A first row that

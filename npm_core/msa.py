@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import alphabet
+from npm_core.arrays import States
 from npm_core.errors import DataError
 from npm_core.files import open_text
-
-States = NDArray[np.uint8]
 
 _DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from npm_core import memory
+from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.family_fitting import FamilyFitter
-from npm_core.neighbours import Indices, by_family, read_neighbours, transfer, under_reference
+from npm_core.neighbours import by_family, read_neighbours, transfer, under_reference
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
 from npm_core.tables import Family, Scores, read_families, read_sizes, read_targets, write_scores

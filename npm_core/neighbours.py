@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from npm_core import alphabet, ffindex
+from npm_core.arrays import Float32, Indices
 from npm_core.errors import DataError
-from npm_core.hhsuite import Indices, hhalign, hhsearch
+from npm_core.hhsuite import hhalign, hhsearch
 from npm_core.mmseqs import easy_search
 from npm_core.msa import fasta_text
 from npm_core.parallel import map_in_order
 from npm_core.programs import Programs
 from npm_core.progress import track
-from npm_core.reduction import generator, weighted
-from npm_core.tables import Family, Floats, Target, read_table, write_rows
+from npm_core.reduction import keyed_generator, weighted
+from npm_core.tables import Family, Target, read_table, write_rows
 
 NEIGHBOURS = pa.schema(
     [
@@ -287,14 +288,16 @@ def under_reference(
     members = np.flatnonzero(present.any(1))
     if not members.size:
         raise DataError(f"family {family.id}: no row has a residue to be a reference")
-    member = int(generator(seed, "reference", family.id).choice(members))
+    member = int(keyed_generator(seed, "reference", family.id).choice(members))
     order = np.r_[member, np.delete(np.arange(family.depth), member)]
     residues = np.ascontiguousarray(family.residues[order][:, present[member]])
     columns = np.flatnonzero(present[member]).astype(np.int32)
     return weighted(family.id, residues, identity_threshold=identity_threshold), columns
 
 
-def transfer(scores: Floats, columns: Indices, neighbour: Neighbour, length: int) -> Floats | None:
+def transfer(
+    scores: Float32, columns: Indices, neighbour: Neighbour, length: int
+) -> Float32 | None:
     """Rows and columns of a family's contact scores that align to a target (C.3, step 3).
 
     Pairs with a residue that does not align are unknown to the neighbour: they get the lowest of

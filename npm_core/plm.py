@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from npm_core import kernels, weights
 from npm_core.alphabet import GAP, STATES
+from npm_core.arrays import Float32, Float64
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import LANES, PANEL, TILE, WIDTH
-from npm_core.potts import Doubles, Floats, Potts
+from npm_core.potts import Potts
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Objective:
     lambda_couplings: float | None = None
     identity_threshold: float = weights.IDENTITY_THRESHOLD
 
-    def terms(self, residues: NDArray[np.uint8], *, threads: int = 1) -> tuple[Doubles, Penalty]:
+    def terms(self, residues: NDArray[np.uint8], *, threads: int = 1) -> tuple[Float64, Penalty]:
         """Sequence weights, which so many threads count, and penalty of an alignment.
 
         Raises:
@@ -173,7 +174,7 @@ class Fit:
 def objective(
     potts: Potts,
     residues: NDArray[np.uint8],
-    row_weights: Doubles,
+    row_weights: Float64,
     penalty: Penalty,
     *,
     prior: Potts | None = None,
@@ -248,7 +249,7 @@ def _penalty_value(potts: Potts, penalty: Penalty, prior: Potts | None) -> float
 def fit(
     residues: NDArray[np.uint8],
     *,
-    row_weights: Doubles | None = None,
+    row_weights: Float64 | None = None,
     penalty: Penalty | None = None,
     stop: Stop = STOP,
     start: Potts | None = None,
@@ -313,7 +314,7 @@ def check_residues(residues: NDArray[np.uint8]) -> None:
         raise DataError(f"state {residues.max()} is outside 0..{STATES - 1}")
 
 
-def check_weights(row_weights: Doubles, depth: int) -> None:
+def check_weights(row_weights: Float64, depth: int) -> None:
     """Raise a DataError unless there is a positive, finite weight for each row."""
     if row_weights.shape != (depth,) or not ((row_weights > 0) & np.isfinite(row_weights)).all():
         raise DataError(f"expected {depth} positive weights, found {row_weights.shape}")
@@ -368,7 +369,7 @@ def fit_bytes(
     return max(fitting, vector + model) + work + index + others
 
 
-def _dot(left: Doubles, right: Doubles) -> float:
+def _dot(left: Float64, right: Float64) -> float:
     """Their inner product, without BLAS: its threads would spin on other cores between calls."""
     return float(np.einsum("k,k->", left, right))
 
@@ -422,7 +423,7 @@ class _Problem:
     def __init__(
         self,
         residues: NDArray[np.uint8],
-        row_weights: Doubles,
+        row_weights: Float64,
         penalty: Penalty,
         pool: _Threads,
         *,
@@ -476,7 +477,7 @@ class _Problem:
         self.independent = start is None and prior is None
         self._begin_at(start, shares, meff)
 
-    def _begin_at(self, start: Potts | None, shares: Doubles, meff: float) -> None:
+    def _begin_at(self, start: Potts | None, shares: Float64, meff: float) -> None:
         centred = self.parameters[self.couplings_end :].reshape(self.blocks, WIDTH)
         if start is None:
             centred[:] = _blocked(independent_fields(shares, meff)) / self.field_scale
@@ -540,7 +541,7 @@ class _Problem:
 
         return sum(self.pool.map(block_loss, range(self.blocks)))
 
-    def gradient(self, slot: int) -> Doubles:
+    def gradient(self, slot: int) -> Float64:
         """Write the gradient at the last evaluation to a slot; its products with all slots."""
         pull = 2 * np.float32(self.penalty.fields) * (self.fields - self.prior_fields)
         field_gradient = self.totals + pull * self.real
@@ -551,7 +552,7 @@ class _Problem:
         self.basis[slot, self.couplings_end :] = tail
         self.used[slot] = True
 
-        def tile_row(block: int) -> Doubles:
+        def tile_row(block: int) -> Float64:
             dots = np.zeros(len(self.basis))
             for other in range(block, self.blocks):
                 kernels.scatter_tile(
@@ -582,7 +583,7 @@ class _Problem:
             dots += part
         return dots
 
-    def move(self, coefficients: Doubles, slot: int, step: float) -> None:
+    def move(self, coefficients: Float64, slot: int, step: float) -> None:
         """basis[slot] = coefficients . basis, and parameters += step basis[slot]."""
         self.used[slot] = True
         size = len(self.parameters)
@@ -664,7 +665,7 @@ def _minimise(problem: _Problem, stop: Stop) -> tuple[int, bool]:
         newest = following
 
 
-def _direction(products: Doubles, pairs: list[tuple[int, int, int, float]], newest: int) -> Doubles:
+def _direction(products: Float64, pairs: list[tuple[int, int, int, float]], newest: int) -> Float64:
     """Coefficients of the L-BFGS direction (two loops, Nocedal 1980) over the basis."""
     unit = np.eye(len(products))
     direction = unit[newest].copy()
@@ -724,22 +725,22 @@ def _consensus(residues: NDArray[np.uint8]) -> NDArray[np.int64]:
     return kernels.count_states(residues, np.ones(len(residues))).argmax(1)
 
 
-def frequencies(residues: NDArray[np.uint8], row_weights: Doubles) -> Doubles:
+def frequencies(residues: NDArray[np.uint8], row_weights: Float64) -> Float64:
     """(L, 21) weighted share of each state at each position."""
     return kernels.count_states(residues, row_weights) / row_weights.sum()
 
 
-def _smoothed(shares: Doubles, meff: float) -> Doubles:
+def _smoothed(shares: Float64, meff: float) -> Float64:
     return (meff * shares + PSEUDOCOUNT) / (meff + STATES * PSEUDOCOUNT)
 
 
-def independent_fields(shares: Doubles, meff: float) -> Doubles:
+def independent_fields(shares: Float64, meff: float) -> Float64:
     """(L, 21) fields of the model without couplings, where a fit begins; each row sums to 0."""
     fields = np.log(_smoothed(shares, meff))
     return fields - fields.mean(1, keepdims=True)
 
 
-def field_curvature(shares: Doubles, meff: float) -> Doubles:
+def field_curvature(shares: Float64, meff: float) -> Float64:
     """(L, 21) second derivatives of the loss by the fields of the model without couplings."""
     smoothed = _smoothed(shares, meff)
     return meff * smoothed * (1 - smoothed)
@@ -753,13 +754,13 @@ def _block_states(residues: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(padded.reshape(depth, blocks, LANES).swapaxes(0, 1))
 
 
-def _narrow(values: Floats) -> NDArray[np.uint16]:
+def _narrow(values: Float32) -> NDArray[np.uint16]:
     """`kernels.narrow` of an array."""
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def _widen(values: NDArray[np.uint16]) -> Floats:
+def _widen(values: NDArray[np.uint16]) -> Float32:
     """`kernels.widen` of an array."""
     return (values.astype(np.uint32) << 16).view(np.float32)
 
@@ -789,7 +790,7 @@ def _blocked(values: NDArray, kind: type = np.float32) -> NDArray:
     return padded.reshape(blocks, LANES, STATES).swapaxes(1, 2).reshape(blocks, WIDTH)
 
 
-def _from_blocks(values: Floats, length: int) -> Floats:
+def _from_blocks(values: Float32, length: int) -> Float32:
     """The inverse of `_blocked`."""
     positions = values.reshape(-1, STATES, LANES).transpose(0, 2, 1).reshape(-1, STATES)
     return np.ascontiguousarray(positions[:length])

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
+from npm_core.arrays import Float64
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import Fit, Objective, Penalty, Stop
-from npm_core.potts import Doubles, Potts
+from npm_core.potts import Potts
 
 ROWS_AT_A_TIME = 4096
 """Sequences of all families of a batch whose logits are held at a time."""
@@ -41,7 +42,7 @@ class Problem(NamedTuple):
     """What one fit is of."""
 
     residues: NDArray[np.uint8]
-    weights: Doubles
+    weights: Float64
     penalty: Penalty
 
 
@@ -209,7 +210,7 @@ def stack(problems: Sequence[Problem], device: str) -> Stacked:
         curvature[number, :columns] += 2 * penalty.fields + 1e-9
         fields[number, :columns] = plm.independent_fields(here, row_weights.sum())
 
-    def floats(values: Doubles) -> torch.Tensor:
+    def floats(values: Float64) -> torch.Tensor:
         return torch.from_numpy(values).to(device, torch.float32)
 
     real_states = floats(real).repeat_interleave(STATES, 1)

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.alphabet import GAP, STATES
+from npm_core.arrays import Float32, Float64
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 Centre = Literal["none", "mean", "zero_sum"]
 
 _FORMAT = "npm-potts-1"
@@ -29,8 +28,8 @@ class Potts:
         metadata: Facts about the fit, as text.
     """
 
-    fields: Floats
-    couplings: Floats
+    fields: Float32
+    couplings: Float32
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,7 +81,7 @@ def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], w
     return check(model, where)
 
 
-def full_couplings(upper: Floats, length: int) -> Floats:
+def full_couplings(upper: Float32, length: int) -> Float32:
     """(L, L, 21, 21) couplings from those of the pairs i < j, (L (L-1) / 2, 21, 21), row by row."""
     couplings = np.zeros((length, length, STATES, STATES), dtype=np.float32)
     done = 0
@@ -94,7 +93,7 @@ def full_couplings(upper: Floats, length: int) -> Floats:
     return couplings
 
 
-def upper_couplings(couplings: Floats) -> Floats:
+def upper_couplings(couplings: Float32) -> Float32:
     """(L (L-1) / 2, 21, 21): the pairs i < j, row by row; the inverse of `full_couplings`."""
     length = len(couplings)
     return np.concatenate(
@@ -161,7 +160,7 @@ def scaled(potts: Potts, factor: float) -> Potts:
     return Potts(potts.fields * share, potts.couplings * share, potts.metadata)
 
 
-def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:
+def energy(potts: Potts, residues: NDArray[np.uint8]) -> Float64:
     """E(x) of each row (paper, eq. 1).
 
     Args:
@@ -182,7 +181,7 @@ def energy(potts: Potts, residues: NDArray[np.uint8]) -> Doubles:
     return -total
 
 
-def contact_scores(couplings: Floats, *, centre: Centre = "none") -> Floats:
+def contact_scores(couplings: Float32, *, centre: Centre = "none") -> Float32:
     """The paper's contact score (C.2): drop the gap, Frobenius norm, average product correction.
 
     Args:
@@ -200,7 +199,7 @@ def contact_scores(couplings: Floats, *, centre: Centre = "none") -> Floats:
     return average_product_correction(frobenius_norms(couplings, centre=centre)).astype(np.float32)
 
 
-def frobenius_norms(couplings: Floats, *, centre: Centre = "none") -> Doubles:
+def frobenius_norms(couplings: Float32, *, centre: Centre = "none") -> Float64:
     """(L, L) float64: norms of J_ij over the 20 x 20 amino acids, after centring (C.2, step 2)."""
     if centre not in get_args(Centre):
         raise SettingsError(f"centre {centre!r} is none of {', '.join(get_args(Centre))}")
@@ -223,7 +222,7 @@ def frobenius_norms(couplings: Floats, *, centre: Centre = "none") -> Doubles:
     return (norms + norms.T) / 2
 
 
-def average_product_correction(norms: Doubles) -> Doubles:
+def average_product_correction(norms: Float64) -> Float64:
     """F_ij - F_i F_j / F with the means of rows and of all, zero diagonal included (Dunn 2008).
 
     Norms that are all zero have nothing to correct and stay zero.
@@ -235,7 +234,7 @@ def average_product_correction(norms: Doubles) -> Doubles:
     return corrected
 
 
-def ccmpred_matrix(couplings: Floats) -> Doubles:
+def ccmpred_matrix(couplings: Float32) -> Float64:
     """The (L, L) matrix that CCMpred prints: mean centring, then its smallest score becomes 0."""
     scores = average_product_correction(frobenius_norms(couplings, centre="mean"))
     off_diagonal = ~np.eye(len(scores), dtype=bool)

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from npm_core.arrays import Bools, Floats
 from npm_core.errors import DataError
-
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
 
 RANGES = {
     "short": range(6, 12),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npm_core import alphabet, memory, potts
+from npm_core.arrays import Float32
 from npm_core.checkpoints import kind_of, load_model
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
@@ -23,8 +24,6 @@ from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pa
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
 from npm_core.tables import Scores, Target
-
-Floats = NDArray[np.float32]
 
 RESIDUES_A_BATCH = 8192
 """The Transformer reads windows of so many residues together, padding included."""
@@ -143,7 +142,7 @@ def predict_windows(model: NeuralPottsModel, states: NDArray[np.uint8], *, windo
     return windows
 
 
-def contact_scores(windows: Windows, *, centre: potts.Centre = "none") -> Floats:
+def contact_scores(windows: Windows, *, centre: potts.Centre = "none") -> Float32:
     """The contact score (C.2) of (L, L) pairs; the paper's, without holding J of the sequence.
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
@@ -348,7 +347,7 @@ def write_prediction(
     return written
 
 
-def draw_contact_map(path: Path, name: str, scores: Floats) -> None:
+def draw_contact_map(path: Path, name: str, scores: Float32) -> None:
     """A picture of the scores (lower triangle) and of the L strongest pairs (upper triangle)."""
     import matplotlib
 

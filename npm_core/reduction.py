@@ -5,23 +5,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npm_core import alphabet
+from npm_core.arrays import Bools, Indices, States
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import read_tsv, write_tsv
-from npm_core.msa import States
 from npm_core.tables import Family, Target
 from npm_core.weights import sequence_weights
-
-Indices = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 SAME_PROTEIN = 20
 """Consecutive identical residues that two different families do not share by descent."""
 
 
-def generator(*key: object) -> np.random.Generator:
+def keyed_generator(*key: object) -> np.random.Generator:
     """Random numbers that depend on `key` alone, e.g. (seed, round, family), and on no order."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16]))
@@ -88,7 +84,7 @@ def split_buckets(
             f"{buckets} buckets were asked for, but {len(families)} families make "
             f"{len(groups)} groups that do not share a structure"
         )
-    groups = [groups[index] for index in generator(seed, "buckets").permutation(len(groups))]
+    groups = [groups[index] for index in keyed_generator(seed, "buckets").permutation(len(groups))]
     groups.sort(key=lambda group: (-len(group), group[0] not in known))
     sizes = np.zeros(buckets, dtype=int)
     with_target = np.zeros(buckets, dtype=int)
@@ -102,7 +98,7 @@ def split_buckets(
 
 
 def reduce_depth(
-    residues: States, depth: int | None, *, key: Iterable[object], without: Mask | None = None
+    residues: States, depth: int | None, *, key: Iterable[object], without: Bools | None = None
 ) -> States:
     """Rows of an alignment chosen at random without replacement (the paper's purging, C.3).
 
@@ -118,7 +114,7 @@ def reduce_depth(
     Returns:
         (at most depth, L) states, in the order of the alignment.
     """
-    order = generator(*key).permutation(len(residues))
+    order = keyed_generator(*key).permutation(len(residues))
     if without is not None and not without.all():
         order = order[~without[order]]
     return residues[np.sort(order[:depth])]
@@ -139,7 +135,7 @@ def anchor(residues: States, columns: Indices) -> States:
     return anchored
 
 
-def is_target(residues: States, target: Target, columns: Indices) -> Mask:
+def is_target(residues: States, target: Target, columns: Indices) -> Bools:
     """Which rows are the target itself: identical to it wherever it has a family column.
 
     They are not drawn into the reduced MSA: its independent Potts model gets the target as row 0,
@@ -164,7 +160,7 @@ def reduce_family(
     *,
     key: Iterable[object],
     identity_threshold: float,
-    without: Mask | None = None,
+    without: Bools | None = None,
 ) -> Family:
     """A family with the rows that `reduce_depth` leaves of it, and their own weights."""
     residues = reduce_depth(family.residues, depth, key=key, without=without)

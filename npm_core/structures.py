@@ -15,11 +15,10 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
+from npm_core.arrays import Float32
 from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.tables import Target
-
-Floats = NDArray[np.float32]
 
 LONGEST_PEPTIDE_STEP = 4.5
 """angstrom, C-alpha to C-alpha: bonded neighbours are 3.8 (trans) or 2.9 (cis) apart."""
@@ -46,7 +45,7 @@ class Chain:
     label: str
     author: str
     sequence: str
-    coordinates: Floats
+    coordinates: Float32
     sequence_from: str = "SEQRES"
 
     @property
@@ -296,7 +295,7 @@ def _monomers(block: gemmi.cif.Block, entity: str) -> list[list[str]]:
     return monomers
 
 
-def _coordinates(atoms: list[_Atom], monomers: list[list[str]], letters: list[str]) -> Floats:
+def _coordinates(atoms: list[_Atom], monomers: list[list[str]], letters: list[str]) -> Float32:
     """(L, 3): the atom that stands for each residue, of highest occupancy, or NaN."""
     coordinates = np.full((len(monomers), 3), np.nan, dtype=np.float32)
     occupancies = np.full(len(monomers), -np.inf)

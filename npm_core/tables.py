@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from npm_core import alphabet
+from npm_core.arrays import Float32
 from npm_core.errors import DataError
 from npm_core.files import atomic_path
-
-Floats = NDArray[np.float32]
 
 FAMILIES = pa.schema(
     [
@@ -78,7 +77,7 @@ class Family:
 
     id: str
     residues: NDArray[np.uint8]
-    weights: Floats
+    weights: Float32
 
     def __post_init__(self) -> None:
         if self.residues.ndim != 2 or self.residues.size == 0:
@@ -120,7 +119,7 @@ class Target:
     id: str
     split: str
     sequence: str
-    coordinates: Floats
+    coordinates: Float32
     source: str
 
     def __post_init__(self) -> None:
@@ -140,7 +139,7 @@ class Target:
         return np.isfinite(self.coordinates.sum(axis=1))
 
     @property
-    def distances(self) -> Floats:
+    def distances(self) -> Float32:
         """(L, L) angstrom, C-beta to C-beta; NaN where a residue is unresolved."""
         difference = self.coordinates[:, None] - self.coordinates[None]
         return np.sqrt((difference**2).sum(-1))
@@ -160,7 +159,7 @@ class Scores:
 
     id: str
     model: str
-    matrix: Floats
+    matrix: Float32
     depth: int | None = None
     meff: float | None = None
 
@@ -208,7 +207,7 @@ def read_families(*paths: Path | str) -> Iterator[Family]:
         )
 
 
-def read_queries(*paths: Path | str) -> dict[str, str]:
+def read_family_queries(*paths: Path | str) -> dict[str, str]:
     """Query (row 0, gaps kept) of every family by id, in order, without reading the alignments.
 
     Raises:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.alphabet import ALPHABET, GAP, encode
+from npm_core.arrays import Float64
 from npm_core.errors import DataError
-from npm_core.potts import Doubles, Potts
+from npm_core.potts import Potts
 
 AMINO_ACIDS = ALPHABET[:GAP]
 
@@ -49,7 +50,7 @@ def parse_variant(text: str, query: str, *, first: int = 1) -> Variant:
     return np.array(list(mutated)), encode("".join(mutated.values()))
 
 
-def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Doubles:
+def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:
     r"""Log-odds of each variant x against the query q, E(q) - E(x): EVmutation's Delta E.
 
     .. math:: \sum_k D_{i_k}(a_k) + \sum_{k<l} [J(a_k, a_l) - J(a_k, q_l) - J(q_k, a_l)

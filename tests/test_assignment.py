@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from npm_core.assignment import BOTH, NEITHER, Settings, assign
+from npm_core.assignment import BOTH, NEITHER, AssignmentSettings, assign
 from npm_core.cli import main
 from npm_core.errors import ToolError
 from npm_core.queries import Query
@@ -207,7 +207,7 @@ def assign_one(tmp_path):
     for split, records in (("train", {"x": "ACD", "y": "ACD", "z": "ACD"}), ("test", {})):
         write_fasta(tmp_path / "data" / f"{split}.fasta", records)
     splits = {split: tmp_path / "data" / f"{split}.fasta" for split in ("train", "test")}
-    (found,) = assign([Query("1abc_A", "AAAA")], splits, Settings(), scratch=tmp_path)
+    (found,) = assign([Query("1abc_A", "AAAA")], splits, AssignmentSettings(), scratch=tmp_path)
     return found
 
 

@@ -13,10 +13,10 @@ from npm_core.errors import DataError
 from npm_core.ffindex import read_entries, write_entries
 from npm_core.local_data import (
     a3m_text,
+    aligned_to_target,
     import_anchored,
     import_unanchored,
-    read_table,
-    under_target,
+    read_local_families,
 )
 from npm_core.msa import Msa
 from npm_core.pairwise import aligned_positions, domain
@@ -78,11 +78,12 @@ def test_a_query_is_aligned_to_the_full_sequence_of_its_chain():
 
 def test_a_target_is_numbered_like_seqres_and_its_alignment_with_it(folder):
     one, *_ = (
-        import_anchored(f, test_share=0.1, salt="") for f in read_table(folder / "table.tsv")
+        import_anchored(f, test_share=0.1, salt="")
+        for f in read_local_families(folder / "table.tsv")
     )
     assert one.target.sequence == SEQUENCE
     assert np.isnan(one.target.coordinates[UNRESOLVED]).all()
-    msa = under_target(one)
+    msa = aligned_to_target(one)
     assert [alphabet.decode(row) for row in msa.residues] == [
         SEQUENCE,
         "AAAA-AAAAA",
@@ -94,13 +95,15 @@ def test_a_query_that_is_not_the_target_stays_below_it(folder):
     rows = ["A" + SEQUENCE[1:], "C" * 10]
     (folder / "m.a3m").write_text(f">m\n{rows[0]}\n>b\n{rows[1]}\n")
     (folder / "t.tsv").write_text("id\talignment\tstructure\nm\tm.a3m\tone.cif\n")
-    (family,) = read_table(folder / "t.tsv")
-    msa = under_target(import_anchored(family, test_share=0.1, salt=""))
+    (family,) = read_local_families(folder / "t.tsv")
+    msa = aligned_to_target(import_anchored(family, test_share=0.1, salt=""))
     assert [alphabet.decode(row) for row in msa.residues] == [SEQUENCE, *rows]
 
 
 def test_a_clan_family_keeps_its_columns_and_its_target_the_stretch_they_cover(folder):
-    _, two, three = (import_unanchored(f, max_rows=10) for f in read_table(folder / "table.tsv"))
+    _, two, three = (
+        import_unanchored(f, max_rows=10) for f in read_local_families(folder / "table.tsv")
+    )
     assert two.msa.depth == 2
     assert two.msa.length == 5
     assert two.target.sequence == SEQUENCE[2:6]
@@ -114,7 +117,7 @@ def test_a_given_map_of_columns_is_followed(folder):
     (folder / "t.tsv").write_text(
         "id\talignment\tstructure\tcolumns\nx\ttwo.sto\tone.cif\tmap.tsv\n"
     )
-    (family,) = read_table(folder / "t.tsv")
+    (family,) = read_local_families(folder / "t.tsv")
     imported = import_unanchored(family, max_rows=10)
     assert imported.target.sequence == "VLA"
     assert imported.target_columns.tolist() == [0, -1, 3]
@@ -127,7 +130,7 @@ def test_a_gap_of_the_row_counts_neither_for_nor_against_identity(folder):
     (folder / "t.tsv").write_text(
         "id\talignment\tquery\tstructure\tcolumns\nx\ttwo.sto\tq\tone.cif\tmap.tsv\n"
     )
-    (family,) = read_table(folder / "t.tsv")
+    (family,) = read_local_families(folder / "t.tsv")
     assert import_unanchored(family, max_rows=10).identity == 1.0
 
 
@@ -143,7 +146,7 @@ def test_a_shifted_map_is_refused_where_the_row_is_the_proteins_and_reported_els
         "id\talignment\tquery\tstructure\tcolumns\n"
         "clan\ttwo.sto\tq\tone.cif\tmap.tsv\nanchored\tquery.fasta\t\tone.cif\tmap.tsv\n"
     )
-    clan, anchored = read_table(folder / "t.tsv")
+    clan, anchored = read_local_families(folder / "t.tsv")
     reported = import_unanchored(clan, max_rows=10)
     assert (reported.identity, reported.refusal) == (share, "")
     imported = import_anchored(anchored, test_share=0.0, salt="")
@@ -177,7 +180,7 @@ def test_refused_structures_are_counted_and_the_audit_named(folder, capsys):
 def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder):
     write_structure(folder / "one.cif", sequence="GGGGGGGGGG")
     (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tone.a3m.gz\tone.cif\n")
-    (family,) = read_table(folder / "t.tsv")
+    (family,) = read_local_families(folder / "t.tsv")
     imported = import_anchored(family, test_share=0.0, salt="")
     assert imported.target is None
     assert "agree with the chain's 10, expected 90%" in imported.refusal
@@ -185,7 +188,7 @@ def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder
 
 def test_a_domain_without_resolved_residues_is_refused(folder):
     write_structure(folder / "one.cif", missing=range(2, 6))
-    (_, two, _) = read_table(folder / "table.tsv")
+    (_, two, _) = read_local_families(folder / "table.tsv")
     imported = import_unanchored(two, max_rows=10)
     assert imported.target is None
     assert "no residue of the domain is resolved" in imported.refusal
@@ -207,7 +210,7 @@ def test_a_domain_without_resolved_residues_is_refused(folder):
 def test_a_bad_table_is_refused_with_its_line(folder, text, message):
     (folder / "bad.tsv").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_table(folder / "bad.tsv")
+        read_local_families(folder / "bad.tsv")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +219,7 @@ def test_a_bad_table_is_refused_with_its_line(folder, text, message):
 )
 def test_a_query_that_is_no_row_is_refused(folder, query, message):
     (folder / "t.tsv").write_text(f"id\talignment\tquery\nx\ttwo.sto\t{query}\n")
-    (family,) = read_table(folder / "t.tsv")
+    (family,) = read_local_families(folder / "t.tsv")
     with pytest.raises(DataError, match=f"two.sto: {message}"):
         import_unanchored(family, max_rows=10)
     with pytest.raises(DataError, match=f"two.sto: {message}"):

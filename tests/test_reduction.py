@@ -10,8 +10,8 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.reduction import (
     anchor,
     check_columns,
-    generator,
     is_target,
+    keyed_generator,
     reduce_depth,
     reduce_family,
     shared_structures,
@@ -45,9 +45,9 @@ def letters(residues):
 
 
 def test_random_numbers_depend_on_the_key_alone():
-    first = generator(1, 0, "PF00001").permutation(20)
-    assert (first == generator(1, 0, "PF00001").permutation(20)).all()
-    assert (first != generator(1, 1, "PF00001").permutation(20)).any()
+    first = keyed_generator(1, 0, "PF00001").permutation(20)
+    assert (first == keyed_generator(1, 0, "PF00001").permutation(20)).all()
+    assert (first != keyed_generator(1, 1, "PF00001").permutation(20)).any()
 
 
 def test_targets_share_a_structure_by_entry_or_by_overlap_in_one_protein():

@@ -53,11 +53,11 @@ class Sources:
 
     def own_files(self, experiment: str, clan: str | None = None) -> list[Path]:
         """The files that the table of an experiment names, or of its families of one clan."""
-        from npm_core.local_data import read_table
+        from npm_core.local_data import read_local_families
 
         table = self.config["local"][experiment]
         # Without it Snakemake says that an input is missing.
-        families = read_table(table) if Path(table).is_file() else []
+        families = read_local_families(table) if Path(table).is_file() else []
         return [
             path
             for family in families

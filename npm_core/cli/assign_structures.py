@@ -65,12 +65,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
-    from npm_core.assignment import Settings, assign
+    from npm_core.assignment import AssignmentSettings, assign
     from npm_core.files import write_text, write_tsv
     from npm_core.progress import note
     from npm_core.queries import read_queries
 
-    settings = Settings(
+    settings = AssignmentSettings(
         identity=args.identity,
         coverage=args.coverage,
         cluster_identity=args.cluster_identity,

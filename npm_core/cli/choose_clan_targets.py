@@ -49,11 +49,11 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.pdb_archive import Archive
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
-    from npm_core.tables import read_queries, write_targets
+    from npm_core.tables import read_family_queries, write_targets
 
     archive = Archive(args.url_template, args.cache, args.lock)
     clans, structures = read_structures(args.structures)
-    queries = read_queries(*args.families)
+    queries = read_family_queries(*args.families)
     targets, columns, attempts = [], {}, {}
     for family, query in track(queries.items(), total=len(queries), what="families"):
         target, mapped, attempts[family] = choose_target(

@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.progress import note
     from npm_core.provenance import provenance
     from npm_core.reduction import bucket_members, read_buckets
-    from npm_core.tables import read_families, read_queries, read_targets
+    from npm_core.tables import read_families, read_family_queries, read_targets
 
     buckets = read_buckets(args.buckets)
     members = bucket_members(buckets, args.cv_round)
     targets = [target for target in read_targets(*args.targets) if target.id in members]
-    ids = read_queries(*args.families).keys()
+    ids = read_family_queries(*args.families).keys()
     profiles = {
         family: text.decode() for family, text in read_entries(args.profiles) if family in ids
     }

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.neighbours import nearest_by_mmseqs, scratch_folder, write_neighbours
     from npm_core.progress import note
     from npm_core.provenance import provenance
-    from npm_core.tables import read_queries, read_targets
+    from npm_core.tables import read_family_queries, read_targets
 
     with scratch_folder(args.output) as folder:
         found = nearest_by_mmseqs(
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
             queries=(
                 (family, query.replace("-", "X"))
                 for path in args.families
-                for family, query in read_queries(path).items()
+                for family, query in read_family_queries(path).items()
             ),
             e_value=args.e_value,
             threads=args.threads,

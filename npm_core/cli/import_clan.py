@@ -33,14 +33,14 @@ def run(args: argparse.Namespace) -> None:
         import_searched,
         import_unanchored,
         outcome,
-        read_table,
+        read_local_families,
         write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
     from npm_core.tables import write_targets
 
-    table = read_table(args.table)
+    table = read_local_families(args.table)
     families = [family for family in table if family.clan == args.clan]
     if not families:
         clans = sorted({family.clan for family in table})

@@ -23,17 +23,17 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.ffindex import write_entries
     from npm_core.local_data import (
         a3m_text,
+        aligned_to_target,
         import_anchored,
         outcome,
-        read_table,
-        under_target,
+        read_local_families,
         write_audit,
     )
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
     from npm_core.tables import write_targets
 
-    table = read_table(args.table)
+    table = read_local_families(args.table)
     imported = [
         import_anchored(family, test_share=args.test_share, salt=args.salt)
         for family in track(table, total=len(table), what="families imported")
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         write_entries(args.output / name, ((one.id, a3m_text(one.msa)) for one in chosen))
     targets = [one for one in imported if one.target is not None]
     write_entries(
-        args.output / "targets", ((one.id, a3m_text(under_target(one))) for one in targets)
+        args.output / "targets", ((one.id, a3m_text(aligned_to_target(one))) for one in targets)
     )
     write_targets(
         args.output / "targets.parquet",

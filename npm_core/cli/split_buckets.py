@@ -22,10 +22,10 @@ def run(args: argparse.Namespace) -> None:
     """Read ids and targets, deal the buckets and write them."""
     from npm_core.progress import note
     from npm_core.reduction import split_buckets, write_buckets
-    from npm_core.tables import read_queries, read_targets
+    from npm_core.tables import read_family_queries, read_targets
 
     targets = list(read_targets(args.targets))
-    families = list(read_queries(*args.families))
+    families = list(read_family_queries(*args.families))
     buckets = split_buckets(families, targets, buckets=args.buckets, seed=args.seed)
     write_buckets(args.output, buckets)
     with_target = {target.id for target in targets}

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from npm_core.arrays import Float32
 from npm_core.errors import DataError
 from npm_core.precision import CUTOFFS, RANGES, scorable_pairs
 from npm_core.report.models import MODELS
-from npm_core.tables import Floats, Scores, Target
+from npm_core.tables import Scores, Target
 
 Maps = dict[str, dict[str, list[int]]]
 """Strongest pairs by model and range, each pair as i * L + j with i < j from 0."""
 
 
-def strongest_pairs(scores: Floats, distances: Floats) -> dict[str, list[int]]:
+def strongest_pairs(scores: Float32, distances: Float32) -> dict[str, list[int]]:
     """The L strongest scorable pairs of each range, strongest first, ties in order of (i, j).
 
     A range without a scorable pair has an empty list.
@@ -36,14 +37,14 @@ def strongest_pairs(scores: Floats, distances: Floats) -> dict[str, list[int]]:
     return found
 
 
-def contacts(distances: Floats, *, contact_distance: float) -> list[int]:
+def contacts(distances: Float32, *, contact_distance: float) -> list[int]:
     """Pairs in contact at separation 6 and more, as i * L + j, increasing."""
     i, j = scorable_pairs(distances, range(RANGES["short"].start, len(distances)))
     near = distances[i, j] <= contact_distance
     return (i[near] * len(distances) + j[near]).tolist()
 
 
-def unresolved(distances: Floats) -> list[tuple[int, int]]:
+def unresolved(distances: Float32) -> list[tuple[int, int]]:
     """Stretches of residues without coordinates: first and last, counted from 1."""
     missing = np.isnan(np.diag(distances)).astype(int)
     edges = np.diff(np.concatenate([[0], missing, [0]]))

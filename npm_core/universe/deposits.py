@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import alphabet
+from npm_core.arrays import Float64
 from npm_core.errors import DataError
 from npm_core.progress import track
 from npm_core.universe import folds
 from npm_core.universe.families import Protein, Universe
-from npm_core.universe.folds import Floats
 from npm_core.universe.mmcif import Entity, Entry
 
 TAIL_RESOLVED = 3
@@ -167,7 +167,7 @@ def _entity(
     )
 
 
-def trace(universe: Universe, protein: Protein) -> tuple[Floats, NDArray[np.bool_]]:
+def trace(universe: Universe, protein: Protein) -> tuple[Float64, NDArray[np.bool_]]:
     """C-alpha positions (L, 3) of a family's protein, NaN in the tails, and (L,) which are there.
 
     Raises:

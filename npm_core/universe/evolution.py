@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.alphabet import GAP
+from npm_core.arrays import Float64, States
 from npm_core.universe.folds import LONGEST
-
-Floats = NDArray[np.float64]
-States = NDArray[np.uint8]
 
 AMINO_ACIDS = GAP
 """States 0..19 of `alphabet` are the amino acids."""
@@ -46,13 +44,13 @@ VOLUME = {
 CHARGE = {"R": 1.0, "K": 1.0, "D": -1.0, "E": -1.0}
 
 
-def _scale(values: dict[str, float]) -> Floats:
+def _scale(values: dict[str, float]) -> Float64:
     """(20,) values in the order of `alphabet`, mean 0 and variance 1."""
     scale = np.array([values.get(letter, 0.0) for letter in alphabet.ALPHABET[:AMINO_ACIDS]])
     return (scale - scale.mean()) / scale.std()
 
 
-def _background() -> Floats:
+def _background() -> Float64:
     values = np.array([FREQUENCIES[letter] for letter in alphabet.ALPHABET[:AMINO_ACIDS]])
     return values / values.sum()
 
@@ -89,15 +87,15 @@ class SparsePotts:
         couplings: (L, K, 21, 20): the neighbour's state, then one's own; 0 for a gap or padding.
     """
 
-    fields: Floats
+    fields: Float64
     neighbours: NDArray[np.int64]
-    couplings: Floats
+    couplings: Float64
 
     @property
     def length(self) -> int:
         return len(self.fields)
 
-    def logits(self, states: States, sites: NDArray[np.int64]) -> Floats:
+    def logits(self, states: States, sites: NDArray[np.int64]) -> Float64:
         """(B, 20) log probability, but for a constant, of the amino acids at one site a row.
 
         Args:
@@ -109,13 +107,13 @@ class SparsePotts:
         return self.fields[sites] + self.couplings[sites[:, None], slots, around].sum(1)
 
 
-def clan_fields(elements: int, rng: np.random.Generator) -> Floats:
+def clan_fields(elements: int, rng: np.random.Generator) -> Float64:
     """(2 x elements, offsets, 20) preferences by place in a clan's template, variance 1."""
     return rng.standard_normal((2 * elements, LONGEST, AMINO_ACIDS))
 
 
 def potts_of_fold(
-    contacts: NDArray[np.bool_], shared: Floats, strength: Strength, rng: np.random.Generator
+    contacts: NDArray[np.bool_], shared: Float64, strength: Strength, rng: np.random.Generator
 ) -> SparsePotts:
     """Couplings from hydrophobicity, charge and volume on contacts; fields from burial and chance.
 
@@ -195,7 +193,7 @@ class Tree:
     """
 
     parents: NDArray[np.int64]
-    lengths: Floats
+    lengths: Float64
     leaves: NDArray[np.int64]
 
     def generations(self) -> list[NDArray[np.int64]]:

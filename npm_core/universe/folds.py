@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from npm_core.arrays import Float64
 from npm_core.errors import DataError
-
-Floats = NDArray[np.float64]
 
 BOND = 3.8
 """angstrom, between consecutive C-alpha atoms (trans peptide)."""
@@ -70,7 +69,7 @@ class Fold:
             it. Residues of two families of a clan correspond when their places are equal.
     """
 
-    alphas: Floats
+    alphas: Float64
     places: NDArray[np.int64]
 
     @property
@@ -90,7 +89,7 @@ class Fold:
         return close
 
 
-def pair_distances(points: Floats) -> Floats:
+def pair_distances(points: Float64) -> Float64:
     """(L, L) angstrom."""
     return np.sqrt(_squared_distances(points))
 
@@ -182,7 +181,7 @@ def build(elements: Sequence[Element], rng: np.random.Generator) -> Fold:
         DataError: No trace without clashes was found (a template that cannot be built).
     """
     segments = [_segment(element) for element in elements]
-    points: list[Floats] = []
+    points: list[Float64] = []
     places: list[tuple[int, int]] = []
     hold: list[float] = []
     for index, segment in enumerate(segments):
@@ -200,7 +199,7 @@ def build(elements: Sequence[Element], rng: np.random.Generator) -> Fold:
     return Fold(alphas, np.array(places))
 
 
-def _segment(element: Element) -> Floats:
+def _segment(element: Element) -> Float64:
     """(length, 3) ideal C-alpha positions of a helix or strand."""
     # Counted from the middle: a residue keeps its place and side when an element grows.
     steps = np.arange(element.length) - element.length // 2
@@ -219,8 +218,8 @@ def _segment(element: Element) -> Floats:
 
 
 def _loop(
-    start: Floats, end: Floats, direction: int, slack: int, rng: np.random.Generator
-) -> Floats:
+    start: Float64, end: Float64, direction: int, slack: int, rng: np.random.Generator
+) -> Float64:
     """(n, 3) positions on an arc that bulges away from the element the chain comes from."""
     gap = float(np.sqrt(((end - start) ** 2).sum()))
     count = max(2, int(np.ceil(gap * 1.05 / BOND)) - 1) + slack
@@ -233,7 +232,7 @@ def _loop(
 
 def thread(
     fold: Fold, kept: NDArray[np.bool_], inserts: dict[int, int], left: int, right: int
-) -> Floats:
+) -> Float64:
     """Trace of one protein of the family: deletions closed, inserts and ends of tails added.
 
     Args:
@@ -249,7 +248,7 @@ def thread(
         DataError: No trace without clashes was found.
     """
     centre = fold.alphas.mean(0)
-    points: list[Floats] = []
+    points: list[Float64] = []
     hold: list[float] = []
     columns = np.flatnonzero(kept)
     for place, column in enumerate(columns):
@@ -272,7 +271,7 @@ def thread(
     return relax(np.array([*before, *points, *after]), hold=np.array(hold))
 
 
-def _walk(end: Floats, centre: Floats, count: int) -> list[Floats]:
+def _walk(end: Float64, centre: Float64, count: int) -> list[Float64]:
     """Positions of `count` residues that leave the domain at `end`."""
     outward = _unit(end - centre)
     across = _unit(np.cross(outward, np.array([0.3, 0.5, 0.8])))
@@ -282,7 +281,7 @@ def _walk(end: Floats, centre: Floats, count: int) -> list[Floats]:
     ]
 
 
-def relax(start: Floats, *, hold: Floats, rounds: int = 600) -> Floats:
+def relax(start: Float64, *, hold: Float64, rounds: int = 600) -> Float64:
     """Bring bonds to 3.8 angstrom and clashing residues apart, near the starting positions.
 
     Every round pulls held residues home (less and less, in the first 200), pushes clashing pairs
@@ -321,13 +320,13 @@ def relax(start: Floats, *, hold: Floats, rounds: int = 600) -> Floats:
     return np.round(points, 3)
 
 
-def _squared_distances(points: Floats) -> Floats:
+def _squared_distances(points: Float64) -> Float64:
     """(L, L) square angstrom."""
     x, y, z = (np.subtract.outer(axis, axis) for axis in points.T)
     return x * x + y * y + z * z
 
 
-def _project(points: Floats, first: int, spacing: int, low: float, high: float) -> None:
+def _project(points: Float64, first: int, spacing: int, low: float, high: float) -> None:
     """Set distances of disjoint pairs (first, first + spacing), ... to within [low, high]."""
     left = np.arange(first, len(points) - spacing, 2 * spacing)
     if left.size == 0:
@@ -340,7 +339,7 @@ def _project(points: Floats, first: int, spacing: int, low: float, high: float) 
     points[right] += shift
 
 
-def _strain(points: Floats) -> str:
+def _strain(points: Float64) -> str:
     """What is wrong with a trace; empty when nothing is."""
     distance = pair_distances(points)
     bonds = np.diagonal(distance, 1)
@@ -351,7 +350,7 @@ def _strain(points: Floats) -> str:
     return f"two residues are {near:.2f} angstrom apart" if near < CLASH else ""
 
 
-def beta_atoms(alphas: Floats) -> Floats:
+def beta_atoms(alphas: Float64) -> Float64:
     """(L, 3) C-beta positions, 1.53 angstrom from each C-alpha, from the trace alone.
 
     The C-beta points away from the two neighbours and to the left of the chain's plane, as in
@@ -363,7 +362,7 @@ def beta_atoms(alphas: Floats) -> Floats:
     return alphas + 1.53 * (0.816 * outward + 0.577 * normal)
 
 
-def backbone(alphas: Floats) -> dict[str, Floats]:
+def backbone(alphas: Float64) -> dict[str, Float64]:
     """(L, 3) positions of N, CA, C and O, about where a peptide plane puts them."""
     before, after = _chords(alphas)
     normal = _unit(np.cross(before, after))
@@ -377,7 +376,7 @@ def backbone(alphas: Floats) -> dict[str, Floats]:
     }
 
 
-def _chords(alphas: Floats) -> tuple[Floats, Floats]:
+def _chords(alphas: Float64) -> tuple[Float64, Float64]:
     """Vectors from the previous and to the next C-alpha.
 
     At an end of the chain, or of what is placed of it (NaN beyond), the bend is that of the
@@ -393,5 +392,5 @@ def _chords(alphas: Floats) -> tuple[Floats, Floats]:
     return before, after
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: Float64) -> Float64:
     return vectors / np.maximum(np.sqrt((vectors * vectors).sum(-1, keepdims=True)), 1e-9)

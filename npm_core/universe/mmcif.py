@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npm_core.universe.folds import Floats, backbone, beta_atoms
+from npm_core.arrays import Float64
+from npm_core.universe.folds import backbone, beta_atoms
 
 THREE_LETTER = {
     "A": "ALA", "R": "ARG", "N": "ASN", "D": "ASP", "C": "CYS", "Q": "GLN", "E": "GLU", "G": "GLY",
@@ -35,7 +36,7 @@ class Entity:
 
     sequence: str
     polymer: str
-    alphas: Floats | None
+    alphas: Float64 | None
     resolved: np.ndarray
     chains: tuple[tuple[str, str], ...]
     first_auth: int = 1
@@ -249,7 +250,7 @@ def _atoms(entry: Entry) -> list[str]:
 
     def add(
         group: str, element: str, atom: str, alternate: str, component: str, label: str,
-        entity: str, position: str, code: str, at: Floats, occupancy: float, auth_number: str,
+        entity: str, position: str, code: str, at: Float64, occupancy: float, auth_number: str,
         auth: str,
     ) -> None:  # fmt: skip
         rows.append(
