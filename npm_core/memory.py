@@ -2,31 +2,68 @@
 
 import heapq
 import resource
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
 from npm_core.errors import SettingsError
 
 MIB = 1 << 20
 
+_UNIFIED = ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+_SEPARATE = (
+    "/sys/fs/cgroup/memory",
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    "total_inactive_file",
+)
+"""Control groups of version 2 and 1: their folder, the files of limit and use, files in memory."""
+
 
 def available_bytes() -> int | None:
-    """Bytes this process may still take: what the machine and its control group leave free.
+    """Bytes this process may still take: what the machine and its control groups leave free.
 
-    None where neither can be read (outside Linux).
+    Files that the system only keeps in memory until it is wanted count as free. None where nothing
+    can be read (outside Linux).
     """
     limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 limits.append(int(line.split()[1]) * 1024)
-        group = Path("/sys/fs/cgroup")
-        most, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
-        if most.strip() != "max":
-            limits.append(max(int(most) - int(used), 0))
     except OSError:
         pass
-    return min(limits, default=None)
+    return min((*limits, *_left_by_groups()), default=None)
+
+
+def _left_by_groups() -> Iterator[int]:
+    """What the memory limits of the process's control group and of those around it leave free.
+
+    Slurm limits a job's memory by a group within a group; in a container its own is the topmost.
+    """
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, place = line.split(":", 2)
+        if kinds == "":
+            top, limit, used, cached = _UNIFIED
+        elif "memory" in kinds.split(","):
+            top, limit, used, cached = _SEPARATE
+        else:
+            continue
+        inner = PurePath(place.lstrip("/"))
+        for group in (inner, *inner.parents):
+            try:
+                most = Path(top, group, limit).read_text().strip()
+                current = int(Path(top, group, used).read_text())
+                counts = dict(
+                    map(str.split, Path(top, group, "memory.stat").read_text().splitlines())
+                )
+            except OSError:
+                continue
+            if most != "max":
+                yield max(int(most) - current + int(counts.get(cached, 0)), 0)
 
 
 def require(needed: int, what: str, cure: str) -> None:

@@ -1,0 +1,82 @@
+"""What memory is left, by the files in which Linux says so."""
+
+from pathlib import Path
+
+import pytest
+
+from npm_core import memory
+from npm_core.errors import SettingsError
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Writes files of a machine that has 4000 KiB left, and makes them its only ones."""
+
+    def write(**files):
+        for name, text in {
+            "proc/meminfo": "MemFree: 1 kB\nMemAvailable: 4000 kB\n",
+            **files,
+        }.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+
+    def path(*parts):
+        return tmp_path / str(Path(*parts)).lstrip("/")
+
+    monkeypatch.setattr(memory, "Path", path)
+    return write
+
+
+def group(folder, limit, used, cached):
+    return {
+        f"sys/fs/cgroup/{folder}memory.max": f"{limit}\n",
+        f"sys/fs/cgroup/{folder}memory.current": f"{used}\n",
+        f"sys/fs/cgroup/{folder}memory.stat": f"anon 7\ninactive_file {cached}\n",
+    }
+
+
+def test_without_a_limit_the_machine_says_what_is_left(machine):
+    machine(**{"proc/self/cgroup": "0::/\n"}, **group("", "max", 999, 0))
+    assert memory.available_bytes() == 4000 * 1024
+
+
+def test_where_nothing_can_be_read_nothing_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "Path", lambda *_: tmp_path / "none")
+    assert memory.available_bytes() is None
+    memory.require(10**18, "a fit", "use less")
+
+
+def test_a_limit_leaves_what_is_not_used_and_files_that_can_go(machine):
+    machine(**{"proc/self/cgroup": "0::/\n"}, **group("", 1000, 900, 250))
+    assert memory.available_bytes() == 350
+
+
+def test_a_group_above_its_limit_leaves_nothing(machine):
+    machine(**{"proc/self/cgroup": "0::/\n"}, **group("", 1000, 1100, 0))
+    assert memory.available_bytes() == 0
+
+
+def test_the_tightest_of_the_groups_around_a_job_counts(machine):
+    groups = group("slurm/job/", 1000, 100, 0) | group("slurm/job/step/", "max", 90, 0)
+    machine(**{"proc/self/cgroup": "0::/slurm/job/step\n"}, **groups)
+    assert memory.available_bytes() == 900
+
+
+def test_groups_of_version_1_are_read_too(machine):
+    folder = "sys/fs/cgroup/memory/job"
+    machine(
+        **{
+            "proc/self/cgroup": "5:devices:/\n4:memory:/job\n0::/\n",
+            f"{folder}/memory.limit_in_bytes": "1000",
+            f"{folder}/memory.usage_in_bytes": "800",
+            f"{folder}/memory.stat": "inactive_file 5\ntotal_inactive_file 50\n",
+        }
+    )
+    assert memory.available_bytes() == 250
+
+
+def test_the_largest_fits_must_fit_together(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 8)
+    assert memory.require_at_once(iter([1, 5, 3]), workers=2, cure="lower --threads") == 8
+    with pytest.raises(SettingsError, match="fitting 2 families at once needs"):
+        memory.require_at_once(iter([5, 1, 4]), workers=2, cure="lower --threads")
