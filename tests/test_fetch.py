@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import tenacity
 
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import Absent, download, is_url
+from npm_core.fetch import Absent, Transient, _Waits, download, is_url, record
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -106,6 +107,7 @@ def test_fetches_from_a_server_and_records_the_digest(server, fetch, tmp_path):
     assert fetch(server.url) == BODY
     entries = json.loads((tmp_path / "lock.json").read_text())
     assert entries == {server.url: {"bytes": len(BODY), "sha256": DIGEST}}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"file", ".file.lock"}
 
 
 def test_fetches_a_file_url_with_blanks_in_its_name(fetch, tmp_path):
@@ -131,6 +133,21 @@ def test_resumes_what_an_earlier_run_left(server, fetch):
         fetch(server.url, attempts=1)
     assert fetch(server.url) == BODY
     assert server.ranges[-1] == "bytes=1000-"
+
+
+def test_what_came_whole_before_is_not_asked_for_again(server, fetch, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".file.part").write_bytes(BODY)
+    state = {"url": server.url, "validator": '"v1"', "size": len(BODY)}
+    (tmp_path / "out" / ".file.part.json").write_text(json.dumps(state))
+    assert fetch(server.url) == BODY
+    assert server.ranges == []
+
+
+def test_a_file_that_is_not_the_recorded_one_is_fetched_again(server, fetch, tmp_path):
+    fetch(server.url)
+    (tmp_path / "out" / "file").write_bytes(b"changed by hand")
+    assert fetch(server.url) == BODY
 
 
 def test_resumes_after_a_stall(server, fetch):
@@ -169,6 +186,13 @@ def test_a_206_with_the_wrong_range_starts_again_from_the_beginning(server, fetc
     assert server.ranges == [None, "bytes=1000-", None]
 
 
+def test_more_bytes_than_were_announced_are_not_the_file(server, fetch):
+    whole = {"Content_Range": f"bytes 1000-{len(BODY) - 1}/{len(BODY)}", "ETag": '"v1"'}
+    server.script = [server.truncated(1000), says(206, BODY[1000:] + b"more", **whole)]
+    assert fetch(server.url) == BODY
+    assert server.ranges == [None, "bytes=1000-", None]
+
+
 def test_a_206_that_nobody_asked_for_is_not_taken_for_the_file(server, fetch):
     server.script = [says(206, BODY[:50], Content_Range="bytes 0-49/50", ETag='"v1"')]
     assert fetch(server.url) == BODY
@@ -180,7 +204,7 @@ def test_a_416_starts_again_from_the_beginning(server, fetch):
     assert server.ranges == [None, "bytes=1000-", None]
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(server, fetch, status):
     server.script = [says(status, Retry_After="0"), says(status)]
     assert fetch(server.url) == BODY
@@ -208,8 +232,9 @@ def test_a_file_is_absent_when_every_mirror_says_so(server, fetch, tmp_path, sta
     assert caught.type is expected
 
 
-def test_without_an_etag_nothing_is_resumed(server, fetch):
-    server.etag = None
+@pytest.mark.parametrize("etag", [None, 'W/"v1"'])
+def test_without_an_etag_that_promises_equal_bytes_nothing_is_resumed(server, fetch, etag):
+    server.etag = etag
     server.script = [server.truncated(1000)]
     assert fetch(server.url) == BODY
     assert server.ranges == [None, None]
@@ -235,6 +260,34 @@ def test_a_digest_other_than_the_recorded_one_is_refused(server, fetch, tmp_path
     with pytest.raises(DataError, match="the lock file has"):
         fetch(server.url, name="again")
     assert not (tmp_path / "out" / "again").exists()
+
+
+def test_after_a_refusal_the_file_is_fetched_anew(server, fetch):
+    fetch(server.url)
+    server.body = b"another"
+    with pytest.raises(DataError, match="the lock file has"):
+        fetch(server.url, name="again")
+    server.body = BODY
+    assert fetch(server.url, name="again") == BODY
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(7.0, 7.0), (0.0, 0.0), (9999.0, 300.0)])
+def test_a_server_says_when_it_wants_to_be_asked_again(asked, wait):
+    error = Transient("busy", asked)
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.set_exception((Transient, error, None))
+    assert _Waits(1000.0)(state) == wait
+
+
+def test_a_digest_on_record_stays_and_mirrors_have_one(tmp_path, server, fetch):
+    lock = tmp_path / "lock.json"
+    record(lock, server.url, DIGEST, len(BODY))
+    with pytest.raises(DataError, match="another run recorded sha256"):
+        record(lock, server.url, "0" * 64, len(BODY))
+    record(lock, f"{server.url}/other", "0" * 64, len(BODY))
+    with pytest.raises(DataError, match="are mirrors, but differ"):
+        fetch(server.url, f"{server.url}/other")
+    assert server.ranges == []
 
 
 def test_a_mirror_with_the_recorded_digest_serves_for_one_that_changed(server, fetch, tmp_path):

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path):
     ("index", "complaint"),
     [
         ("a\t0\t9\n", "ends at byte 9"),
+        ("a\t0\t5\n", "ends at byte 5"),
         ("a\t0\n", "line 1: expected 'key offset length'"),
         ("a\t0\tx\n", "line 1"),
         ("a\t-1\t2\n", "no place"),
@@ -130,6 +132,20 @@ def test_hhfilter_reads_more_than_65535_rows(rng):
     assert len(filtered("".join(rows).encode(), FilterSettings(identity=100))) > 69_900
 
 
+def test_hhfilter_is_called_with_every_setting_and_the_size_of_the_alignment(monkeypatch):
+    called = []
+    monkeypatch.setattr(hhsuite, "program", str)
+    running = SimpleNamespace(run=lambda argv, stdin: called.append(" ".join(argv)))
+    settings = FilterSettings(identity=80, coverage=70, difference=3)
+    for a3m in (b">query\nMKV\n", b">query\n" + b"A" * 20_000 + b"\n" + b">x\nA\n" * 65_535):
+        hhfilter(running, a3m, settings)
+    line = "hhfilter -i stdin -o stdout -v 1 -id 80 -cov 70 -diff 3"
+    assert called == [
+        f"{line} -maxseq 65535 -maxres 20001",
+        f"{line} -maxseq 65537 -maxres 20002",
+    ]
+
+
 def test_hhfilter_takes_an_alignment_of_depth_one():
     assert filtered(b">query\nMKV\n", FilterSettings()) == ["query"]
 
@@ -152,6 +168,9 @@ def test_a_database_holds_each_cluster_once_under_the_same_keys(toy_database):
     # One state of 219 for each column of the cluster's first sequence.
     for key, profile in profiles.items():
         assert len(profile) == len(alignments[key].split(b"\n")[1])
+    lengths = list(map(len, profiles.values()))
+    assert lengths == sorted(lengths, reverse=True)
+    assert list(alignments) == list(profiles)
 
 
 @pytest.mark.slow

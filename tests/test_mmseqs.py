@@ -192,6 +192,45 @@ def test_an_alignment_of_something_else_is_refused(monkeypatch):
     assert found[2].row.reason == "mmseqs ended well but its alignment is empty"
 
 
+def test_a_batch_may_take_the_time_of_its_queries_and_the_memory_of_its_longest(monkeypatch):
+    given = {}
+
+    def search(sequences, programs, **knobs):
+        given.update(knobs)
+        return Finished("", b"", 6.0), {n: f">{n}\n{one}\n" for n, one in enumerate(sequences)}
+
+    monkeypatch.setattr(mmseqs, "search", search)
+    queries = [Query("a", "MKV"), Query("b", "M" * 2500), Query("c", "MKL")]
+    with Programs() as programs:
+        found = search_batch(
+            *(queries, programs),
+            settings=MmseqsSettings("db"),
+            limits=Limits(timeout=10.0, memory_gib=2.0),
+            threads=1,
+        )
+    assert (given["timeout"], given["memory_limit_gib"]) == (30.0, 6.0)
+    assert [one.row.seconds for one in found] == [2.0, 2.0, 2.0]
+
+
+def test_the_search_is_called_with_every_setting(tmp_path):
+    settings = MmseqsSettings("some/db", 2, 0.01, sensitivity=5.5, max_hits=7, max_memory_gib=1.5)
+    _, search, _, align, *_ = settings.argvs("mmseqs", tmp_path, threads=4)
+    assert " ".join(search) == (
+        f"mmseqs search {tmp_path}/queries some/db/representatives {tmp_path}/hits {tmp_path}/tmp"
+        " -a --num-iterations 2 -e 0.01 --e-profile 0.01 -s 5.5 --max-seqs 7"
+        " --split-memory-limit 1536M --threads 4 -v 1"
+    )
+    assert align[2] == f"{tmp_path}/tmp/latest/profile_0"
+
+
+def test_parts_of_a_database_are_joined_by_their_numbers(tmp_path):
+    for number in range(11):
+        (tmp_path / f"clusters.{number}").write_text(f"{number} ")
+    mmseqs._join(tmp_path / "clusters")
+    assert (tmp_path / "clusters").read_text() == "0 1 2 3 4 5 6 7 8 9 10 "
+    assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+
+
 def wait_for_line(folder):
     for _ in range(600):
         if any(path.read_bytes().count(b"\n") >= 2 for path in folder.glob("*.jsonl")):

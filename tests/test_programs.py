@@ -65,6 +65,7 @@ def test_a_failure_is_put_into_words(code, failure):
 CHILDREN = (
     "import subprocess, sys, time;"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    "print('something', flush=True);"
     "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
 )
 
@@ -140,6 +141,22 @@ def test_a_program_sees_the_folder_and_the_variables_it_is_given(tmp_path):
     with Programs() as running:
         done = running.run(python(code), cwd=tmp_path, env={"OMP_NUM_THREADS": "3"})
     assert done.output.decode().split() == [str(tmp_path), "3", os.environ["PATH"]]
+
+
+def test_a_program_has_one_thread_unless_the_user_or_the_caller_says_otherwise(monkeypatch):
+    asks = python("import os; print(os.environ['OMP_NUM_THREADS'])")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with Programs() as running:
+        assert running.run(asks).output == b"1\n"
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert running.run(asks).output == b"2\n"
+
+
+def test_of_a_long_complaint_the_end_is_kept():
+    with Programs() as running:
+        failure = running.run(python("import sys; sys.exit('x' * 400 + ' the reason')")).failure
+    assert failure.endswith("x the reason")
+    assert len(failure) < 350
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from npm_core.files import read_tsv
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.parallel import map_as_ready, map_in_order
-from npm_core.search import Limits, search_shard
+from npm_core.search import Limits, hhblits_engine, search_shard
 from npm_core.shard import Found, Journal
 
 FAKES = Path(__file__).parent / "fakes"
@@ -187,6 +187,69 @@ def test_other_settings_do_not_use_what_was_found_before_but_other_limits_do(
     assert calls(fake).count(f"FAIL{TAIL}") == 2
 
 
+def test_a_query_is_searched_again_once_its_sequence_is_another(search, fake):
+    with pytest.raises(ToolError):
+        search(["CDE", "FAIL"], threads=1)
+    (fake.parent / "out.fasta").write_text(f">cde0\nFGH{TAIL}\n")
+    rows, found = search_file(fake.parent / "out.fasta", fake.parent)
+    assert [row.status for row in rows] == ["ok"]
+    assert found["cde0"].startswith(f">cde0\nFGH{TAIL}\n".encode())
+
+
+def search_file(queries, folder, out="out"):
+    """Search with a file's queries in the scratch folder of `search`."""
+    rows = search_shard(
+        queries,
+        folder / out,
+        folder / f"{out}.tsv",
+        settings=HhblitsSettings(str(folder / "db")),
+        limits=Limits(10.0, 1.0, 100),
+        threads=1,
+        max_failed_share=0,
+        scratch=folder / "scratch",
+    )
+    return rows, dict(ffindex.read_entries(folder / out))
+
+
+def test_queries_of_one_sequence_have_each_an_alignment_under_its_own_name(search):
+    _, found = search(["CDE", "FGH", "CDE"])
+    assert [text.split(b"\n")[0].decode() for text in found.values()] == [
+        ">cde0",
+        ">fgh1",
+        ">cde2",
+    ]
+
+
+def test_shards_of_one_name_in_two_folders_do_not_share_a_journal(fake, tmp_path):
+    (tmp_path / "in.fasta").write_text(f">a\nCDE{TAIL}\n>b\nFAIL{TAIL}\n")
+    for folder in ("train", "test"):
+        with pytest.raises(ToolError, match="1 of 2 failed"):
+            search_file(tmp_path / "in.fasta", tmp_path, f"{folder}/0000")
+    assert len(list((tmp_path / "scratch").glob("*.jsonl"))) == 2
+
+
+def test_another_program_database_or_setting_is_another_search(fake, tmp_path, monkeypatch):
+    database = str(tmp_path / "db")
+
+    def signature(**knobs):
+        return hhblits_engine(HhblitsSettings(database, **knobs), Limits(), 1).signature
+
+    first = signature()
+    assert signature() == first
+    assert signature(e_value=0.1) != first
+    with monkeypatch.context() as changed:
+        changed.setattr("npm_core.search.version", lambda *_: "HHblits 4.0.0")
+        assert signature() != first
+    ffindex.write_entries(f"{database}_a3m", [("1", b"another text")])
+    assert signature() != first
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (5, 2), (6, 3)])
+def test_processes_at_a_time_share_the_threads(fake, tmp_path, threads, workers):
+    settings = HhblitsSettings(str(tmp_path / "db"), cpu=2)
+    assert hhblits_engine(settings, Limits(), threads).workers == workers
+
+
 def test_a_missing_hhblits_is_an_error_and_not_a_ledger_of_failures(monkeypatch, search, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "DEBIAN_PROGRAMS", tmp_path)
@@ -216,6 +279,10 @@ def test_a_longer_query_may_take_more_memory(fake, tmp_path, length, reason):
 def test_a_length_hhblits_cannot_read_is_refused():
     with pytest.raises(SettingsError, match="20000"):
         Limits(max_length=30_000)
+    with pytest.raises(SettingsError, match="limits must be positive"):
+        Limits(timeout=0)
+    with pytest.raises(SettingsError, match="limits must be positive"):
+        Limits(memory_gib=0)
 
 
 def start(tmp_path, words):
@@ -323,6 +390,7 @@ def test_the_allowed_share_of_failures_is_of_all_queries():
     check_failed_share(rows, total=20, allowed=0.05, where="here")
     with pytest.raises(ToolError, match="here: 1 of 19 failed"):
         check_failed_share(rows, total=19, allowed=0.05, where="here")
+    check_failed_share([*rows, Row("c", "skipped", "x")], total=20, allowed=0.05, where="here")
 
 
 def test_results_come_in_order_or_as_they_are_ready():
