@@ -1,6 +1,7 @@
 """The verb `fit-potts`: several alignments by one command, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,37 @@ def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
         "seconds_setup", "seconds_fit", "peak_mib",
     ]  # fmt: skip
     assert (facts["length"], facts["depth"], facts["meff"]) == (7, 40, 40.0)
+
+
+def test_a_report_says_how_long_each_part_took(tmp_path, alignments):
+    job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", tmp_path / "fit.json")
+    fit = plm.fit(job.alignment().residues)
+    job.write(job.alignment(), replace(fit, seconds_setup=1.0, seconds_fit=2.0))
+    facts = json.loads((tmp_path / "fit.json").read_text())
+    assert (facts["seconds_setup"], facts["seconds_fit"]) == (1.0, 2.0)
+
+
+def test_a_fit_begins_at_its_start_and_shrinks_to_its_weighted_prior(tmp_path, alignments):
+    first, second, report = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "r"
+    some, one = alignments[2], alignments[0]
+    words = ["--stop-rel", "1e-7", "--report", str(report)]
+    assert fit("--msa", some, "--output", str(first), *words) == 0
+    cold = json.loads(report.read_text())["evaluations"]
+    assert fit("--msa", some, "--output", str(second), *words, "--start", str(first)) == 0
+    assert json.loads(report.read_text())["evaluations"] < cold / 2
+    prior = ["--prior", str(first), "--prior-weight", "0.25"]
+    assert fit("--msa", one, "--output", str(second), *prior) == 0
+    found, quarter = potts.load(second), potts.scaled(potts.load(first), 0.25)
+    expected = plm.fit(read_msa(one).residues, prior=quarter).potts
+    assert np.allclose(found.couplings, expected.couplings, atol=1e-6)
+
+
+def test_files_of_several_models_are_called_as_their_alignments():
+    paths = [Path("x/a.b.a3m.gz"), Path("c.aln"), Path("d")]
+    assert fitting.destinations(paths, Path("out"), Path("r")) == [
+        (path, Path(f"out/{name}.potts.safetensors"), Path(f"r/{name}.fit.json"))
+        for path, name in zip(paths, ("a.b", "c", "d"), strict=True)
+    ]
 
 
 def test_inserts_are_no_columns(tmp_path):

@@ -283,9 +283,35 @@ def test_the_digest_of_code_ignores_prose_and_sees_imports(tmp_path, monkeypatch
     assert digest() == first
     (package / "b.py").write_text("def f():\n    return 2\n")
     assert digest() != first
+    # A module may be imported by its name, and a template is code of what renders it.
+    (package / "a.py").write_text("import jinja2\nfrom npm_core import b\n")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page").write_text("one")
+    monkeypatch.setattr(provenance, "TEMPLATES", tmp_path / "templates")
+    second = digest()
+    (package / "b.py").write_text("def f():\n    return 3\n")
+    third = digest()
+    assert third != second
+    (tmp_path / "templates" / "page").write_text("another")
+    assert digest() != third
     monkeypatch.undo()
     for cached in (provenance._parsed, provenance._exists):
         cached.cache_clear()
+
+
+def test_a_commit_is_marked_when_files_differ_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "npm_core" / "provenance.py"))
+    assert provenance.git_commit() == "unknown"
+    (tmp_path / "file").write_text("one")
+    author = ["-c", "user.name=x", "-c", "user.email=x"]
+    for words in (["init", "-q"], ["add", "file"], [*author, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    commit = provenance.git_commit()
+    assert len(commit) == 12
+    (tmp_path / "other").write_text("not under version control")
+    assert provenance.git_commit() == commit
+    (tmp_path / "file").write_text("two")
+    assert provenance.git_commit() == f"{commit}+"
 
 
 def test_every_verb_has_help():

@@ -1,6 +1,7 @@
 """The user's own alignments and structures."""
 
 import gzip
+from dataclasses import replace
 
 import gemmi
 import numpy as np
@@ -277,6 +278,46 @@ def test_a_profile_has_rows_at_even_steps_from_the_first():
     names = [line[1:] for line in a3m_text(msa, 3).decode().splitlines() if line[0] == ">"]
     assert names == ["a", "c", "e"]
     assert a3m_text(msa, 9) == a3m_text(msa) == a3m_text(msa, 7)
+
+
+def test_no_more_rows_of_a_clans_family_are_kept_than_asked(folder):
+    *_, three = read_local_families(folder / "table.tsv")
+    assert import_unanchored(three, max_rows=1).msa.depth == 1
+
+
+def test_a_family_without_a_split_is_put_into_one_by_its_id_and_the_salt(folder):
+    one, *_ = read_local_families(folder / "table.tsv")
+    bare = replace(one, structure=None, split="")
+
+    def held(salt):
+        families = (replace(bare, id=str(number)) for number in range(30))
+        imported = (import_anchored(one, test_share=0.1, salt=salt) for one in families)
+        return [one.id for one in imported if one.split == "test"]
+
+    assert held("uniref50") == ["0", "8", "14", "15", "26"]
+    assert held("other") != held("uniref50")
+
+
+@pytest.mark.parametrize(("residue", "column"), [(0, 1), (11, 1), (3, 0), (3, 6)])
+def test_a_map_to_what_is_not_there_is_refused(folder, residue, column):
+    (folder / "map.tsv").write_text(f"residue\tcolumn\n5\t4\n{residue}\t{column}\n")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tstructure\tcolumns\nx\ttwo.sto\tone.cif\tmap.tsv\n"
+    )
+    (family,) = read_local_families(folder / "t.tsv")
+    imported = import_unanchored(family, max_rows=10)
+    assert imported.target is None
+    assert f"residue {residue}, column {column} is outside the chain's 10" in imported.refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("1abc", "1abc_A"), ("1abc_A", "1abc_A"), ("my_own", "my_own_A")]
+)
+def test_a_target_says_its_file_and_chain_once(folder, name, source):
+    write_structure(folder / f"{name}.cif")
+    (folder / "t.tsv").write_text(f"id\talignment\tstructure\nx\tone.a3m.gz\t{name}.cif\n")
+    (family,) = read_local_families(folder / "t.tsv")
+    assert import_anchored(family, test_share=0.0, salt="").target.source == source
 
 
 def test_an_unknown_clan_lists_the_known(folder):

@@ -8,8 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from npm_core import model_card
+from npm_core.checkpoints import model_settings
 from npm_core.errors import DataError
-from npm_core.flops import head_flops, trunk_flops
+from npm_core.flops import head_flops, training_flops, trunk_flops
 from npm_core.model import HEADS, HeadSettings, K, TrunkSettings
 from npm_core.objective import ObjectiveSettings, cheapest_form, npm_loss
 
@@ -41,6 +42,35 @@ def test_operations_of_a_head_and_its_loss_are_those_that_torch_counts(kind, ran
     with FlopCounterMode(display=False) as counter:
         npm_loss(torch.zeros(length, K), made(torch.randn(length, 8)), states, ObjectiveSettings())
     assert head_flops(trunk, head, length, rows) == counter.get_total_flops()
+
+
+def test_a_backward_pass_costs_two_forward_passes_of_what_is_trained():
+    trunk = TrunkSettings("rotary", layers=2, width=8, attention_heads=2)
+    head = HeadSettings(rank=3)
+    read, made = trunk_flops(trunk, 10), head_flops(trunk, head, 10, 4)
+    assert training_flops(trunk, None, 10, 0) == 3 * read
+    assert training_flops(trunk, head, 10, 4) == 3 * read + 3 * made
+    assert training_flops(trunk, head, 10, 4, frozen=True) == read + 3 * made
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_operations_of_a_training_count_its_rows_and_what_was_frozen(tmp_path, frozen):
+    small = Path(model_card.__file__).parent / "small_model"
+    config = json.loads((small / "config.json").read_text())
+    config["facts"]["TrainSettings"] |= {"rows": 7, "frozen": frozen}
+    config["facts"]["LoopSettings"]["batch"] = 4
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "metrics.csv").write_text("step,epoch,seconds,loss,residues\n20,1,90,2.9,100\n")
+    one = training_flops(*model_settings(config, "here"), 100, 7, frozen=frozen)
+    assert model_card.stage("npm", tmp_path).flops == 20 * 4 * one
+
+
+def test_a_long_curve_is_shown_at_even_steps_from_its_first_to_its_last_update(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    rows = "".join(f"{step},1,90,2.9,100\n" for step in range(1, 24))
+    (tmp_path / "metrics.csv").write_text(f"step,epoch,seconds,loss,residues\n{rows}")
+    _, *shown = model_card.stage("language", tmp_path).curve
+    assert [int(step) for step, _ in shown] == list(range(1, 24, 2))
 
 
 def test_the_record_of_a_training_adds_up(tmp_path):

@@ -501,3 +501,85 @@ def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
     expected = np.loadtxt(golden / f"{name}.optimum.mat")
     tight = plm.fit(residues, stop=Stop(1e-8))
     assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("step", "trial", "shorter"),
+    [
+        (1.0, 16.0, 0.2),
+        (1.0, 9.9, 0.5),
+        (1.0, 1000.0, 0.1),
+        (1.0, np.inf, 0.1),
+        (1.0, np.nan, 0.1),
+        (2.0, 22.0, 0.4),
+    ],
+)
+def test_a_step_too_long_is_cut_to_the_lowest_point_of_its_parabola(step, trial, shorter):
+    # 10 - 4 t + c t^2 is lowest at 2 / c; c is 10 for the first and 5 for the last.
+    assert plm.shorter_step(step, 10.0, -4.0, trial) == pytest.approx(shorter)
+
+
+def test_a_step_must_bring_a_ten_thousandth_of_what_its_slope_promised():
+    assert plm.decreases(100.0, 99.9985, -10.0)
+    assert not plm.decreases(100.0, 99.9995, -10.0)
+
+
+def test_the_gain_of_three_iterations_is_a_share_of_where_they_ended():
+    assert plm.recent_gain([16.0, 8.0, 4.0, 3.0, 2.0]) == (8 - 2) / 2
+    assert plm.recent_gain([8.0, 4.0, 3.0]) == np.inf
+    assert plm.recent_gain([-1.0, -2.0, -3.0, -4.0]) == 3 / 4
+
+
+def test_a_target_is_reached_where_the_objective_equals_it():
+    assert [Stop(target=5.0).reached(value) for value in (4.0, 5.0, 5.1)] == [True, True, False]
+
+
+def test_every_thread_has_a_workspace_of_doubles_of_its_own():
+    one, three = (plm.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
+    assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + plm._chunk(100, 8))
+
+
+class Bowl:
+    """A quadratic function with the vectors that L-BFGS asks of a problem."""
+
+    def __init__(self, rng):
+        half = rng.normal(size=(6, 6)) * 0.2
+        self.curvature, self.pull = np.eye(6) + half @ half.T, rng.normal(size=6)
+        self.point, self.basis = np.zeros(6), np.zeros((2 * plm.MEMORY + 1, 6))
+
+    def slope(self):
+        return self.curvature @ self.point - self.pull
+
+    def evaluate(self):
+        return self.point @ self.curvature @ self.point / 2 - self.pull @ self.point
+
+    def gradient(self, slot):
+        self.basis[slot] = self.slope()
+        return self.basis @ self.basis[slot]
+
+    def move(self, coefficients, slot, step):
+        self.basis[slot] = coefficients @ self.basis
+        self.point = self.point + step * self.basis[slot]
+
+
+@pytest.mark.parametrize("evaluations", [2, 3, 4, 5, 6, 7])
+def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
+    bowl = Bowl(rng)
+    expected = Bowl(rng)
+    expected.curvature, expected.pull = bowl.curvature, bowl.pull
+    steps, changes = [], []
+    for _ in range(evaluations - 1):
+        slope = expected.slope()
+        # The inverse curvature by the BFGS update, from the newest step's own scale.
+        inverse = np.eye(6) * plm.FIRST_STEP
+        if steps:
+            inverse = np.eye(6) * (steps[-1] @ changes[-1]) / (changes[-1] @ changes[-1])
+        for s, y in zip(steps[-2:], changes[-2:], strict=True):
+            left = np.eye(6) - np.outer(s, y) / (s @ y)
+            inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
+        expected.point = expected.point - inverse @ slope
+        steps.append(-inverse @ slope)
+        changes.append(expected.slope() - slope)
+    found = plm._minimise(bowl, Stop(1e-15, evaluations=evaluations))
+    assert found == (evaluations, False)
+    np.testing.assert_allclose(bowl.point, expected.point, atol=1e-9)

@@ -111,6 +111,14 @@ def test_a_damaged_model_is_not_written(tmp_path, model, damage):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_file_of_another_alphabet_is_refused(tmp_path, model):
+    path = tmp_path / "a.safetensors"
+    potts.save(path, model)
+    path.write_bytes(path.read_bytes().replace(b"ARNDCQEGHILKMFPSTWYV-", b"-ACDEFGHIKLMNPQRSTVWY"))
+    with pytest.raises(DataError, match="alphabet '-ACDEFGHIKLMNPQRSTVWY'"):
+        potts.load(path)
+
+
 def test_a_truncated_file_is_refused(tmp_path, model):
     potts.save(tmp_path / "a.safetensors", model)
     whole = (tmp_path / "a.safetensors").read_bytes()

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from npm_core import memory
 from npm_core.cli import main
 from npm_core.errors import SettingsError
-from npm_core.plm import Objective, fit_objective
+from npm_core.family_fitting import FamilyFitter
+from npm_core.plm import Objective, Stop, fit_objective
 from npm_core.potts import contact_scores
 from npm_core.tables import (
     Family,
@@ -84,6 +86,26 @@ def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path, families, 
         assert read_metadata(out)["identity_threshold"] == threshold
         found.append(fit.meff)
     assert found == [1, 2]
+
+
+def test_scores_are_of_the_asked_centring_and_fits_end_where_they_are_told(tmp_path, families):
+    status, out, report = run(tmp_path, "--centre", "mean", "--stop-rel", "0.1")
+    assert status == 0
+    fit = fit_objective(families[2].residues, stop=Stop(0.1))
+    *_, deep = read_scores(out)
+    assert np.array_equal(deep.matrix, contact_scores(fit.potts.couplings, centre="mean"))
+    facts = read_metadata(out)
+    assert (facts["centre"], facts["stop_rel"], facts["objective"]) == ("mean", 0.1, "ccmpred")
+    with report.open() as stream:
+        *_, row = csv.DictReader(stream, delimiter="\t")
+    assert int(row["evaluations"]) == fit.evaluations
+
+
+def test_a_prior_takes_four_times_the_memory_of_a_model():
+    plain = FamilyFitter(Objective(), Stop(), "none", "potts")
+    informed = replace(plain, prior=lambda family: None)
+    model = 4 * (16 * 21) ** 2
+    assert informed.needed_bytes(10, 16) - plain.needed_bytes(10, 16) == 4 * model
 
 
 def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):

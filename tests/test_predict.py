@@ -13,6 +13,7 @@ from npm_core.cli import main
 from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
+from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
     contact_scores,
     draw_contact_map,
@@ -130,7 +131,12 @@ def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
     model = make_model()
     windows = predict_windows(model, states(), window=20)
     assert windows.starts == [0, 9]
-    made = potts_model(windows).couplings
+    model_of_both = potts_model(windows)
+    made = model_of_both.couplings
+    before, after = (w.fields.numpy() for w in windows)
+    np.testing.assert_allclose(model_of_both.fields[2], before[2], atol=1e-6)
+    np.testing.assert_allclose(model_of_both.fields[10], (before[10] + after[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(model_of_both.fields[25], after[16], atol=1e-6)
     first, second = (w.couplings.blocks().detach().numpy() for w in windows)
     np.testing.assert_allclose(made[2, 5], first[:, :, 2, 5], atol=1e-6)
     np.testing.assert_allclose(
@@ -147,6 +153,43 @@ def test_the_shuffled_control_reads_another_order_of_the_same_residues():
     assert not np.allclose(plain.matrix, shuffled.matrix)
     again = list(target_scores(model, [target], window=512, shuffle_seed=1))[1]
     np.testing.assert_array_equal(shuffled.matrix, again.matrix)
+
+
+def test_the_order_of_a_shuffled_query_is_drawn_from_the_seed_and_its_id():
+    one, other = (
+        Target(name, "test", SEQUENCE, np.zeros((29, 3), np.float32), "x") for name in "ab"
+    )
+
+    def shuffled(target, seed):
+        return list(target_scores(make_model(), [target], window=512, shuffle_seed=seed))[1].matrix
+
+    first = shuffled(one, 1)
+    assert not np.allclose(first, shuffled(one, 2))
+    assert not np.allclose(first, shuffled(other, 1))
+
+
+def test_scores_of_targets_are_of_the_asked_centring():
+    target = Target("t", "test", SEQUENCE, np.zeros((29, 3), np.float32), "x")
+    (found,) = target_scores(make_model(), [target], window=512, centre="mean")
+    windows = predict_windows(make_model(), states(), window=512)
+    expected = potts.contact_scores(potts_model(windows).couplings, centre="mean")
+    np.testing.assert_allclose(found.matrix, expected, atol=1e-6)
+    assert not np.allclose(found.matrix, contact_scores(windows))
+
+
+@pytest.mark.parametrize("window", [26, 512])
+def test_precision_in_training_is_that_of_the_scores(rng, window):
+    points = np.cumsum(rng.normal(size=(29, 3)) * 2, axis=0).astype(np.float32)
+    target = Target("t", "test", SEQUENCE, points, "x")
+    (scores,) = target_scores(make_model(), [target], window=window)
+    far = np.median(target.distances[np.triu_indices(29, 24)])
+    found = long_range_precision(make_model(), [target], contact_distance=far, window=window)
+    assert found == {
+        f"long_P@L{name}": top_precision(
+            scores.matrix, target.distances, k=k, separation=RANGES["long"], contact_distance=far
+        )
+        for name, k in (("", 1), ("/5", 5))
+    }
 
 
 def test_precision_is_a_mean_over_targets_with_a_long_range_pair():

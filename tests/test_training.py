@@ -489,6 +489,8 @@ def test_unknown_and_mistyped_settings_are_refused():
         from_mapping(TrainSettings, {"row": 3}, "config")
     with pytest.raises(SettingsError, match="rows is '3'"):
         from_mapping(TrainSettings, {"rows": "3"}, "config")
+    with pytest.raises(SettingsError, match="rows is True, expected int"):
+        from_mapping(TrainSettings, {"rows": True}, "config")
     with pytest.raises(SettingsError, match="query is 'last', expected one of first, random"):
         from_mapping(TrainSettings, {"query": "last"}, "config")
     for wrong in (5, None, ["rows"]):
