@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from places import ClanEvaluation, Places, Uniref50Evaluation, parse
+from sources import Sources
 
 ROOT = Path(__file__).parent.parent
 
@@ -198,3 +199,46 @@ def test_what_a_report_of_clans_is_made_from():
     ]
     assert inputs["targets"] == ["results/clans/NADP_Rossmann/targets.parquet"]
     assert "coverage_sweep" not in inputs
+
+
+def test_uniref50_is_as_published_or_taken_out_of_its_archive():
+    assert places().uniref50_fasta() == "results/sources/uniref50"
+    packed = places(sources={"uniref50_member": "uniref50.fasta.gz"})
+    assert packed.uniref50_fasta() == "results/unpacked/uniref50.fasta.gz"
+
+
+def test_the_selection_of_structures_reads_the_indexes_that_are_named():
+    assert places(sources={"pdb_obsolete": None, "pdb_search": None}).optional_indexes() == {}
+    both = places(sources={"pdb_obsolete": ["obsolete.dat"], "pdb_search": "https://x/query"})
+    assert both.optional_indexes() == {
+        "obsolete": "results/sources/pdb_obsolete",
+        "hits": "results/sources/pdb_hits",
+    }
+
+
+def test_settings_are_chosen_for_each_round_where_there_is_a_grid():
+    assert places(pfam_clan={"selection": {"grid": {}}}).chosen_settings("HTH", "3") == []
+    some = places(pfam_clan={"selection": {"grid": {"steps": [1, 2]}}})
+    assert some.chosen_settings("HTH", "3") == ["results/selection/HTH/3.json"]
+
+
+def test_npm_is_trained_on_training_queries_and_clans_and_its_trunk_on_sequences():
+    demo = places(pfam_clan={"clans": ["A", "B"]})
+    assert demo.training_families("uniref50")[0] == "results/families/uniref50/train/0000.parquet"
+    assert demo.training_families("pfam_clan") == [
+        "results/families/pfam_clan/A.parquet",
+        "results/families/pfam_clan/B.parquet",
+    ]
+    assert demo.pretraining_sequences() == "results/queries/train.fasta"
+    assert places(npm={"pretraining_sequences": "own"}).pretraining_sequences() == "own"
+
+
+def test_structures_are_a_folder_where_one_is_here(tmp_path):
+    def found(template):
+        config = {"source": "paper", "sources": {"structures": template}}
+        return Sources(config).structure_files()
+
+    (tmp_path / "mmCIF").mkdir()
+    assert found(f"{tmp_path}/mmCIF/{{middle}}/{{id}}.cif.gz") == [tmp_path / "mmCIF"]
+    assert found(f"{tmp_path}/none/{{id}}.cif.gz") == []
+    assert found("https://x.org/mmCIF/{middle}/{id}.cif.gz") == []

@@ -19,15 +19,21 @@ from npm_core.cli import main, verbs
 from npm_core.errors import DataError
 from npm_core.leakage import ABSENT, OCCURS, UNKNOWN
 from npm_core.precision import RANGES, top_precision
-from npm_core.report import cards, summary
+from npm_core.report import cards, contents, summary
+from npm_core.report.figures import shades
 from npm_core.report.inputs import (
+    Inputs,
     alignment_conditions,
+    left_out,
     read_drops,
     read_hours,
     read_leakage,
+    read_runs,
     read_sweep,
     score_conditions,
 )
+from npm_core.report.models import SKY, VERMILLION
+from npm_core.report.pfam_clan import page as pfam_clan_page
 from npm_core.tables import read_metadata, read_scores, read_targets
 
 
@@ -173,6 +179,110 @@ def test_the_controls_are_sorted_by_what_they_say():
 
 def test_depths_are_ordered_as_numbers_and_full_is_last():
     assert summary.depth_order(["full", "100", "30", "1000"]) == ["30", "100", "1000", "full"]
+
+
+def test_the_papers_win_rates_stand_beside_those_of_all_targets(uniref50):
+    _, page = uniref50
+    wins = figures_of(page)["wins"]
+    rows = [dict(zip(wins["columns"], row, strict=True)) for row in wins["rows"]]
+    assert {
+        (row["split"], row["bin"]): row["paper"] for row in rows if row["paper"] is not None
+    } == {("train", "all"): 0.223, ("test", "all"): 0.227}
+
+
+def test_maps_are_of_the_best_and_the_worst_targets():
+    table = precision_table(npm=[k / 10 for k in range(7)], potts=[0.3] * 7)
+    names = [f"t{k}" for k in range(7)]
+    shown = contents.maps(table, dict.fromkeys(names, ""), metric="P@L/5", top="")
+    assert [one.id for one in shown.examples] == ["t6", "t5", "t4", "t0", "t1", "t2"]
+    few = contents.maps(table, {"t1": "", "t5": ""}, metric="P@L/5", top="")
+    assert [one.id for one in few.examples] == ["t5", "t1"]
+
+
+def test_the_table_of_targets_and_the_scatter_compare_npm_with_potts():
+    table = precision_table(npm=[0.5, 0.25, 0.0], potts=[0.25, 0.25, 0.5])
+    wide, _ = contents.target_table(table, split_label="set", condition=None)
+    assert wide["difference"].tolist() == [0.25, 0.0, -0.5]
+    figure = contents.scatter(table, metric="P@L/5", splits=["test"], title="")
+    assert "NPM is more precise on 1 of 3" in figure.alt
+
+
+def test_trainings_are_averaged_over_rounds_and_shaded_one_deviation():
+    runs = pd.DataFrame(
+        [
+            ("A", "10", f"r{k}", step, "pseudolikelihood", value + step)
+            for k, value in enumerate((1.0, 3.0))
+            for step in range(2)
+        ],
+        columns=["clan", "reduced_depth", "run", "step", "quantity", "value"],
+    )
+    figure = contents.training(runs, row="clan", line="reduced_depth", title="", caption="")
+    found = figure.table[["step", "value", "low", "high", "runs"]].to_numpy().tolist()
+    sd = 2**0.5
+    assert np.allclose(found, [[0, 2, 2 - sd, 2 + sd, 2], [1, 3, 3 - sd, 3 + sd, 2]])
+
+
+def test_a_clan_report_speaks_of_the_shallowest_alignments():
+    tables = [
+        precision_table(npm=[0.6 - 0.01 * k] * 2, potts=[potts] * 2).assign(
+            clan="A", round=str(k), reduced_depth=depth, condition=depth, split="A", cutoff="L"
+        )
+        for depth, potts in (("10", 0.1), ("full", 0.9))
+        for k in range(3)
+    ]
+    table = pd.concat(tables, ignore_index=True).assign(variant="")
+    runs = read_runs([], [])
+    page = pfam_clan_page(Inputs(table, table[:0], runs, [], None, None, {}, SETTINGS, 0))
+    assert page.headline == (
+        "On 6 families of A reduced to depth 10, NPM is more precise than "
+        "the independent Potts model."
+    )
+    (scatter,) = [section for section in page.sections if section.id == "scatter"]
+    assert set(scatter.table["condition"]) == {"10"}
+
+
+def test_the_rarer_reasons_are_counted_together(tmp_path):
+    path = tmp_path / "l.tsv"
+    lines = [f"failed\treason {k}\t{20 - k}" for k in range(14)]
+    path.write_text("\n".join(["status\treason\tcount", *lines]) + "\n")
+    *_, last = read_drops([path])
+    assert (last["reason"], last["count"]) == ("2 other reasons", (20 - 12) + (20 - 13))
+
+
+def test_what_the_precision_tables_leave_out_is_added_up(tmp_path):
+    paths = []
+    for number, count in enumerate((2, 3)):
+        left = {"unscorable": {"long": count}, "unscored": {"nearest": 10 * count, "npm": 0}}
+        table = pa.table({"id": ["a"]}).replace_schema_metadata({"left_out": json.dumps(left)})
+        paths.append(tmp_path / f"{number}.parquet")
+        pq.write_table(table, paths[-1])
+    assert [(row["status"], row["reason"], row["count"]) for row in left_out(paths)] == [
+        ("not scorable", "no resolved pair in the long range", 5),
+        ("not scored", "no prediction by nearest", 50),
+    ]
+
+
+def test_trainings_are_told_apart_by_the_tables_in_the_same_place(tmp_path):
+    paths = [tmp_path / name / "metrics.csv" for name in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("step,loss\n0,1.5\n")
+    stamps = [
+        {"clan": "A", "round": "0"},
+        {"clan": "A", "round": "0", "variant": "tied"},
+        {"clan": "A", "round": "1"},
+    ]
+    found = read_runs(paths, stamps)
+    assert found[["run", "clan", "round"]].to_numpy().tolist() == [
+        ["A 0", "A", "0"],
+        ["A 1", "A", "1"],
+    ]
+    assert read_runs(paths, stamps[:1])["run"].tolist() == ["a", "b"]
+
+
+def test_shades_run_from_blue_to_vermillion():
+    assert shades(2) == [SKY, VERMILLION]
+    assert shades(3)[::2] == [SKY, VERMILLION]
 
 
 def test_a_cumulative_curve_steps_at_each_value_and_ends_at_one():
@@ -461,6 +571,9 @@ def test_variants_have_a_figure_of_their_own_and_leave_the_others_alone(tmp_path
     eight = figures["figure-8"]
     rows = [dict(zip(eight["columns"], row, strict=True)) for row in eight["rows"]]
     assert {row["mean"] for row in rows if row["variant"] == "tied"} == {0.25}
+    names = [(row["reduced_depth"], row["range"], row["variant"]) for row in rows]
+    assert sorted(set(names)) == sorted(names)
+    assert {variant for *_, variant in names} == {"tied", "NPM of this report"}
     three = figures["figure-3"]
     rows = [dict(zip(three["columns"], row, strict=True)) for row in three["rows"]]
     npm = [row["n"] for row in rows if row["model"] == "npm"]
