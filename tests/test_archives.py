@@ -31,7 +31,8 @@ PARTS = {
 def test_a_member_is_found_inside_a_nested_tar(tmp_path):
     inner = tar_of({"readme": b"x", "uniref50.fasta.gz": b"sequences"}, "w")
     (tmp_path / "all.tar.gz").write_bytes(tar_of({"a": b"1", "uniref50.tar": inner}))
-    extract_member(tmp_path / "all.tar.gz", "uniref50.fasta.gz", tmp_path / "out")
+    found = extract_member(tmp_path / "all.tar.gz", "uniref50.fasta.gz", tmp_path / "out")
+    assert found == "uniref50.tar:uniref50.fasta.gz"
     assert (tmp_path / "out").read_bytes() == b"sequences"
 
 
@@ -52,6 +53,12 @@ def test_a_database_is_unpacked_under_its_prefix(tmp_path):
 def test_a_fasta_archive_is_no_database(tmp_path):
     (tmp_path / "uc.tar.gz").write_bytes(tar_of({"uc.fasta": b">a\nA\n"}))
     with pytest.raises(DataError, match="not the FASTA one"):
+        unpack_database(tmp_path / "uc.tar.gz", tmp_path / "database")
+
+
+def test_an_archive_of_two_databases_is_refused(tmp_path):
+    (tmp_path / "uc.tar.gz").write_bytes(tar_of({**PARTS, "db/other_a3m.ffdata": b"x"}))
+    with pytest.raises(DataError, match=r"two databases, db/uc_a3m\.ffdata and"):
         unpack_database(tmp_path / "uc.tar.gz", tmp_path / "database")
 
 

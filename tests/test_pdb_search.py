@@ -7,6 +7,7 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError
+from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_search import question, read_hits, search
 from npm_core.pdb_selection import Criteria
 
@@ -170,3 +171,25 @@ def test_the_selection_keeps_what_the_search_found(service, tmp_path):
         "2abc": "",
         "9abc": "not found by the search",
     }
+
+
+def test_another_question_has_an_answer_of_its_own_on_record(service, ask, tmp_path):
+    ask()
+    service.hits.append("4ABC_1")
+    lock = tmp_path / "lock.json"
+    assert search(service.url, Criteria(min_length=50), tmp_path / "other", lock=lock) == 6
+    assert len(json.loads(lock.read_text())) == 2
+
+
+def test_an_archive_may_lack_some_entries_but_not_all(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    (folder / "1abc.cif").write_text("data_1ABC\n")
+    archive = Archive(f"{folder.as_uri()}/{{id}}.cif", tmp_path / "cache", None)
+    with pytest.raises(NotInArchive):
+        archive.fetch("2abc")
+    with pytest.raises(DataError, match="none of 1 entries is there"):
+        archive.check()
+    archive.fetch("1abc")
+    archive.check()
+    assert (archive.found, archive.absent) == ({"1abc"}, {"2abc"})

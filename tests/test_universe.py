@@ -16,8 +16,15 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.universe import evolution, folds
 from npm_core.universe.deposits import Deposit, deposits, entity_contacts, trace
 from npm_core.universe.evolution import Drift, Member, SparsePotts, Strength, Tail
-from npm_core.universe.families import Universe, UniverseSettings, family_depths, generate
-from npm_core.universe.mirror import aligned_rows, row_name, write_mirror
+from npm_core.universe.families import (
+    Universe,
+    UniverseSettings,
+    _cluster,
+    family_depths,
+    generate,
+)
+from npm_core.universe.mirror import aligned_rows, pfam_seed, row_name, write_mirror
+from npm_core.universe.mmcif import Entity
 
 SMALL = UniverseSettings(
     seed=3, clans=1, families_per_clan=2, lone_families=1, max_depth=24, decoys=3
@@ -197,6 +204,35 @@ def test_every_protein_is_half_identical_to_its_representative(universe):
         assert len(representative.sequence) >= len(protein.sequence)
         if protein.member is not None:
             assert representative.family == protein.family
+
+
+def test_a_cluster_holds_what_aligns_to_most_of_its_longest_sequence():
+    def member(letters):
+        return Member(alphabet.encode(letters), {}, Tail(0, ""), Tail(0, ""))
+
+    rows = ["ACDEFGHIKL", "ACDEFGHI--", "ACDEFGH---", "ACDEFVVVVV", "ACDEWVVVVV"]
+    # The third covers 70 % of the first; the last shares four letters with either.
+    assert _cluster([member(row) for row in rows]) == [(0, 1), (0, 1), (2, 1), (0, 0.5), (4, 1)]
+
+
+def test_numbers_of_authors_repeat_where_residues_were_inserted():
+    entity = Entity("A" * 6, "polypeptide(L)", None, np.ones(6, bool), (("A", "A"),), 5, 3)
+    assert [entity.auth_number(position) for position in range(1, 7)] == [
+        (5, "?"),
+        (6, "?"),
+        (6, "A"),
+        (6, "B"),
+        (7, "?"),
+        (8, "?"),
+    ]
+
+
+def test_a_seed_holds_the_representatives_of_its_family(universe):
+    blocks = pfam_seed(universe).split("//\n")[:-1]
+    for block, family in zip(blocks, universe.families, strict=True):
+        names = [line.split("_")[0] for line in block.splitlines() if not line.startswith("#")]
+        assert names == [p.accession for p in family.proteins if p.accession == p.cluster][:30]
+    assert any(protein.accession != protein.cluster for protein in universe.proteins)
 
 
 def test_a_universe_may_hold_lone_families_only():
