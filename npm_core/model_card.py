@@ -15,6 +15,7 @@ from npm_core.errors import DataError
 from npm_core.flops import training_flops
 from npm_core.precision import FEWEST, compare_models, meff_bin, meff_bins
 from npm_core.report.models import MODELS
+from npm_core.report.summary import evenly
 
 CURVE_ROWS = 12
 """Rows of a training curve on the card, at most."""
@@ -115,8 +116,7 @@ def _curve(rows: pd.DataFrame) -> list[list[str]]:
     measures = [name for name in MEASURES if name in rows and rows[name].notna().any()]
     watched = measures[-1]
     shown = rows[rows[watched].notna()]
-    chosen = np.unique(np.linspace(0, len(shown) - 1, CURVE_ROWS).round().astype(int))
-    table = shown.iloc[chosen]
+    table = shown.iloc[evenly(len(shown), CURVE_ROWS)]
     cells = [["" if np.isnan(x) else f"{x:.3f}" for x in row] for row in table[measures].to_numpy()]
     return [
         ["update", *(MEASURES[name] for name in measures)],

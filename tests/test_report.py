@@ -285,6 +285,12 @@ def test_shades_run_from_blue_to_vermillion():
     assert shades(3)[::2] == [SKY, VERMILLION]
 
 
+def test_a_thinned_curve_keeps_its_first_and_last_point():
+    assert summary.evenly(5, 9) == [0, 1, 2, 3, 4]
+    assert summary.evenly(1000, 4) == [0, 333, 666, 999]
+    assert summary.evenly(0, 4) == summary.evenly(3, 0) == []
+
+
 def test_a_cumulative_curve_steps_at_each_value_and_ends_at_one():
     assert summary.cumulative([1, 1, 3, 10]) == [(1.0, 0.5), (3.0, 0.75), (10.0, 1.0)]
 

@@ -13,6 +13,7 @@ from npm_core.arrays import Float32
 from npm_core.errors import DataError
 from npm_core.precision import CUTOFFS, RANGES, scorable_pairs
 from npm_core.report.models import MODELS
+from npm_core.report.summary import evenly
 from npm_core.tables import Scores, Target
 
 Maps = dict[str, dict[str, list[int]]]
@@ -213,10 +214,7 @@ def choose(differences: pd.Series, limit: int) -> list[str]:
         limit: How many cards a page may hold.
     """
     ordered = differences.sort_values(kind="stable").index
-    if len(ordered) <= limit:
-        return list(ordered)
-    picks = np.linspace(0, len(ordered) - 1, limit).round().astype(int)
-    return list(ordered[np.unique(picks)])
+    return [ordered[place] for place in evenly(len(ordered), limit)]
 
 
 def within(packed: Mapping[str, str], differences: pd.Series, *, characters: int) -> dict[str, str]:

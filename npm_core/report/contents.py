@@ -16,7 +16,7 @@ from npm_core.report.figures import (
 from npm_core.report.inputs import Inputs
 from npm_core.report.models import MODELS, known_models
 from npm_core.report.page import Column, Example, Maps, Page, Tile
-from npm_core.report.summary import Verdict, controls_clause, pairs, signed
+from npm_core.report.summary import Verdict, controls_clause, evenly, pairs, signed
 
 QUANTITIES = {
     "pseudolikelihood": "training loss",
@@ -227,7 +227,7 @@ def training(
     table = table.rename(columns={"mean": "value", "std": "sd", "size": "runs"})
     table["low"], table["high"] = table["value"] - table["sd"], table["value"] + table["sd"]
     thin = [
-        group.iloc[:: -(-len(group) // POINTS)]
+        group.iloc[evenly(len(group), POINTS)]
         for _, group in table.groupby(["row", "quantity", "line"], sort=False)
     ]
     table = pd.concat(thin, ignore_index=True)

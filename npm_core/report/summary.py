@@ -290,6 +290,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many numbers from 0 to below `count`, evenly spaced; first and last are kept."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
 def cumulative(depths: Sequence[float]) -> list[tuple[float, float]]:
     """Steps of the cumulative distribution, thinned to about 200 of them.
 
@@ -298,5 +303,4 @@ def cumulative(depths: Sequence[float]) -> list[tuple[float, float]]:
     """
     values, counts = np.unique(np.asarray(depths, dtype=float), return_counts=True)
     shares = counts.cumsum() / counts.sum()
-    keep = np.unique(np.linspace(0, len(values) - 1, 200).round().astype(int))
-    return [(float(values[k]), float(shares[k])) for k in keep]
+    return [(float(values[k]), float(shares[k])) for k in evenly(len(values), 200)]
