@@ -699,6 +699,13 @@ def test_test_sequences_in_training_alignments_are_counted_and_shared(tmp_path):
         read_leakage(path)
 
 
+def test_a_count_of_a_ledger_that_is_no_number_is_named_by_its_line(tmp_path):
+    path = tmp_path / "a.ledger.tsv"
+    path.write_text("status\treason\tcount\nfailed\ttimeout\t2\nfailed\ttimeout\tmany\n")
+    with pytest.raises(DataError, match=r"ledger\.tsv:3: count 'many'"):
+        read_drops([path])
+
+
 def test_a_coverage_sweep_with_a_depth_below_one_is_refused(tmp_path):
     path = tmp_path / "sweep.parquet"
     pq.write_table(pa.table({"id": ["a"], "coverage": [20], "depth": [0]}), path)

@@ -70,14 +70,12 @@ def read_drops(paths: Sequence[Path | str]) -> list[dict[str, object]]:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for path in paths:
         step = _step(PurePath(path))
-        for row in read_tsv(path, ["status", "reason"]):
+        for line, row in enumerate(read_tsv(path, ("status", "reason")), start=2):
             reasons = counts.setdefault((step, row["status"]), Counter())
             try:
                 reasons[row["reason"]] += int(row.get("count") or 1)
             except ValueError as error:
-                raise DataError(
-                    f"{path}: count {row['count']!r} of {row['reason']!r}, expected a whole number"
-                ) from error
+                raise DataError(f"{path}:{line}: count {row['count']!r}") from error
     rows = []
     for (step, status), reasons in counts.items():
         common = reasons.most_common()
@@ -204,11 +202,8 @@ def read_leakage(path: Path | str) -> pd.DataFrame:
     Raises:
         DataError: A column is missing or a count is no number.
     """
-    with open_text(path) as stream:
-        table = pd.read_csv(stream, sep="\t", dtype=str, keep_default_na=False)
-    missing = [name for name in ("status", "reason", "count") if name not in table.columns]
-    if missing:
-        raise DataError(f"{path}: columns {missing} are missing")
+    columns = ["status", "reason", "count"]
+    table = pd.DataFrame(read_tsv(path, columns), columns=columns)
     counts = pd.to_numeric(table["count"], errors="coerce")
     if counts.isna().any():
         row = int(counts.isna().to_numpy().argmax())
