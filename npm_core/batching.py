@@ -39,6 +39,9 @@ BATCHES_A_BUCKET = 8
 ITEMS_A_BUCKET = 512
 """Nor are more than these, or half a window, if a batch is smaller: it lies in few windows."""
 
+BUCKETS_AN_EPOCH = 8
+"""Nor more than this part of all items, so that a batch of few has none of them twice."""
+
 FILES_OPEN = 16
 """Shards whose footers are kept; a batch of the paper's size lies in a few."""
 
@@ -57,7 +60,8 @@ class Order:
     Item number t belongs to epoch t // count. Within an epoch the windows of `window` consecutive
     items come in random order, and the items of a window in random order. What is sorted by length
     together is a batch, or at most half a window: a reader that holds the windows of one batch,
-    and one more, serves the stream. Batches run on across epochs, so all are full.
+    and one more, serves the stream. Of few items less is sorted together, so that a batch holds
+    many of them. Batches run on across epochs, so all are full.
     """
 
     def __init__(
@@ -77,8 +81,8 @@ class Order:
         if not len(lengths):
             raise DataError("there is nothing to train on: no families or sequences were read")
         self.lengths, self.batch, self.seed, self.window = lengths, batch, seed, window
-        most = max(ITEMS_A_BUCKET, window // 2) // batch
-        self._together = min(max(1, most), BATCHES_A_BUCKET)
+        most = min(max(ITEMS_A_BUCKET, window // 2), len(lengths) // BUCKETS_AN_EPOCH)
+        self._together = min(max(1, most // batch), BATCHES_A_BUCKET)
         """Batches that are sorted by length together."""
         self._epoch = lru_cache(maxsize=2)(self._permuted)
         self._bucket = lru_cache(maxsize=2)(self._sorted)
@@ -293,8 +297,9 @@ def sample_example(
 ) -> Example:
     """Draw a query, a crop and rows from one family (appendices C.1 and C.3).
 
-    The columns in which the query has a gap are dropped. Rows are drawn with replacement, each
-    with a probability proportional to its sequence weight.
+    The columns in which a random query has a gap are dropped; row 0 has none, what stands there
+    are its letters of no amino acid. Rows are drawn with replacement, each with a probability
+    proportional to its sequence weight.
 
     Args:
         family: The MSA.
@@ -309,7 +314,7 @@ def sample_example(
     if not present.size:
         raise DataError(f"family {family.id}: a row of gaps alone cannot be the query")
     query = family.residues[rng.choice(present)]
-    columns = np.flatnonzero(query != alphabet.GAP)
+    columns = np.flatnonzero(query != alphabet.GAP) if random_query else np.arange(family.length)
     if len(columns) > max_length:
         start = int(rng.integers(len(columns) - max_length + 1))
         columns = columns[start : start + max_length]

@@ -1,7 +1,6 @@
 """Query sequences: read and checked, split into train and test, cut into shards."""
 
 import hashlib
-import shutil
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path, open_text
+from npm_core.files import atomic_path, open_text, write_text
 from npm_core.msa import fasta_records
 
 _BUFFER_BYTES = 64 * 2**20
@@ -171,8 +170,8 @@ def shard_queries(
 ) -> list[int]:
     """Cut a FASTA file into FOLDER/0000.fasta and on; some may be empty.
 
-    Which sequences are used and where each goes depends on the ids alone; within a shard they keep
-    the order of the source.
+    Which sequences are used, where each goes and their order in a shard depend on the ids alone.
+    Sources are sorted (UniRef by length), and a training takes neighbours into one minibatch.
 
     Args:
         fasta: Sequences to cut.
@@ -199,8 +198,9 @@ def shard_queries(
     with tempfile.TemporaryDirectory(prefix=".shards.", dir=folder) as temporary:
         counts = _deal(chosen, Path(temporary), shards)
         for number in range(shards):
-            with atomic_path(folder / shard_name(number)) as path:
-                shutil.move(Path(temporary) / shard_name(number), path)
+            dealt = read_queries(Path(temporary) / shard_name(number), may_be_empty=True)
+            shuffled = sorted(dealt, key=lambda query: _hash(query.id, part=2))
+            write_text(folder / shard_name(number), "".join(query.fasta for query in shuffled))
     return counts
 
 

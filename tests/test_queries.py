@@ -136,8 +136,18 @@ def test_shards_hold_every_query_once(fasta, tmp_path):
     assert counts == [len(shard) for shard in shards]
     assert sorted(name for shard in shards for name in shard) == sorted(names)
     assert min(counts) > 0
-    for shard in shards:
-        assert shard == [name for name in names if name in shard]
+
+
+def test_a_shard_is_in_no_order_of_the_source_but_always_in_the_same(fasta, tmp_path):
+    names = [f"name{number:03d}" for number in range(400)]
+    shards = []
+    for order in (names, names[::-1]):
+        shard_queries(fasta(many(order)), tmp_path / order[0], shards=1)
+        shards.append(ids(tmp_path / order[0] / "0000.fasta"))
+    assert shards[0] == shards[1]
+    places = [names.index(name) for name in shards[0]]
+    halves = [sum(place < 200 for place in places[start : start + 100]) for start in (0, 300)]
+    assert all(30 < half < 70 for half in halves)
 
 
 def test_a_query_goes_to_the_same_shard_whatever_the_order_and_the_others(fasta, tmp_path):
