@@ -145,8 +145,8 @@ def hhfilter(programs: Programs, a3m: bytes, settings: FilterSettings) -> Finish
 
 def hhsearch(
     programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
-) -> dict[str, float]:
-    """Probability (per cent) of each database entry that HHsearch lists for a sequence.
+) -> dict[str, tuple[float, float]]:
+    """Probability (per cent) and score of each database entry that HHsearch lists for a sequence.
 
     Args:
         programs: Runs it.
@@ -167,10 +167,11 @@ def hhsearch(
     return parse_hit_list(report.read_text(encoding="utf-8"))
 
 
-def parse_hit_list(report: str) -> dict[str, float]:
-    """Name and probability (per cent) of the hits in the table of an .hhr report.
+def parse_hit_list(report: str) -> dict[str, tuple[float, float]]:
+    """Probability (per cent) and score of the hits in the table of an .hhr report, by name.
 
-    Of several hits of one name the most probable counts.
+    Of several hits of one name the most probable counts, of equally probable ones that of the
+    higher score.
 
     Raises:
         ToolError: The report has no such table.
@@ -178,12 +179,13 @@ def parse_hit_list(report: str) -> dict[str, float]:
     lines = iter(report.splitlines())
     if not any(line.startswith(" No Hit") for line in lines):
         raise ToolError("the report of hhsearch has no list of hits")
-    hits: dict[str, float] = {}
+    hits: dict[str, tuple[float, float]] = {}
     for line in lines:
         if not line.strip():
             break
-        _, name, probability, *_ = line.split()
-        hits[name] = max(float(probability), hits.get(name, 0.0))
+        _, name, probability, _, _, score, *_ = line.split()
+        hit = float(probability), float(score)
+        hits[name] = max(hit, hits.get(name, hit))
     return hits
 
 

@@ -91,11 +91,11 @@ def nearest_by_hhsearch(
     workers: int,
     scratch: Path,
 ) -> list[Neighbour]:
-    """Nearest families by HHsearch's probability, then the alignment to the family (C.3).
+    """Nearest families by HHsearch's probability and score, then the alignment to the family (C.3).
 
     The paper calls HHalign with the sequence and each family's seed alignment; one HHsearch of the
-    sequence against all seeds gives the same probabilities. The sequence is then aligned to the
-    nearest family's own MSA by HHalign (step 1), whose columns are the Potts model's.
+    sequence against all seeds gives the same probabilities, to one decimal. The sequence is then
+    aligned to the nearest family's own MSA by HHalign (step 1): its columns are the Potts model's.
 
     Args:
         targets: With their sequences.
@@ -119,7 +119,7 @@ def nearest_by_hhsearch(
 
     with Programs() as programs:
 
-        def search(place: int) -> tuple[str, float] | None:
+        def search(place: int) -> tuple[str, tuple[float, float]] | None:
             hits = hhsearch(programs, queries[place], database, size=len(order), max_rows=max_rows)
             named = ((order[int(number)], value) for number, value in hits.items())
             target = targets[place].id
@@ -141,18 +141,18 @@ def nearest_by_hhsearch(
             if hit[0] not in templates:
                 raise DataError(f"family {hit[0]} has a profile but no alignment")
             pairs = hhalign(programs, queries[place], templates[hit[0]])
-            return Neighbour(target.id, hit[0], hit[1], None, *pairs)
+            family, (probability, _) = hit
+            return Neighbour(target.id, family, probability, None, *pairs)
 
         alignments_made = map_in_order(align, range(len(targets)), workers=workers)
         return list(track(alignments_made, total=len(targets), what="targets aligned"))
 
 
-def _best(hits: Mapping[str, float]) -> tuple[str, float] | None:
-    """The highest value; of equals the first name."""
+def _best(hits: Mapping[str, tuple[float, float]]) -> tuple[str, tuple[float, float]] | None:
+    """The most probable hit, of equals that of the higher score, of these the first name."""
     if not hits:
         return None
-    value, name = min((-value, name) for name, value in hits.items())
-    return name, -value
+    return max(sorted(hits.items()), key=lambda hit: hit[1])
 
 
 def _write_profiles(database: Path, profiles: Sequence[str]) -> None:

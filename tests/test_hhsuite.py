@@ -239,8 +239,8 @@ missing dssp
 """
 
 
-def test_a_hit_list_gives_the_highest_probability_of_each_name():
-    assert parse_hit_list(REPORT) == {"20": 95.4, "7": 86.3}
+def test_a_hit_list_gives_the_most_probable_hit_of_each_name():
+    assert parse_hit_list(REPORT) == {"20": (95.4, 47.5), "7": (86.3, 42.0)}
     with pytest.raises(ToolError, match="no list of hits"):
         parse_hit_list("Query query\n")
 

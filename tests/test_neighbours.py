@@ -18,6 +18,7 @@ from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_
 from npm_core.msa import fasta_text, read_alignment
 from npm_core.neighbours import (
     Neighbour,
+    _best,
     paired_positions,
     read_neighbours,
     trains_on,
@@ -140,6 +141,12 @@ def test_neighbours_are_read_as_written(tmp_path):
     assert first.family_columns.tolist() == [5, 6]
     assert second.family is None
     assert second.family_columns.size == 0
+
+
+def test_of_equally_probable_families_the_one_of_the_higher_score_is_nearest():
+    hits = {"PF1": (99.9, 80.0), "PF2": (99.9, 95.0), "PF3": (99.8, 120.0), "PF0": (99.9, 95.0)}
+    assert _best(hits) == ("PF0", (99.9, 95.0))
+    assert _best({}) is None
 
 
 @pytest.fixture

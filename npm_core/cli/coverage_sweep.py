@@ -14,7 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--msas", required=True, nargs="+", metavar="FFDATA", help="A3M texts")
     parser.add_argument("--alignments", type=int, default=1000, help="size of the sample")
     parser.add_argument(
-        "--coverages", type=int, nargs="+", default=[*range(20, 90, 10)], help="hhfilter -cov"
+        "--coverages", type=int, nargs="+", default=[0, *range(20, 90, 10)], help="hhfilter -cov"
     )
     parser.add_argument("--filter-identity", type=int, default=90, help="hhfilter -id, per cent")
     parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
