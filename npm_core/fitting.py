@@ -14,6 +14,7 @@ from npm_core import ccmpred, formats, memory, plm, potts
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
+from npm_core.numbering import as_text, missing_inside
 from npm_core.parallel import map_in_processes
 from npm_core.plm import Fit, Objective, Stop
 from npm_core.potts import Potts
@@ -129,13 +130,19 @@ class Job:
     def write(self, msa: Msa, fit: Fit) -> str:
         """Write model and report; a line that says how it went."""
         facts = {"query": msa.query, "objective": repr(fit.objective)}
+        left_out = ""
+        if msa.numbers is not None:
+            # Anchored to its query, which has a letter in every column.
+            facts |= {"query": msa.query.replace("-", "X"), "numbers": as_text(msa.numbers)}
+            if missing := missing_inside(msa.numbers):
+                left_out = f" ({missing} residues of the query in between have no column)"
         formats.write_model(self.output, replace(fit.potts, metadata=facts))
         if self.report:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"
         replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
         return (
-            f"{self.msa.name}: depth {msa.depth}, length {msa.length}{replaced}, "
+            f"{self.msa.name}: depth {msa.depth}, length {msa.length}{left_out}{replaced}, "
             f"Meff {fit.meff:.1f}, objective {fit.objective:.6f}, {state} after "
             f"{fit.evaluations} evaluations"
         )

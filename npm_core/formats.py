@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from npm_core import potts
+from npm_core import numbering, potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
-from npm_core.arrays import Float64
+from npm_core.arrays import Float64, Indices
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_binary, open_gzip, open_text
-from npm_core.matrices import load_arrays, read_matrix, read_sequence
+from npm_core.matrices import load_arrays, read_matrix, read_numbers, read_sequence
 from npm_core.potts import Potts
 
 T = TypeVar("T")
@@ -45,10 +45,26 @@ class ScoreFile(NamedTuple):
     Attributes:
         scores: (L, L) float64, symmetric, zero diagonal.
         query: Letters of the protein, None if the file does not say.
+        numbers: (L,) of the residues; 1 to L if the file does not say.
     """
 
     scores: Float64
     query: str | None
+    numbers: Indices
+
+    def whole(self) -> tuple["ScoreFile", NDArray[np.bool_]]:
+        """With the residues in between that have no scores: zero, and X; and which have some."""
+        places = self.numbers - self.numbers[0]
+        scored = np.zeros(places[-1] + 1, dtype=bool)
+        scored[places] = True
+        scores = np.zeros((len(scored), len(scored)))
+        scores[np.ix_(places, places)] = self.scores
+        letters = np.full(len(scored), "X")
+        letters[places] = list(self.query or "X")
+        query = "".join(letters) if self.query else None
+        return ScoreFile(
+            scores, query, self.numbers[0] + numbering.from_one(len(scored)) - 1
+        ), scored
 
 
 def read_model(path: Path | str, file_format: str | None = None) -> Potts:
@@ -117,7 +133,12 @@ def read_pair_scores(path: Path | str) -> ScoreFile:
 
 
 def write_scores(
-    path: Path | str, scores: NDArray, *, query: str | None = None, file_format: str | None = None
+    path: Path | str,
+    scores: NDArray,
+    *,
+    query: str | None = None,
+    numbers: Indices | None = None,
+    file_format: str | None = None,
 ) -> None:
     """Write contact scores in any format of SCORES, whole or not at all.
 
@@ -125,6 +146,7 @@ def write_scores(
         path: File.
         scores: (L, L), symmetric.
         query: Letters of the protein, where the format has a place for them.
+        numbers: (L,) of its residues, likewise; 1 to L when None.
         file_format: A key of SCORES; told from the suffix when None.
     """
     name = file_format or format_of(path)
@@ -132,7 +154,8 @@ def write_scores(
         raise SettingsError(f"{path}: {name} holds Potts models, not contact scores")
     if not np.isfinite(scores).all():
         raise DataError(f"{path}: the scores hold NaN or infinity")
-    file = ScoreFile(np.asarray(scores, dtype=np.float64), query)
+    numbers = numbering.from_one(len(scores)) if numbers is None else numbers
+    file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers)
     try:
         _write(path, name, SCORES[name][1], file)
     except DataError as error:
@@ -167,7 +190,8 @@ def write_model_scores(
             f"centre {centre} has no .mat file: CCMpred's has the mean subtracted; "
             "write .npy or .npz"
         )
-    write_scores(path, scores, query=query_of(model), file_format=name)
+    numbers = numbers_of(model)
+    write_scores(path, scores, query=query_of(model), numbers=numbers, file_format=name)
 
 
 def _write(path: Path | str, name: str, writer: Callable[[Path, T], None], content: T) -> None:
@@ -224,6 +248,14 @@ def query_of(model: Potts) -> str | None:
     return query if len(query) == model.length else None
 
 
+def numbers_of(model: Potts) -> Indices:
+    """Residue numbers stored with a model, if they fit its length; else 1 to L."""
+    text = model.metadata.get("numbers")
+    numbers = numbering.from_one(model.length)
+    found = numbers if text is None else numbering.from_text(text, "the model's metadata")
+    return found if len(found) == model.length else numbers
+
+
 def _npz_names(path: Path) -> list[str]:
     try:
         with open_binary(path) as stream, zipfile.ZipFile(stream) as archive:
@@ -240,8 +272,9 @@ def _read_npz_model(path: Path) -> Potts:
         array.astype(np.float32) if array.dtype.kind in "fiu" else array
         for array in (arrays["fields"], arrays["couplings"])
     )
-    query = str(arrays["query"]) if "query" in arrays else ""
-    return potts.from_arrays(fields, couplings, {"query": query} if query else {}, str(path))
+    names = ("query", "numbers")
+    facts = {name: str(arrays[name]) for name in names if name in arrays and str(arrays[name])}
+    return potts.from_arrays(fields, couplings, facts, str(path))
 
 
 def _write_npz_model(path: Path, model: Potts) -> None:
@@ -251,6 +284,7 @@ def _write_npz_model(path: Path, model: Potts) -> None:
             fields=model.fields,
             couplings=model.couplings,
             query=np.array(model.metadata.get("query", "")),
+            numbers=np.array(numbering.as_text(numbers_of(model))),
         )
 
 
@@ -378,13 +412,15 @@ def _read_plmc(path: Path) -> Potts:
         raise DataError(f"{path}: alphabet {letters!r}; expected letters of {ALPHABET}")
     place = [ALPHABET.index(letter) for letter in letters]
     target = data[front - 5 * length : front - 4 * length].decode("latin-1")
-    numbers = np.frombuffer(data, dtype="<f4", offset=front)
+    index = np.frombuffer(data, dtype="<i4", count=length, offset=front - 4 * length)
+    values = np.frombuffer(data, dtype="<f4", offset=front)
     fields = np.zeros((length, STATES), dtype=np.float32)
-    fields[:, place] = numbers[length * states : 2 * length * states].reshape(length, states)
+    fields[:, place] = values[length * states : 2 * length * states].reshape(length, states)
     upper = np.zeros((pairs, STATES, STATES), dtype=np.float32)
-    found = numbers[2 * length * states + pairs * states**2 :].reshape(pairs, states, states)
+    found = values[2 * length * states + pairs * states**2 :].reshape(pairs, states, states)
     upper[np.ix_(range(pairs), place, place)] = found
-    return Potts(fields, potts.full_couplings(upper, length), {"query": target})
+    facts = {"query": target, "numbers": numbering.as_text(numbering.checked(index, str(path)))}
+    return Potts(fields, potts.full_couplings(upper, length), facts)
 
 
 def _write_plmc(path: Path, model: Potts) -> None:
@@ -398,13 +434,16 @@ def _write_plmc(path: Path, model: Potts) -> None:
         stream.write(struct.pack("<5i", length, STATES, 0, 0, 0))
         stream.write(struct.pack("<5f", 0, 0, 0, 0, 0))
         stream.write(PLMC_ALPHABET.encode() + query.encode())
-        stream.write(np.arange(1, length + 1, dtype="<i4").tobytes())
+        stream.write(numbers_of(model).astype("<i4").tobytes())
         stream.write(np.zeros_like(fields).tobytes() + fields.astype("<f4").tobytes())
         stream.write(bytes(upper.nbytes) + upper.astype("<f4").tobytes())
 
 
 def _read_gremlin(path: Path) -> Potts:
-    """Lines `V[i]` with 21 fields and `W[i][j]` with 441 couplings, positions from 0."""
+    """Lines `V[i]` with 21 fields and `W[i][j]` with 441 couplings, residues from 0.
+
+    GREMLIN leaves out gappy columns, whose numbers do not occur.
+    """
     singles: dict[int, NDArray] = {}
     pairs: dict[tuple[int, int], NDArray] = {}
     with open_text(path) as stream:
@@ -426,34 +465,41 @@ def _read_gremlin(path: Path) -> Potts:
                     f"{path}, line {number}: {tag} with {len(values)} numbers; expected V[i] with "
                     f"{STATES} or W[i][j] with {STATES**2}"
                 )
-    length = len(singles)
-    if sorted(singles) != list(range(length)):
-        raise DataError(
-            f"{path}: positions {sorted(singles)[:5]}... are not 0..L-1; GREMLIN left out gappy "
-            "columns, which have no place here"
-        )
-    order = [(i, j) for i in range(length) for j in range(i + 1, length)]
+    length, residues = len(singles), sorted(singles)
+    order = [(i, j) for n, i in enumerate(residues) for j in residues[n + 1 :]]
     if length == 0 or sorted(pairs) != order:
         raise DataError(f"{path}: {len(pairs)} pairs for {length} positions; truncated?")
     upper = np.stack([pairs[pair] for pair in order]) if order else np.zeros((0, STATES, STATES))
-    fields = np.stack([singles[i] for i in range(length)])
-    return Potts(fields, potts.full_couplings(upper.astype(np.float32), length))
+    fields = np.stack([singles[i] for i in residues])
+    numbers = numbering.checked(np.array(residues, dtype=np.int32) + 1, str(path))
+    facts = {"numbers": numbering.as_text(numbers)}
+    return Potts(fields, potts.full_couplings(upper.astype(np.float32), length), facts)
 
 
 def _write_gremlin(path: Path, model: Potts) -> None:
     def text(values: NDArray) -> str:
         return " ".join(f"{value:.9g}" for value in values.ravel())
 
+    residues = numbers_of(model) - 1
     with path.open("w") as stream:
         for i in range(model.length):
-            stream.write(f"V[{i}] {text(model.fields[i])}\n")
+            stream.write(f"V[{residues[i]}] {text(model.fields[i])}\n")
         for i in range(model.length):
             for j in range(i + 1, model.length):
-                stream.write(f"W[{i}][{j}] {text(model.couplings[i, j])}\n")
+                tag = f"W[{residues[i]}][{residues[j]}]"
+                stream.write(f"{tag} {text(model.couplings[i, j])}\n")
 
 
 def _read_matrix(path: Path) -> ScoreFile:
-    return ScoreFile(read_matrix(path), read_sequence(path))
+    scores = read_matrix(path)
+    numbers = read_numbers(path)
+    if numbers is None:
+        numbers = numbering.from_one(len(scores))
+    query = read_sequence(path)
+    for what, found in (("a sequence", query), ("numbers", numbers)):
+        if found is not None and len(found) != len(scores):
+            raise DataError(f"{path}: {what} of {len(found)} for {len(scores)} residues")
+    return ScoreFile(scores, query, numbers)
 
 
 def _write_mat(path: Path, file: ScoreFile) -> None:
@@ -468,7 +514,7 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
 def _write_npz(path: Path, file: ScoreFile) -> None:
     arrays: dict[str, Any] = {"sequence": np.array(file.query)} if file.query else {}
     with path.open("wb") as stream:
-        np.savez_compressed(stream, scores=file.scores, **arrays)
+        np.savez_compressed(stream, scores=file.scores, numbers=file.numbers, **arrays)
 
 
 def _ranked_pairs(scores: Float64) -> list[tuple[int, int]]:
@@ -478,14 +524,15 @@ def _ranked_pairs(scores: Float64) -> list[tuple[int, int]]:
     return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
 
 
-def _from_pairs(pairs: dict[tuple[int, int], float], path: Path) -> Float64:
-    """(L, L) from scores of every pair, positions from 1."""
-    length = max((j for _, j in pairs), default=0)
+def _from_pairs(pairs: dict[tuple[int, int], float], numbers: Indices, path: Path) -> Float64:
+    """(L, L) from scores of every pair of residues of these numbers."""
+    length = len(numbers)
     scores = np.zeros((length, length))
     if len(pairs) != length * (length - 1) // 2 or length == 0:
         raise DataError(f"{path}: {len(pairs)} pairs of {length} positions; some are missing")
+    place = {number: position for position, number in enumerate(numbers.tolist())}
     for (i, j), score in pairs.items():
-        scores[i - 1, j - 1] = scores[j - 1, i - 1] = score
+        scores[place[i], place[j]] = scores[place[j], place[i]] = score
     return scores
 
 
@@ -498,7 +545,7 @@ def _add_pair(pairs: dict[tuple[int, int], float], i: int, j: int, score: float,
 
 
 def _read_evcouplings(path: Path) -> ScoreFile:
-    """CouplingScores.csv: columns i, A_i, j, A_j and the score cn (positions from 1)."""
+    """CouplingScores.csv: columns i, A_i, j, A_j and the score cn; i and j are residue numbers."""
     pairs: dict[tuple[int, int], float] = {}
     letters: dict[int, str] = {}
     with open_text(path) as stream:
@@ -514,8 +561,9 @@ def _read_evcouplings(path: Path) -> ScoreFile:
                 raise DataError(f"{at}: {error}") from error
             _add_pair(pairs, i, j, score, at)
             letters[i], letters[j] = row["A_i"], row["A_j"]
-    scores = _from_pairs(pairs, path)
-    return ScoreFile(scores, _known("".join(letters[i + 1] for i in range(len(scores)))))
+    numbers = numbering.checked(np.array(sorted(letters), dtype=np.int32), str(path))
+    scores = _from_pairs(pairs, numbers, path)
+    return ScoreFile(scores, _known("".join(letters[i] for i in numbers.tolist())), numbers)
 
 
 def _write_evcouplings(path: Path, file: ScoreFile) -> None:
@@ -524,7 +572,8 @@ def _write_evcouplings(path: Path, file: ScoreFile) -> None:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["i", "A_i", "j", "A_j", "cn"])
         for i, j in _ranked_pairs(file.scores):
-            table.writerow([i + 1, query[i], j + 1, query[j], repr(float(file.scores[i, j]))])
+            first, second = file.numbers[i], file.numbers[j]
+            table.writerow([first, query[i], second, query[j], repr(float(file.scores[i, j]))])
 
 
 def _read_rr(path: Path) -> ScoreFile:
@@ -565,7 +614,7 @@ def _read_rr(path: Path) -> ScoreFile:
     np.fill_diagonal(scores, 0.0)
     i, j = np.array(list(pairs)).T - 1
     scores[i, j] = scores[j, i] = list(pairs.values())
-    return ScoreFile(scores, _known(query))
+    return ScoreFile(scores, _known(query), numbering.from_one(len(query)))
 
 
 def _known(query: str) -> str | None:
@@ -615,7 +664,8 @@ def casp_rr(
 
 
 def _write_rr(path: Path, file: ScoreFile) -> None:
-    path.write_text(casp_rr(file.scores, file.query), encoding="utf-8")
+    whole, _ = file.whole()
+    path.write_text(casp_rr(whole.scores, whole.query), encoding="utf-8")
 
 
 Reader = Callable[[Path], Potts]

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.files import open_binary, open_text
+from npm_core.numbering import checked
 
 CLOSEST = 0.5
 """angstrom: no two residues are as close, and scores that could pass for distances are smaller."""
@@ -76,6 +78,18 @@ def read_sequence(path: Path | str) -> str | None:
     if sequence.ndim != 0 or sequence.dtype.kind != "U":
         raise DataError(f"{path}: sequence is {sequence.shape} of {sequence.dtype}, expected text")
     return str(sequence)
+
+
+def read_numbers(path: Path | str) -> Indices | None:
+    """Residue numbers that an .npz file holds beside its matrix; None where it does not."""
+    path = Path(path)
+    loaded = load_arrays(path, only="numbers") if path.suffix == ".npz" else {}
+    if isinstance(loaded, np.ndarray) or "numbers" not in loaded:
+        return None
+    numbers = loaded["numbers"]
+    if numbers.dtype.kind not in "iu":
+        raise DataError(f"{path}: numbers of type {numbers.dtype}, expected integers")
+    return checked(numbers.astype(np.int32), str(path))
 
 
 def read_distances(path: Path | str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Multiple sequence alignments in the columns of their query: A3M and its kin, read and checked."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import alphabet
-from npm_core.arrays import States
+from npm_core.arrays import Indices, States
 from npm_core.errors import DataError
 from npm_core.files import open_text
+from npm_core.numbering import residue_numbers
 
 _DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
 
@@ -40,11 +41,14 @@ class Msa:
         residues: (depth, length), states 0..20 (`alphabet.ALPHABET`, gap last). Inserts relative
             to the query's columns are not kept.
         nonstandard: How many letters were replaced by a parent amino acid or a gap.
+        numbers: (length,) number of the query's residue in each column; None where columns were
+            kept in which it has none.
     """
 
     names: tuple[str, ...]
     residues: States
     nonstandard: int = 0
+    numbers: Indices | None = None
 
     def __post_init__(self) -> None:
         if self.residues.ndim != 2 or self.residues.size == 0:
@@ -120,7 +124,7 @@ def msa_from_rows(
     names: list[str] = []
     encoded: list[States] = []
     nonstandard = 0
-    letters: str | None = None
+    asked = ""
     for name, sequence in rows:
         if max_rows is not None and len(names) >= max_rows:
             break
@@ -135,9 +139,9 @@ def msa_from_rows(
                 f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
                 "number of upper case letters and '-'"
             )
-        if letters is None and query is not None:
+        if not asked and query is not None:
             called = query == len(names) if isinstance(query, int) else _is_called(query, name)
-            letters = columns if called else None
+            asked = sequence if called else ""
         names.append(name)
         encoded.append(states)
         nonstandard += alphabet.count_nonstandard(columns)
@@ -156,7 +160,9 @@ def msa_from_rows(
         raise DataError(f"{where}: row {row + 1} ({names[row]}) has no residue to be a query")
     # The paper's step for Pfam (C.3): "We drop these gap characters and their corresponding columns
     # in the MSA". An X is a gap among the states, but a residue of the query: its column stays.
-    return msa.led_by(row, np.array([letter != "-" for letter in letters or ""]))
+    present = np.array([letter != "-" for letter in asked.translate(_DROP_INSERTS)])
+    numbers = residue_numbers(names[row], asked)[present]
+    return replace(msa.led_by(row, present), numbers=numbers)
 
 
 def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
@@ -192,8 +198,8 @@ def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]
     """Rows of the first alignment of a Stockholm file; interleaved blocks are joined.
 
     Pfam and HMMER write match columns in capitals and '-', inserts in lower case and '.'; others
-    write '.' for every gap. So a column with lower case letters is an insert, and dropped; in one
-    with capitals or '-', a '.' is a gap; one of '.' only holds nothing.
+    write '.' for every gap. So a column with lower case letters is an insert; in one with capitals
+    or '-', a '.' is a gap; one of '.' only holds nothing. Rows come out as in an A3M.
 
     Raises:
         DataError: Rows of unequal width, or a column with letters of both cases or lower case
@@ -234,7 +240,8 @@ def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]
             "in some rows and not in others (capitals or '-')"
         )
     for name, row in rows.items():
-        yield name, row[matches].tobytes().decode("latin-1").replace(".", "-")
+        row = np.where(matches & (row == ord(".")), np.uint8(ord("-")), row)
+        yield name, row.tobytes().decode("latin-1")
 
 
 def _aln_records(stream: IO[str]) -> Iterator[tuple[str, str]]:

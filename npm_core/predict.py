@@ -328,7 +328,8 @@ def write_prediction(
     if "potts" in formats:
         fitted = potts_model(windows)
         written.append(folder / f"{stem}.potts.safetensors")
-        facts = {**metadata, "query": alphabet.decode(alphabet.encode(sequence))}
+        letters = alphabet.decode(alphabet.encode(sequence)).replace("-", "X")
+        facts = {**metadata, "query": letters}
         save_potts(written[-1], Potts(fitted.fields, fitted.couplings, facts))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows)

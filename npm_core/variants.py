@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.alphabet import ALPHABET, GAP, encode
-from npm_core.arrays import Float64
+from npm_core.arrays import Float64, Indices
 from npm_core.errors import DataError
+from npm_core.numbering import as_text
 from npm_core.potts import Potts
 
 AMINO_ACIDS = ALPHABET[:GAP]
@@ -16,23 +17,25 @@ AMINO_ACIDS = ALPHABET[:GAP]
 Variant = tuple[NDArray[np.intp], NDArray[np.uint8]]
 """Mutated positions (m,), from 0, each once, and their new states (m,)."""
 
+WILD_TYPE = "WT"
+
 _MUTATION = re.compile(r"([A-Z])([0-9]+)([A-Z])")
 
 
-def parse_variant(text: str, query: str, *, first: int = 1) -> Variant:
-    """One or more mutations such as A23G or A23G:L40P.
+def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
+    """One or more mutations such as A23G or A23G:L40P; none, the query itself, if `text` is WT.
 
     Args:
         text: Letter of the query, its number, new letter; joined by colons.
         query: L letters.
-        first: Number of the query's first residue.
+        numbers: (L,) of its residues.
 
     Raises:
         DataError: That is no mutation of this query, or a position is mutated twice.
     """
-    last = first + len(query) - 1
+    place = {number: position for position, number in enumerate(numbers.tolist())}
     mutated: dict[int, str] = {}
-    for part in text.split(":"):
+    for part in [] if text == WILD_TYPE else text.split(":"):
         found = _MUTATION.fullmatch(part)
         if found is None or not {found[1], found[3]} <= set(AMINO_ACIDS):
             raise DataError(
@@ -40,14 +43,15 @@ def parse_variant(text: str, query: str, *, first: int = 1) -> Variant:
                 f"letters of {AMINO_ACIDS}"
             )
         number = int(found[2])
-        if not first <= number <= last:
-            raise DataError(f"{part}: the query's residues have the numbers {first} to {last}")
-        if query[number - first] != found[1]:
-            raise DataError(f"{part}: residue {number} of the query is {query[number - first]}")
-        if number - first in mutated:
+        if number not in place:
+            raise DataError(f"{part}: the model has the query's residues {as_text(numbers)}")
+        position = place[number]
+        if query[position] != found[1]:
+            raise DataError(f"{part}: residue {number} of the query is {query[position]}")
+        if position in mutated:
             raise DataError(f"{text}: residue {number} is mutated twice")
-        mutated[number - first] = found[3]
-    return np.array(list(mutated)), encode("".join(mutated.values()))
+        mutated[position] = found[3]
+    return np.array(list(mutated), dtype=np.intp), encode("".join(mutated.values()))
 
 
 def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:

@@ -258,9 +258,20 @@ def test_letters_of_no_single_amino_acid_keep_their_columns_and_are_counted(tmp_
     path = write(tmp_path, "a.a3m", "AX-D", "AUWD")
     model, report = tmp_path / "a.safetensors", tmp_path / "a.json"
     assert fit("--msa", path, "--output", str(model), "--report", str(report)) == 0
-    assert potts.load(model).metadata["query"] == "A-D"
+    assert potts.load(model).metadata["query"] == "AXD"
     assert "length 3 (2 nonstandard letters replaced)" in capsys.readouterr().err
     assert json.loads(report.read_text())["nonstandard"] == 2
+
+
+def test_residues_without_a_column_keep_their_numbers(tmp_path, capsys):
+    path = tmp_path / "a.a3m"
+    path.write_text(">BLAT/24-31 x\nmACdeFGH\n>other\nACFGH\n")
+    model = tmp_path / "a.safetensors"
+    assert fit("--msa", str(path), "--output", str(model)) == 0
+    facts = potts.load(model).metadata
+    assert (facts["query"], facts["numbers"]) == ("ACFGH", "25-26 29-31")
+    message = "length 5 (2 residues of the query in between have no column)"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

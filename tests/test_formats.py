@@ -115,12 +115,56 @@ def test_raw_pairs_out_of_order_are_refused(tmp_path, model):
         formats.read_model(tmp_path / "a.raw")
 
 
-def test_gremlin_files_that_left_columns_out_are_refused(tmp_path, model):
+def test_residues_of_gremlin_files_that_left_columns_out_keep_their_numbers(tmp_path, model):
     formats.write_model(tmp_path / "a.mrf", model)
     text = (tmp_path / "a.mrf").read_text().replace("[3]", "[4]")
     (tmp_path / "a.mrf").write_text(text)
-    with pytest.raises(DataError, match="gappy"):
-        formats.read_model(tmp_path / "a.mrf")
+    found = formats.read_model(tmp_path / "a.mrf")
+    assert np.array_equal(found.couplings, model.couplings)
+    assert formats.numbers_of(found).tolist() == [1, 2, 3, 5]
+    formats.write_model(tmp_path / "b.mrf", found)
+    assert (tmp_path / "b.mrf").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["safetensors", "npz-model", "plmc", "gremlin"])
+def test_residue_numbers_survive_a_round_trip(tmp_path, model, name):
+    numbered = Potts(model.fields, model.couplings, {"query": "ACDE", "numbers": "24-25 29-30"})
+    formats.write_model(tmp_path / "model", numbered, name)
+    found = formats.read_model(tmp_path / "model", name)
+    assert formats.numbers_of(found).tolist() == [24, 25, 29, 30]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv"])
+def test_numbers_of_scores_survive_a_round_trip(tmp_path, scores, name):
+    numbers = np.array([24, 25, 27, 28, 29], np.int32)
+    formats.write_scores(tmp_path / name, scores, query="ACDEF", numbers=numbers)
+    found = formats.read_scores(tmp_path / name)
+    assert np.array_equal(found.scores, scores)
+    assert found.numbers.tolist() == numbers.tolist()
+    whole, scored = found.whole()
+    assert (whole.query, whole.numbers.tolist()) == ("ACXDEF", [*range(24, 30)])
+    assert scored.tolist() == [True, True, False, True, True, True]
+    assert np.array_equal(whole.scores[np.ix_(scored, scored)], scores)
+    assert not whole.scores[2].any()
+
+
+def test_an_rr_file_of_scores_with_a_gap_shows_the_residue_in_between(tmp_path):
+    scores = np.zeros((8, 8))
+    scores[0, 7] = scores[7, 0] = 1.0
+    numbers = np.array([11, 12, 13, 15, 16, 17, 18, 19], np.int32)
+    formats.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHI", numbers=numbers)
+    lines = (tmp_path / "a.rr").read_text().splitlines()
+    assert lines[-3:] == ["ACDXEFGHI", "1 9 0 8 1", "END"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [([3, 2, 4, 5, 6], "do not increase"), ([1, 2, 3, 4, 10**7], "residue numbers from 1")],
+)
+def test_numbers_of_no_protein_are_refused(tmp_path, scores, numbers, message):
+    np.savez(tmp_path / "a.npz", scores=scores, numbers=np.array(numbers))
+    with pytest.raises(DataError, match=message):
+        formats.read_scores(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("name", ["mat", "npy", "npz", "evcouplings"])

@@ -108,6 +108,16 @@ def test_a_dot_is_a_gap_in_a_column_of_capitals(tmp_path, name, text):
     assert [alphabet.decode(row) for row in msa.residues] == ["AC-D", "A-CD"]
 
 
+def test_columns_have_the_numbers_of_the_querys_residues_whatever_the_format(tmp_path):
+    (tmp_path / "a.sto").write_text("r/1-4 A.vC.D\nq/5-9 AmvC.D\n//\n")
+    (tmp_path / "a.a3m").write_text(">r/1-4\nAvCD\n>q/5-9\nAmvCD\n")
+    (tmp_path / "a.fasta").write_text(">r/1-3\nAC-D\n>q/5-9\nAC-D\n")
+    assert read_msa(tmp_path / "a.sto", query="q/5-9").numbers.tolist() == [5, 8, 9]
+    assert read_msa(tmp_path / "a.a3m", query="q/5-9").numbers.tolist() == [5, 8, 9]
+    assert read_msa(tmp_path / "a.fasta").numbers.tolist() == [1, 2, 3]
+    assert read_alignment(tmp_path / "a.a3m").numbers is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -300,6 +300,18 @@ def test_the_verb_brings_the_structure_onto_the_scored_residues(tmp_path, capsys
     rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
     # L = 13: of the L/10 = 1 best pair all, of the L/5 = 2 best pairs one is a contact.
     assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
+    # Three residues in between have no column. The contact is 6 apart along the chain, and would
+    # be 3 apart in columns; L is 13 still.
+    kept = np.array([0, 1, 2, 6, 7, 8, 9, 10, 11, 12])
+    np.savez(
+        tmp_path / "gap.npz",
+        scores=scores[np.ix_(kept, kept)],
+        sequence=np.array("".join(query[place] for place in kept)),
+        numbers=kept + 4,
+    )
+    assert precision("gap.npz") == 0
+    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
+    assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
     assert precision("plain.npz") == 2
     assert "13 residues are scored, the structure has 20" in capsys.readouterr().err
 

@@ -50,7 +50,13 @@ def run(args: argparse.Namespace) -> None:
         if target in formats.MODELS:
             raise SettingsError(f"{args.input} holds contact scores; they cannot become a model")
         found = formats.read_scores(args.input, source)
-        formats.write_scores(args.output, found.scores, query=found.query, file_format=target)
+        formats.write_scores(
+            args.output,
+            found.scores,
+            query=found.query,
+            numbers=found.numbers,
+            file_format=target,
+        )
         return
     model = formats.read_model(args.input, source)
     if target == "npz" and args.target is None:

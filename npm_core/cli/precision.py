@@ -7,7 +7,8 @@ resolved has no rows.
 Where both files hold the protein's sequence (.npz of `predict` or `score`; of `contacts`) and
 these differ, as an alignment's query and SEQRES do, they are aligned: distances are brought onto
 the scored residues, of which those without a counterpart count as unresolved, and L is their
-number. Where a file holds none, both must have the same residues.
+number. Where a file holds none, both must have the same residues. Where scores have residue numbers
+(.npz, EVcouplings CSV), those in between that have none count as unresolved, and in L.
 """
 
 import argparse
@@ -31,6 +32,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    import numpy as np
+
     from npm_core.errors import DataError
     from npm_core.files import write_tsv
     from npm_core.formats import read_pair_scores
@@ -39,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
 
-    scores, query = read_pair_scores(args.scores)
+    found, scored = read_pair_scores(args.scores).whole()
+    scores, query = found.scores, found.query
     distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
     for path, matrix, letters in (
         (args.scores, scores, query),
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
                 f"{len(scores)} residues are scored, the structure has {len(distances)}; they can "
                 "be aligned where both files hold the sequence, as an .npz of `score` does"
             )
+        distances[~scored] = distances[:, ~scored] = np.nan
         rankings = rank_ranges(scores, distances, contact_distance=args.contact_distance)
     except DataError as error:
         raise DataError(f"{args.scores}, {args.contacts}: {error}") from error

@@ -1,9 +1,11 @@
 """Score mutants of a Potts model's query: log-odds against it, higher is more favourable.
 
-The input is a CSV with a column `mutant`: A23G, or A23G:L40P for several mutations together,
-numbered along the model's query. The output is the same table with a column `delta` =
-E(query) - E(mutant), the sign of EVmutation. The model needs a query: `fit-potts` and `predict`
-store it in .safetensors, .npz and plmc files, the other formats have no place for it.
+The input is a CSV with a column `mutant`: A23G, or A23G:L40P for several mutations together, with
+the numbers of the residues in the query; WT is the query itself. The output is the same table with
+a column `delta` = E(query) - E(mutant), the sign of EVmutation. An X of the query counts as a gap.
+
+The model needs a query: .safetensors, .npz and plmc files hold it and its residue numbers, which
+are those of the alignment's first row, from FIRST where that is called NAME/FIRST-LAST.
 """
 
 import argparse
@@ -25,7 +27,22 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="with a column mutant; may be gzipped",
     )
     parser.add_argument(
-        "--first", type=int, default=1, help="number that the query's first residue has in it"
+        "--query",
+        type=Path,
+        metavar="FASTA",
+        help="one sequence, of the model's length: the query where the model's file holds none",
+    )
+    parser.add_argument(
+        "--first",
+        type=int,
+        metavar="NUMBER",
+        help="that the query's first residue has in the CSV, where it is not the stored one",
+    )
+    parser.add_argument(
+        "--skip-unscorable",
+        action="store_true",
+        help="leave delta empty where the model has no answer (a stop, a deletion, a residue "
+        "without a column), and say why in a column reason; else such a row is an error",
     )
     parser.add_argument(
         "--output",
@@ -44,39 +61,62 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import formats
     from npm_core.errors import DataError
     from npm_core.files import open_text, write_text
+    from npm_core.progress import note
     from npm_core.variants import log_odds, parse_variant
 
     model = formats.read_model(args.potts)
-    query = formats.query_of(model)
+    query = _read_query(args.query, model.length) if args.query else formats.query_of(model)
     if query is None:
         raise DataError(
             f"{args.potts}: no query is stored with the model, so mutants have no reference; "
-            "use the .safetensors file that `fit-potts` or `predict` wrote"
+            "name one by --query"
         )
-    variants = []
+    numbers = formats.numbers_of(model)
+    if args.first is not None:
+        numbers = numbers - numbers[0] + args.first
+    added = ["delta", *(["reason"] if args.skip_unscorable else [])]
+    variants, rows, reasons = [], [], []
     with open_text(args.variants, encoding="utf-8-sig") as stream:
         table = csv.reader(stream)
         header = next(table, [])
-        if "mutant" not in header or "delta" in header:
+        if "mutant" not in header or set(added) & set(header):
             raise DataError(
-                f"{args.variants}: columns are {header}; expected one called mutant, none delta"
+                f"{args.variants}: columns are {header}; expected one called mutant, none "
+                f"{' or '.join(added)}"
             )
         column = header.index("mutant")
-        rows = []
-        for row in table:
+        for row in filter(None, table):
             at = f"{args.variants}, line {table.line_num}"
             if len(row) != len(header):
                 raise DataError(f"{at}: {len(row)} cells, {len(header)} columns")
             try:
-                variants.append(parse_variant(row[column], query, first=args.first))
+                variants.append(parse_variant(row[column], query, numbers))
+                reasons.append("")
             except DataError as error:
-                raise DataError(f"{at}: {error}") from error
+                if not args.skip_unscorable:
+                    raise DataError(f"{at}: {error}") from error
+                reasons.append(str(error))
             rows.append(row)
-    if not rows:
-        raise DataError(f"{args.variants}: no mutants")
+    if not variants:
+        raise DataError(f"{args.variants}: no mutants that can be scored, of {len(rows)} rows")
+    deltas = iter(log_odds(model, query, variants))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*header, "delta"])
-    for row, delta in zip(rows, log_odds(model, query, variants), strict=True):
-        writer.writerow([*row, f"{delta:.6f}"])
+    writer.writerow([*header, *added])
+    for row, reason in zip(rows, reasons, strict=True):
+        delta = "" if reason else f"{next(deltas):.6f}"
+        writer.writerow([*row, delta, *([reason] if args.skip_unscorable else [])])
     write_text(args.output, text.getvalue())
+    if args.skip_unscorable:
+        note(f"{args.output}: {len(variants)} mutants scored, {len(rows) - len(variants)} not")
+
+
+def _read_query(path: Path, length: int) -> str:
+    from npm_core.errors import DataError
+    from npm_core.queries import read_queries
+
+    queries = list(read_queries(path))
+    if [len(query.sequence) for query in queries] != [length]:
+        found = ", ".join(f"{query.id} of {len(query.sequence)}" for query in queries[:3])
+        raise DataError(f"{path}: {found}; expected one sequence of the model's {length} residues")
+    return queries[0].sequence

@@ -1,0 +1,83 @@
+"""Residue numbers: an alignment may have columns for a part of its query, a model positions."""
+
+import re
+
+import numpy as np
+
+from npm_core.arrays import Indices
+from npm_core.errors import DataError
+
+_SHOWS_NOTHING = str.maketrans("", "", ". \t\r\n")
+LONGEST = 100_000
+"""No protein has as many residues."""
+
+_RANGE = re.compile(r"/([0-9]+)-([0-9]+)$")
+
+
+def from_one(length: int) -> Indices:
+    """1 to L, where nothing else is known."""
+    return np.arange(1, length + 1, dtype=np.int32)
+
+
+def residue_numbers(name: str, row: str) -> Indices:
+    """Number of the residue in each column of an aligned row; a gap has that of the one before it.
+
+    Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST and the row
+    has as many; so do those in lower case, which have no column.
+
+    Args:
+        name: Of the row.
+        row: As in an A3M: capitals and `-` are columns, lower case and `.` are not.
+    """
+    shown = np.array(list(row.translate(_SHOWS_NOTHING)), dtype="U1")
+    numbers = np.cumsum(shown != "-").astype(np.int32)
+    found = _RANGE.search(name.split(maxsplit=1)[0])
+    if found and int(found[2]) - int(found[1]) + 1 == numbers[-1]:
+        numbers += int(found[1]) - 1
+    return numbers[~np.char.islower(shown)]
+
+
+def missing_inside(numbers: Indices) -> int:
+    """How many residues between the first and the last of `numbers` are not among them."""
+    return int(numbers[-1] - numbers[0]) + 1 - len(numbers)
+
+
+def as_text(numbers: Indices) -> str:
+    """Stretches FIRST-LAST, separated by blanks: "24-79 81-286"."""
+    ends = np.flatnonzero(np.diff(numbers) != 1)
+    firsts, lasts = numbers[np.r_[0, ends + 1]], numbers[np.r_[ends, len(numbers) - 1]]
+    return " ".join(f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True))
+
+
+def from_text(text: str, where: str) -> Indices:
+    """The inverse of `as_text`.
+
+    Raises:
+        DataError: That is no such text.
+    """
+    try:
+        stretches = [tuple(map(int, stretch.split("-"))) for stretch in text.split()]
+        widths = [last - first + 1 for first, last in stretches]
+    except ValueError as error:
+        raise DataError(
+            f"{where}: residue numbers {text[:40]!r}, expected such as 24-79"
+        ) from error
+    if sum(widths) > LONGEST:
+        raise DataError(f"{where}: {sum(widths)} residue numbers, expected at most {LONGEST}")
+    numbers = [
+        first + step for (first, _), n in zip(stretches, widths, strict=True) for step in range(n)
+    ]
+    return checked(np.array(numbers, dtype=np.int32), where)
+
+
+def checked(numbers: Indices, where: str) -> Indices:
+    """The numbers themselves, if there are any, they increase and are of one protein.
+
+    Raises:
+        DataError: They are not.
+    """
+    if numbers.ndim != 1 or not len(numbers) or (np.diff(numbers) < 1).any():
+        raise DataError(f"{where}: residue numbers do not increase")
+    if missing_inside(numbers) > LONGEST:
+        raise DataError(f"{where}: residue numbers from {numbers[0]} to {numbers[-1]}")
+    return numbers

@@ -1,0 +1,47 @@
+"""Residue numbers of columns, counted by hand."""
+
+import numpy as np
+import pytest
+
+from npm_core.errors import DataError
+from npm_core.numbering import as_text, from_text, missing_inside, residue_numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "numbers"),
+    [
+        ("q", "ACD", [1, 2, 3]),
+        ("q", "aC-dE.f", [2, 2, 4]),
+        ("BLAT/24-28 lactamase", "aC-dE.f", [25, 25, 27]),
+        # As many residues as there are, or the range is not that of this row
+        ("BLAT/24-29", "aC-dE.f", [2, 2, 4]),
+    ],
+)
+def test_residues_without_a_column_are_counted(name, row, numbers):
+    assert residue_numbers(name, row).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text", "missing"),
+    [([24], "24-24", 0), ([1, 2, 3], "1-3", 0), ([24, 25, 29, 31], "24-25 29-29 31-31", 4)],
+)
+def test_numbers_are_written_as_stretches(numbers, text, missing):
+    numbers = np.array(numbers, np.int32)
+    assert as_text(numbers) == text
+    assert from_text(text, "here").tolist() == numbers.tolist()
+    assert missing_inside(numbers) == missing
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "do not increase"),
+        ("1-3 3-5", "do not increase"),
+        ("1:3", "expected such as 24-79"),
+        ("1-2-3", "expected such as 24-79"),
+        ("1-99999999999", "99999999999 residue numbers"),
+    ],
+)
+def test_text_that_numbers_no_protein_is_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        from_text(text, "here")
