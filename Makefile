@@ -95,6 +95,9 @@ lock:
 	build/lock/bin/python -m pip install --quiet --editable '.[dev]'
 	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
 	  | grep -v '^nvidia\|^triton' > requirements.lock
+	# Snakemake makes environments of copies of these files, which cannot name the lock file.
+	for env in envs/*.yaml; do \
+	  sed -i '/^  - pip:$$/q' $$env && sed 's/^/      - /' requirements.lock >> $$env; done
 
 clean:
 	rm -rf results reports logs checkpoints runs .snakemake

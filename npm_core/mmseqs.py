@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from npm_core import memory
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.msa import fasta_records, fasta_text
@@ -249,7 +250,10 @@ def easy_search(
         paths = [Path(name, file) for file in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
         # MMseqs2 fails on an empty file.
         if _write_numbered(paths[0], queries) and _write_numbered(paths[1], targets):
-            _easy("easy-search", *paths, *options, "--format-output", columns)
+            # MMseqs2 would size its index by the machine's memory, not by what a job may use.
+            left = memory.available_bytes()
+            limit = () if left is None else ("--split-memory-limit", f"{left * 8 // 10 >> 20}M")
+            _easy("easy-search", *paths, *options, *limit, "--format-output", columns)
             with paths[2].open(encoding="ascii") as stream:
                 for line in stream:
                     yield line.rstrip("\n").split("\t")

@@ -44,6 +44,8 @@ def _closure(modules: tuple[str, ...]) -> dict[str, str]:
             continue
         seen[name], imported = _parsed(name)
         waiting.extend(imported)
+    # It holds the version alone, which changes no result.
+    seen.pop("npm_core", None)
     return seen
 
 

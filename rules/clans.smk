@@ -28,7 +28,7 @@ rule extract_clans:
     params:
         clans=extracted_clans,
         max_rows=config["pfam_clan"]["max_rows"],
-        code=verb_digest("extract-clans"),
+        recipe=1,
     shell:
         "python -m npm_core extract-clans --full {input.full:q} --seed {input.seed:q}"
         " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {params.clans:q}"
@@ -50,7 +50,7 @@ rule build_clan_families:
     params:
         msas=subpath(input.msas, strip_suffix=".ffindex"),
         settings=flags(config["families"]),
-        code=verb_digest("build-families"),
+        recipe=1,
     shell:
         "python -m npm_core build-families --msas {params.msas:q} {params.settings}"
         " --workers {threads} --output {output.families:q} --ledger {output.ledger:q}"
@@ -72,15 +72,16 @@ rule choose_clan_targets:
     retries: 2
     conda:
         "../envs/core.yaml"
+    resources:
+        published=lambda w: published(url_template=sources.structure_template()),
     params:
-        template=lambda w: sources.structure_template(),
+        place=lambda w: config["sources"]["structures"],
         settings=flags(config["pfam_clan"]["targets"]),
-        lock=flags({"lock": config["sources_lock"]}),
-        code=verb_digest("choose-clan-targets"),
+        recipe=1,
     shell:
         "python -m npm_core choose-clan-targets --structures {input.structures:q}"
-        " --families {input.families:q} --url-template {params.template:q}"
-        " {params.settings} {params.lock} --cache results/sources/mmCIF"
+        " --families {input.families:q} {resources.published}"
+        " {params.settings} --cache results/sources/mmCIF"
         " --output {output.targets:q} --columns {output.columns:q} --audit {output.audit:q}"
         " > {log} 2>&1"
 
@@ -99,7 +100,7 @@ rule split_buckets:
     params:
         buckets=config["pfam_clan"]["buckets"],
         seed=config["seed"],
-        code=verb_digest("split-buckets"),
+        recipe=1,
     shell:
         "python -m npm_core split-buckets --families {input.families:q}"
         " --targets {input.targets:q} --buckets {params.buckets} --seed {params.seed}"
@@ -124,7 +125,7 @@ rule reduce_families:
     params:
         seed=config["seed"],
         identity=config["families"]["identity_threshold"],
-        code=verb_digest("reduce-families"),
+        recipe=1,
     shell:
         "python -m npm_core reduce-families --families {input.families:q}"
         " --targets {input.targets:q} --columns {input.columns:q} --buckets {input.buckets:q}"

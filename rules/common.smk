@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 # These three are beside the Snakefile.
-from config_checks import contradictions
+from config_checks import contradictions, whole_numbers
 from places import ClanEvaluation, Places
 from sources import Sources
 from snakemake.exceptions import WorkflowError
@@ -16,6 +16,7 @@ from npm_core.provenance import source_digest
 from npm_core.selection import grid
 
 validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
+config.update(whole_numbers(config))
 
 conflicts = list(contradictions(config))
 if conflicts:
@@ -26,6 +27,9 @@ places = Places(config)
 
 # Of a search. The size of MMseqs2's batches does not change its alignments either.
 SEARCH_LIMITS = ("timeout", "memory_limit_gib", "max_failed_share", "mmseqs_batch")
+
+# Of a training: when it saves, and what counts as a contact where contacts are watched.
+UNRELATED = ("checkpoint_every", "contact_distance")
 
 
 wildcard_constraints:
@@ -44,7 +48,12 @@ wildcard_constraints:
 
 
 def verb_digest(verb):
-    """Digest of the code one verb runs: an edit in it, and only there, reruns the rule."""
+    """Digest of the code one verb runs: an edit in it, and only there, reruns the rule.
+
+    Rules that a search or a training waits for, and these, carry a `recipe` instead, raised by hand
+    where a change of the code changes their output: an edit of what many verbs share, such as the
+    progress bar, would repeat days of work.
+    """
     return source_digest(f"npm_core.cli.{verb.replace('-', '_')}")
 
 
@@ -71,6 +80,11 @@ def write_arguments(path, log, section):
     words = shlex.split(flags(section))
     Path(path).write_text("".join(f"{word}\n" for word in words))
     Path(log).write_text(f"{len(words)} words to {path}\n")
+
+
+def published(**places):
+    """Flags of what is fetched, and of the lock file; mirrors and folders change no byte of it."""
+    return flags(places | {"lock": config["sources_lock"]})
 
 
 def queries_file(wildcards):
@@ -231,10 +245,20 @@ def candidates():
     return grid(config["pfam_clan"]["selection"]["grid"])
 
 
+def training_settings(section):
+    """What decides the weights that a training ends with."""
+    return flags({key: section[key] for key in section if key not in UNRELATED})
+
+
+def unrelated_settings(*sections):
+    """What a training may be told and ends with the same weights, whatever it is."""
+    return flags({k: each[k] for each in sections for k in UNRELATED if k in each})
+
+
 def candidate_settings(wildcards):
     """Flags of one candidate's training."""
     tried = candidates()[int(wildcards.candidate)]
-    return flags({**config["npm"]["pfam_clan"]["training"], **tried})
+    return training_settings({**config["npm"]["pfam_clan"]["training"], **tried})
 
 
 def candidate_metrics(wildcards):

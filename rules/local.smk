@@ -19,7 +19,7 @@ rule import_uniref50:
     params:
         settings=flags(config["split"]),
         output=subpath(output.targets, parent=True),
-        code=verb_digest("import-families"),
+        recipe=1,
     shell:
         "python -m npm_core import-families --table {input.table:q} {params.settings}"
         " --output {params.output:q} > {log} 2>&1"
@@ -45,7 +45,7 @@ rule import_clan:
         output=subpath(output.targets, parent=True),
         max_rows=config["pfam_clan"]["max_rows"],
         searched=searched_prefixes,
-        code=verb_digest("import-clan"),
+        recipe=1,
     shell:
         "python -m npm_core import-clan --table {input.table:q} --clan {wildcards.clan:q}"
         " --max-rows {params.max_rows} {params.searched} --output {params.output:q} > {log} 2>&1"

@@ -47,7 +47,7 @@ rule build_families:
     params:
         msas=subpath(input[0], strip_suffix=".ffdata"),
         settings=flags(config["families"]),
-        code=verb_digest("build-families"),
+        recipe=1,
     shell:
         "python -m npm_core build-families --msas {params.msas:q} {params.settings}"
         " --workers {threads} --output {output.families:q} --ledger {output.ledger:q}"

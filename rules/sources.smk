@@ -25,7 +25,7 @@ rule generate_universe:
         "../envs/core.yaml"
     params:
         settings=flags(config["universe"]),
-        code=verb_digest("universe"),
+        recipe=1,
     shell:
         "python -m npm_core universe --output results/universe {params.settings} > {log} 2>&1"
 
@@ -41,13 +41,13 @@ rule fetch_source:
     retries: 2
     conda:
         "../envs/core.yaml"
+    resources:
+        published=lambda w: published(url=sources.addresses(w.source)),
     params:
-        urls=lambda w: sources.addresses(w.source),
-        lock=flags({"lock": config["sources_lock"]}),
-        code=verb_digest("fetch"),
+        place=lambda w: config["sources"][w.source][0],
+        recipe=1,
     shell:
-        "python -m npm_core fetch --url {params.urls:q} --output {output:q} {params.lock}"
-        " > {log} 2>&1"
+        "python -m npm_core fetch {resources.published} --output {output:q} > {log} 2>&1"
 
 
 rule extract_uniref50:
@@ -62,7 +62,7 @@ rule extract_uniref50:
         "../envs/core.yaml"
     params:
         member=config["sources"]["uniref50_member"],
-        code=verb_digest("extract-member"),
+        recipe=1,
     shell:
         "python -m npm_core extract-member --archive {input:q} --member {params.member:q}"
         " --output {output:q} > {log} 2>&1"
@@ -88,7 +88,7 @@ rule build_database:
     params:
         prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
         settings=flags(clustering_settings()),
-        code=verb_digest("build-database"),
+        recipe=1,
     shell:
         "python -m npm_core build-database --fasta {input:q} {params.settings}"
         " --output {params.prefix:q} --threads {threads} > {log} 2>&1"
@@ -107,7 +107,7 @@ rule build_mmseqs_database:
     threads: 8
     params:
         settings=flags(clustering_settings()),
-        code=verb_digest("build-database"),
+        recipe=1,
     shell:
         "python -m npm_core build-database --engine mmseqs2 --fasta {input:q} {params.settings}"
         " --output {output:q} --threads {threads} > {log} 2>&1"
@@ -131,7 +131,7 @@ rule unpack_database:
         "../envs/core.yaml"
     params:
         prefix=subpath(output[0], strip_suffix="_a3m.ffdata"),
-        code=verb_digest("unpack-database"),
+        recipe=1,
     shell:
         "python -m npm_core unpack-database --archive {input:q} --output {params.prefix:q}"
         " > {log} 2>&1"

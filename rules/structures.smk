@@ -82,13 +82,14 @@ rule build_targets:
     retries: 2
     conda:
         "../envs/core.yaml"
+    resources:
+        published=lambda w: published(url_template=sources.structure_template()),
     params:
-        template=lambda w: sources.structure_template(),
-        lock=flags({"lock": config["sources_lock"]}),
+        place=lambda w: config["sources"]["structures"],
         code=verb_digest("build-targets"),
     shell:
         "python -m npm_core build-targets --assigned {input.assigned:q}"
         " --queries {input.queries:q}/{wildcards.shard}.fasta"
-        " --url-template {params.template:q} {params.lock}"
+        " {resources.published}"
         " --cache results/sources/mmCIF"
         " --output {output.targets:q} --audit {output.audit:q} > {log} 2>&1"

@@ -22,15 +22,16 @@ rule pretrain:
     resources:
         device="cpu",
         launcher="python",
+        unrelated=unrelated_settings(config["npm"]["pretraining"]),
     params:
         output=subpath(output.model, parent=True),
         trunk=flags(config["npm"]["trunk"], "trunk-"),
-        settings=flags(config["npm"]["pretraining"]),
+        settings=training_settings(config["npm"]["pretraining"]),
         seed=config["seed"],
         recipe=2,
     shell:
         "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
-        " --seed {params.seed} --device {resources.device}"
+        " {resources.unrelated} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/pretrained"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
@@ -56,17 +57,19 @@ rule train_uniref50:
     resources:
         device="cpu",
         launcher="python",
+        unrelated=unrelated_settings(config["npm"]["uniref50"]["training"]),
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
         head=flags(config["npm"]["uniref50"]["head"], "head-"),
-        settings=flags(config["npm"]["uniref50"]["training"]),
+        settings=training_settings(config["npm"]["uniref50"]["training"]),
+        query="first",
         seed=config["seed"],
         recipe=1,
     shell:
         "{resources.launcher} -m npm_core train @{input.shards:q} --validation {input.validation:q}"
-        " --init {params.init:q} --query first {params.head} {params.settings}"
-        " --seed {params.seed} --device {resources.device}"
+        " --init {params.init:q} --query {params.query} {params.head} {params.settings}"
+        " {resources.unrelated} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/uniref50"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
@@ -93,24 +96,28 @@ rule train_pfam_clan:
     resources:
         device="cpu",
         launcher="python",
+        unrelated=unrelated_settings(
+            config["npm"]["pfam_clan"]["training"], config["precision"]
+        ),
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.model, parent=True),
         head=model_head,
         bucket=bucket_use,
-        settings=flags(config["npm"]["pfam_clan"]["training"]),
+        settings=training_settings(config["npm"]["pfam_clan"]["training"]),
+        query="random",
+        weighting="sqrt_meff",
         choice=choice_flag,
         watched=watched_msas,
-        contact_distance=config["precision"]["contact_distance"],
         seed=config["seed"],
         recipe=1,
     shell:
         "{resources.launcher} -m npm_core train --families {input.families:q}"
         " {params.bucket} {input.bucket:q}"
         " --validation {input.validation:q} {params.watched}"
-        " --validation-targets {input.targets:q} --contact-distance {params.contact_distance}"
-        " --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
-        " {params.settings} {params.choice} --seed {params.seed} --device {resources.device}"
+        " --validation-targets {input.targets:q}"
+        " --init {params.init:q} --query {params.query} --weighting {params.weighting} {params.head}"
+        " {params.settings} {params.choice} {resources.unrelated} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/pfam_clan/{wildcards.clan}/{wildcards.round}/{wildcards.depth}/{wildcards.model}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
@@ -138,20 +145,24 @@ rule train_candidate:
     resources:
         device="cpu",
         launcher="python",
+        unrelated=unrelated_settings(
+            config["npm"]["pfam_clan"]["training"], config["precision"]
+        ),
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.metrics, parent=True),
         head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
         settings=candidate_settings,
-        contact_distance=config["precision"]["contact_distance"],
+        query="random",
+        weighting="sqrt_meff",
         seed=config["seed"],
         recipe=1,
     shell:
         "{resources.launcher} -m npm_core train --families {input.families:q}"
         " --without {input.bucket:q} --replace {input.reduced:q}"
         " --validation {input.validation:q} --validation-targets {input.targets:q}"
-        " --contact-distance {params.contact_distance} --init {params.init:q} --query random --weighting sqrt_meff {params.head}"
-        " {params.settings} --seed {params.seed} --device {resources.device}"
+        " --init {params.init:q} --query {params.query} --weighting {params.weighting} {params.head}"
+        " {params.settings} {resources.unrelated} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/selection/{wildcards.clan}/{wildcards.round}/{wildcards.candidate}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from config_checks import contradictions
+from config_checks import contradictions, whole_numbers
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config, validate
 from sources import Sources
@@ -222,6 +222,38 @@ def test_a_search_runs_anew_for_other_settings_of_its_engine_and_for_no_others(c
     assert told(max_length=9) == (settled.replace("2000", "9"), limits)
     assert told(engine="mmseqs2", cpu=2)[0] == told(engine="mmseqs2")[0]
     assert told(engine="mmseqs2", mmseqs_sensitivity=4)[0] != told(engine="mmseqs2")[0]
+
+
+def test_a_training_runs_anew_for_what_decides_its_weights(common):
+    def told(**changes):
+        names = common({"npm": {"pfam_clan": {"training": changes}}})
+        section = names["config"]["npm"]["pfam_clan"]["training"]
+        precision = names["config"]["precision"]
+        return names["training_settings"](section), names["unrelated_settings"](section, precision)
+
+    assert told()[1] == "--contact-distance 8"
+    assert told(checkpoint_every=7) == (
+        told()[0],
+        "--checkpoint-every 7 --contact-distance 8",
+    )
+    assert told(rows=7)[0] != told()[0]
+
+
+def test_whole_numbers_may_be_written_with_an_exponent(common):
+    assert whole_numbers({"a": [4.49e5, 0.5], "b": {"c": 8.0, "d": True}, "e": "1.0"}) == {
+        "a": [449000, 0.5],
+        "b": {"c": 8, "d": True},
+        "e": "1.0",
+    }
+    names = common({"npm": {"pretraining": {"steps": 4.49e5}}})
+    assert "--steps 449000" in names["training_settings"](names["config"]["npm"]["pretraining"])
+
+
+def test_environments_hold_the_versions_of_the_lock_file():
+    pins = (ROOT / "requirements.lock").read_text().splitlines()
+    for path in (ROOT / "envs").glob("*.yaml"):
+        *_, pip = yaml.safe_load(path.read_text())["dependencies"]
+        assert pip == {"pip": pins}, f"{path.name}: run `make lock`"
 
 
 def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):

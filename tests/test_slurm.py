@@ -48,9 +48,7 @@ def cluster(tmp_path_factory):
             subprocess.run([CLUSTER, "stop", folder], check=True)
 
 
-def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_memory(
-    cluster, tmp_path
-):
+def test_the_alignments_are_made_on_slurm_and_a_failed_job_gets_more_memory(cluster, tmp_path):
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(TINY))
     prepared = snakemake(
         tmp_path,
@@ -65,7 +63,9 @@ def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_m
     targets = [f"results/families/uniref50/{name}" for name in ("train/0000", "train/0001")]
     done = subprocess.run(
         [
+            # From one core of a machine; the jobs' threads do not depend on it.
             *(
+                *("taskset", "-c", "0"),
                 BIN / "snakemake",
                 *(f"{target}.parquet" for target in targets),
                 "--snakefile",
@@ -77,10 +77,8 @@ def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_m
             *("--slurm-no-account", "--slurm-status-command", "squeue"),
             *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
             *("--seconds-between-status-checks", "2"),
-            *("--set-threads", "search_shard=1", "build_families=1"),
-            # Two shards at once: 2,000 MB, then 4,000.
-            *("--set-resources", "search_shard:mem_mb=attempt*1000", "build_families:mem_mb=500"),
-            *("--group-components", "msas=2"),
+            *("--set-threads", "search_shard=2", "build_families=1"),
+            *("--set-resources", "search_shard:mem_mb=attempt*2000", "build_families:mem_mb=500"),
         ],
         capture_output=True,
         text=True,
@@ -100,5 +98,6 @@ def test_the_alignments_are_made_on_slurm_in_groups_and_a_failed_job_gets_more_m
     memory = {int(line) for line in seen.read_text().split()}
     assert len(memory) == 2
     assert min(memory) <= 3000 < max(memory)
-    # Two shards of two rules each: one job of the group, and again after it failed.
-    assert len(submitted) == 2
+    # Two searches, each again after it failed, and the families of each.
+    assert len(submitted) == 6
+    assert set(re.findall(r"npm_core search .* --threads (\d+) ", output(done))) == {"2"}

@@ -49,11 +49,11 @@ TINY = {
 }
 
 
-def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess:
-    """Run the workflow of `root` in `folder` with the settings of `folder`/settings.yaml."""
+def snakemake(folder: Path, *arguments: str, first: str = "") -> subprocess.CompletedProcess:
+    """Run the workflow in `folder` with the settings of its settings.yaml; `first` leads PATH."""
     return subprocess.run(
         [
-            *(str(BIN / "snakemake"), "--snakefile", str(root / "workflow" / "Snakefile")),
+            *(str(BIN / "snakemake"), "--snakefile", str(ROOT / "workflow" / "Snakefile")),
             *("--directory", str(folder), "--configfile", str(folder / "settings.yaml")),
             *("--cores", "2", *arguments),
         ],
@@ -61,9 +61,8 @@ def snakemake(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.Co
         text=True,
         check=False,
         env={
-            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{first}:{BIN}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
-            "PYTHONPATH": str(root),
         },
     )
 
@@ -171,9 +170,31 @@ def test_an_edit_in_the_core_reruns_the_steps_that_use_it_and_only_those(finishe
         "tabulate_ablation",
     }
     source.write_text(code)
+    # What all verbs share: neither searches nor trainings, nor what these wait for.
+    shared = project / "npm_core" / "progress.py"
+    said = shared.read_text()
+    shared.write_text(said + "\n\ndef added_by_a_test() -> int:\n    return 1\n")
+    again = planned()
+    assert "tabulate_precision" in again
+    assert again.isdisjoint(
+        {"fetch_source", "build_database", "shard_queries", "search_shard", "build_families"}
+        | {"pretrain", "train_uniref50", "train_pfam_clan", "train_candidate"}
+    )
+    shared.write_text(said)
     with (project / "npm_core" / "templates" / "report.css").open("a") as stream:
         stream.write("p { color: red }\n")
     assert planned() == {"write_report"}
+
+
+def test_commands_find_npm_core_wherever_they_run_and_by_whatever_python(tmp_path):
+    other, seen = tmp_path / "bin" / "python", tmp_path / "seen"
+    other.parent.mkdir()
+    other.write_text(f'#!/bin/sh\necho "$PYTHONPATH" > {seen}\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(TINY))
+    done = snakemake(tmp_path, "results/settings.yaml", first=str(other.parent))
+    assert done.returncode == 0, output(done)[-3000:]
+    assert seen.read_text() == f"{ROOT}\n"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,15 @@ from typing import Any
 from places import is_imported
 
 
+def whole_numbers(value: Any) -> Any:
+    """A value, and all in it, with 4.49e+5 (to YAML a float, to the schema whole) as 449000."""
+    if isinstance(value, dict):
+        return {key: whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Each contradiction, with what to do; the settings are valid by the schema."""
     source, sources, local = config["source"], config["sources"], config["local"]
