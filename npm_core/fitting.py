@@ -134,8 +134,9 @@ class Job:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"
         replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
+        left_out = f" ({msa.annotations} rows of annotation left out)" if msa.annotations else ""
         return (
-            f"{self.msa.name}: depth {msa.depth}, length {msa.length}{replaced}, "
+            f"{self.msa.name}: depth {msa.depth}{left_out}, length {msa.length}{replaced}, "
             f"Meff {fit.meff:.1f}, objective {fit.objective:.6f}, {state} after "
             f"{fit.evaluations} evaluations"
         )
@@ -150,6 +151,7 @@ def _write_report(path: Path, msa: Msa, fit: Fit) -> None:
         "length": msa.length,
         "depth": msa.depth,
         "nonstandard": msa.nonstandard,
+        "annotations": msa.annotations,
         "meff": fit.meff,
         "seconds_setup": round(fit.seconds_setup, 4),
         "seconds_fit": round(fit.seconds_fit, 4),
