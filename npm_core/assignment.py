@@ -205,7 +205,7 @@ def cluster(
 def _sequences_of(path: Path) -> Iterator[str]:
     with open_text(path) as stream:
         for _, sequence in fasta_records(stream, str(path)):
-            yield sequence.upper().rstrip("*")
+            yield sequence.upper()
 
 
 def _names(path: Path, wanted: set[int]) -> dict[int, str]:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -156,13 +157,13 @@ def write_tensors(
 
 @contextmanager
 def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
-    """Open a file for reading bytes.
+    """Open a file, or for `-` standard input, for reading bytes.
 
     Raises:
         DataError: The file is missing.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with Path("/dev/stdin" if str(path) == "-" else path).open("rb") as stream:
             yield stream
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
@@ -172,6 +173,8 @@ def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
 def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
     """Open a text file for reading, gzipped or not (told by its first two bytes).
 
+    The byte order mark that Windows puts before UTF-8 is left out.
+
     Raises:
         DataError: The file is missing, or its gzip data is truncated or corrupt.
     """
@@ -180,6 +183,8 @@ def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
         with open_binary(path) as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b"
             data = gzip.GzipFile(fileobj=raw) if zipped else raw
+            if data.peek(3)[:3] == codecs.BOM_UTF8:
+                data.read(3)
             with io.TextIOWrapper(cast("IO[bytes]", data), encoding=encoding) as stream:
                 yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -130,19 +130,20 @@ class Job:
     def write(self, msa: Msa, fit: Fit) -> str:
         """Write model and report; a line that says how it went."""
         facts = {"query": msa.query, "objective": repr(fit.objective)}
-        left_out = ""
+        apart = ""
         if msa.numbers is not None:
             # Anchored to its query, which has a letter in every column.
             facts |= {"query": msa.query.replace("-", "X"), "numbers": as_text(msa.numbers)}
             if missing := missing_inside(msa.numbers):
-                left_out = f" ({missing} residues of the query in between have no column)"
+                apart = f" ({missing} residues of the query in between have no column)"
         formats.write_model(self.output, replace(fit.potts, metadata=facts))
         if self.report:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"
         replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
+        left_out = f" ({msa.annotations} rows of annotation left out)" if msa.annotations else ""
         return (
-            f"{self.msa.name}: depth {msa.depth}, length {msa.length}{left_out}{replaced}, "
+            f"{self.msa.name}: depth {msa.depth}{left_out}, length {msa.length}{apart}{replaced}, "
             f"Meff {fit.meff:.1f}, objective {fit.objective:.6f}, {state} after "
             f"{fit.evaluations} evaluations"
         )
@@ -157,6 +158,7 @@ def _write_report(path: Path, msa: Msa, fit: Fit) -> None:
         "length": msa.length,
         "depth": msa.depth,
         "nonstandard": msa.nonstandard,
+        "annotations": msa.annotations,
         "meff": fit.meff,
         "seconds_setup": round(fit.seconds_setup, 4),
         "seconds_fit": round(fit.seconds_fit, 4),

@@ -635,15 +635,10 @@ def casp_rr(
         query: L letters; X for each when None, as a reader takes L from them.
         target: Name of the protein, without blanks.
         method: What made the scores.
-
-    Raises:
-        DataError: All scores are below zero, so that the format has no pair to list.
     """
     length = len(scores)
     i, j = np.triu_indices(length, k=RR_SEPARATION)
     values = np.asarray(scores[i, j], dtype=np.float64)
-    if values.size and values.max() < 0:
-        raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
     order = np.argsort(-values, kind="stable")[: np.count_nonzero(values > 0)]
     shares = values[order] / values[order[:1]]
     letters = query or "X" * length
@@ -665,6 +660,9 @@ def casp_rr(
 
 def _write_rr(path: Path, file: ScoreFile) -> None:
     whole, _ = file.whole()
+    far = whole.scores[np.triu_indices(len(whole.scores), k=RR_SEPARATION)]
+    if far.size and far.max() < 0:
+        raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
     path.write_text(casp_rr(whole.scores, whole.query), encoding="utf-8")
 
 

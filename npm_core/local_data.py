@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -189,10 +189,11 @@ def _deepened(msa: Msa, found: Msa, family: LocalFamily, max_rows: int) -> Msa:
             f"{family.alignment}: {msa.length} columns, but the rows found for {family.id} have "
             f"{found.length}. Both must be in the match columns of one profile"
         )
-    return Msa(
-        (*msa.names, *found.names)[:max_rows],
-        np.concatenate([msa.residues, found.residues])[:max_rows],
-        msa.nonstandard + found.nonstandard,
+    return replace(
+        msa,
+        names=(*msa.names, *found.names)[:max_rows],
+        residues=np.concatenate([msa.residues, found.residues])[:max_rows],
+        nonstandard=msa.nonstandard + found.nonstandard,
     )
 
 
@@ -324,9 +325,15 @@ def _fate(one: ImportedFamily) -> tuple[str, ...]:
 
 
 def outcome(imported: Sequence[ImportedFamily], audit: Path) -> str:
-    """How many structures became targets and how many were refused, and where to read why."""
+    """How many structures became targets and how many were refused, and where to read why.
+
+    Rows that were no sequences are counted, too.
+    """
     refused = sum(bool(one.refusal) for one in imported)
     targets = sum(one.target is not None for one in imported)
-    return f"{targets} targets, {refused} structures refused" + (
-        f": {audit} says why" if refused else ""
+    annotations = sum(one.msa.annotations for one in imported)
+    return (
+        f"{targets} targets, {refused} structures refused"
+        + (f": {audit} says why" if refused else "")
+        + (f"; {annotations} rows of annotation left out" if annotations else "")
     )

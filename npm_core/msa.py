@@ -1,10 +1,12 @@
 """Multiple sequence alignments in the columns of their query: A3M and its kin, read and checked."""
 
-from collections.abc import Iterable, Iterator
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +19,25 @@ from npm_core.numbering import residue_numbers
 
 _DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
 
+_ALIGNED = re.compile(r"[A-Za-z*.-]*")
+
+ANNOTATIONS = frozenset(
+    {"ss_dssp", "ss_pred", "ss_conf", "sa_dssp", "sa_pred", "aa_dssp", "aa_pred"}
+)
+"""Names of the rows in which HH-suite writes secondary structure and its like; no sequences.
+
+A consensus stays: HH-suite, too, takes it as the query that the columns follow.
+"""
+
 SUFFIXES = {
     "a3m": "a3m",
     "a2m": "a3m",
     "fas": "fasta",
     "fasta": "fasta",
     "fa": "fasta",
+    "faa": "fasta",
     "afa": "fasta",
+    "mfa": "fasta",
     "sto": "stockholm",
     "stockholm": "stockholm",
     "stk": "stockholm",
@@ -43,12 +57,14 @@ class Msa:
         nonstandard: How many letters were replaced by a parent amino acid or a gap.
         numbers: (length,) number of the query's residue in each column; None where columns were
             kept in which it has none.
+        annotations: How many rows of the file were no sequences (`ANNOTATIONS`) and left out.
     """
 
     names: tuple[str, ...]
     residues: States
     nonstandard: int = 0
     numbers: Indices | None = None
+    annotations: int = 0
 
     def __post_init__(self) -> None:
         if self.residues.ndim != 2 or self.residues.size == 0:
@@ -75,30 +91,45 @@ class Msa:
         """The same alignment with `row` first and, where given, only the True `columns`."""
         order = np.r_[row, np.delete(np.arange(self.depth), row)]
         residues = self.residues[order]
-        return Msa(
-            tuple(self.names[index] for index in order),
-            residues if columns is None else np.ascontiguousarray(residues[:, columns]),
-            self.nonstandard,
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in order),
+            residues=residues if columns is None else np.ascontiguousarray(residues[:, columns]),
+            numbers=None,
         )
 
     def row(self, query: int | str) -> int:
-        """Index of the row of that index or name, or of which a name's first word is `query`.
+        """Index of the row of that index or name.
+
+        Where no row has the name, it may be the first word of a row's, or else stand before the
+        "/" of one, as in Pfam's NAME/FIRST-LAST.
 
         Raises:
-            DataError: There is no such row.
+            DataError: There is no such row, or more than one.
         """
         if isinstance(query, int):
             if not 0 <= query < self.depth:
                 raise DataError(f"row {query + 1} was asked for as the query of {self.depth} rows")
             return query
-        for index, candidate in enumerate(self.names):
-            if _is_called(query, candidate):
-                return index
-        raise DataError(f"no row is named {query!r}; the first is {self.names[0]!r}")
+        for callings in zip(*map(_callings, self.names), strict=True):
+            rows = [index for index, name in enumerate(callings) if name == query]
+            if len(rows) == 1:
+                return rows[0]
+            if rows:
+                found = ", ".join(repr(self.names[index]) for index in rows[:3])
+                raise DataError(
+                    f"{len(rows)} rows are named {query!r} ({found}); the query's name must be its "
+                    "own: give it in full, or rename the others"
+                )
+        words = [name.split(maxsplit=1)[0] for name in self.names]
+        near = difflib.get_close_matches(query, words, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the first is {self.names[0]!r}"
+        raise DataError(f"no row is named {query!r}; {hint}")
 
 
-def _is_called(query: str, name: str) -> bool:
-    return query in (name, name.split(maxsplit=1)[0])
+def _callings(name: str) -> tuple[str, str, str]:
+    """What a row may be called: its name, the first word of it, or what stands before its "/"."""
+    return name, name.split(maxsplit=1)[0], name.partition("/")[0]
 
 
 def msa_from_rows(
@@ -110,6 +141,7 @@ def msa_from_rows(
     """Build an alignment from (name, aligned sequence) pairs.
 
     Lower case letters and `.` are inserts and dropped; upper case letters and `-` are columns.
+    `ANNOTATIONS` are left out and counted.
 
     Args:
         rows: Names and sequences, the query first.
@@ -123,9 +155,12 @@ def msa_from_rows(
     """
     names: list[str] = []
     encoded: list[States] = []
-    nonstandard = 0
-    asked = ""
+    nonstandard = annotations = 0
+    asked: dict[int, str] = {}  # the rows that may be the query
     for name, sequence in rows:
+        if name.split(maxsplit=1)[0] in ANNOTATIONS:
+            annotations += 1
+            continue
         if max_rows is not None and len(names) >= max_rows:
             break
         columns = sequence.translate(_DROP_INSERTS)
@@ -139,9 +174,8 @@ def msa_from_rows(
                 f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
                 "number of upper case letters and '-'"
             )
-        if not asked and query is not None:
-            called = query == len(names) if isinstance(query, int) else _is_called(query, name)
-            asked = sequence if called else ""
+        if query == len(names) or query in _callings(name):
+            asked[len(names)] = sequence
         names.append(name)
         encoded.append(states)
         nonstandard += alphabet.count_nonstandard(columns)
@@ -149,7 +183,7 @@ def msa_from_rows(
         raise DataError(f"{where}: no sequences")
     if len(encoded[0]) == 0:
         raise DataError(f"{where}: row 1 ({names[0]}) has no columns")
-    msa = Msa(tuple(names), np.stack(encoded), nonstandard)
+    msa = Msa(tuple(names), np.stack(encoded), nonstandard, annotations=annotations)
     if query is None:
         return msa
     try:
@@ -160,13 +194,15 @@ def msa_from_rows(
         raise DataError(f"{where}: row {row + 1} ({names[row]}) has no residue to be a query")
     # The paper's step for Pfam (C.3): "We drop these gap characters and their corresponding columns
     # in the MSA". An X is a gap among the states, but a residue of the query: its column stays.
-    present = np.array([letter != "-" for letter in asked.translate(_DROP_INSERTS)])
-    numbers = residue_numbers(names[row], asked)[present]
+    present = np.array([letter != "-" for letter in asked[row].translate(_DROP_INSERTS)])
+    numbers = residue_numbers(names[row], asked[row])[present]
     return replace(msa.led_by(row, present), numbers=numbers)
 
 
-def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
+def fasta_records(stream: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
     """(header without `>`, sequence) of each FASTA or A3M record; `#` lines before it are skipped.
+
+    A `*` that ends a sequence (a stop codon's) is dropped.
 
     Raises:
         DataError: Text before the first `>`, or an empty header.
@@ -176,7 +212,7 @@ def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(stream, start=1):
         if line.startswith(">"):
             if name is not None:
-                yield name, "".join(parts)
+                yield name, "".join(parts).rstrip("*")
             name, parts = line[1:].strip(), []
             if not name:
                 raise DataError(f"{where}, line {number}: a record without a name")
@@ -186,7 +222,7 @@ def fasta_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
         else:
             parts.append(line.strip())
     if name is not None:
-        yield name, "".join(parts)
+        yield name, "".join(parts).rstrip("*")
 
 
 def fasta_text(records: Iterable[tuple[object, str]]) -> str:
@@ -194,7 +230,7 @@ def fasta_text(records: Iterable[tuple[object, str]]) -> str:
     return "".join(f">{name}\n{sequence}\n" for name, sequence in records)
 
 
-def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]:
+def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
     """Rows of the first alignment of a Stockholm file; interleaved blocks are joined.
 
     Pfam and HMMER write match columns in capitals and '-', inserts in lower case and '.'; others
@@ -244,7 +280,7 @@ def _stockholm_records(stream: IO[str], where: str) -> Iterator[tuple[str, str]]
         yield name, row.tobytes().decode("latin-1")
 
 
-def _aln_records(stream: IO[str]) -> Iterator[tuple[str, str]]:
+def _aln_records(stream: Iterable[str]) -> Iterator[tuple[str, str]]:
     """PSICOV format: one aligned row a line, no names; each character is a column, '.' a gap."""
     for number, line in enumerate(stream, start=1):
         if line.strip():
@@ -257,6 +293,63 @@ def _every_letter_a_column(rows: Iterator[tuple[str, str]]) -> Iterator[tuple[st
         yield name, sequence.upper().replace(".", "-")
 
 
+def _is_a3m(rows: Sequence[tuple[str, str]]) -> bool:
+    """Whether only without lower case and `.` the rows are of one length: A3M, not FASTA."""
+    whole = {len(sequence) for _, sequence in rows}
+    columns = {len(sequence.translate(_DROP_INSERTS)) for _, sequence in rows}
+    return len(whole) > 1 and len(columns) == 1
+
+
+def _rows(
+    lines: Iterable[str], first: str, named: str | None, where: str
+) -> Iterator[tuple[str, str]]:
+    """Rows in the format that the first line tells, or else the suffix.
+
+    Args:
+        lines: Of the file.
+        first: The first that is neither empty nor a comment.
+        named: What the suffix tells, if anything.
+        where: File, for error messages.
+    """
+    fasta = first.startswith(">")
+    if first.startswith("# STOCKHOLM") or (named == "stockholm" and not fasta):
+        return _stockholm_records(lines, where)
+    if first.startswith(("CLUSTAL", "MUSCLE")) and " " in first:
+        raise DataError(
+            f"{where}: {first[:20].strip()!r}: the format of Clustal is not read; write the "
+            "alignment as aligned FASTA or Stockholm"
+        )
+    if fasta or named in ("a3m", "fasta"):
+        rows = fasta_records(lines, where)
+        if named not in ("a3m", "fasta"):
+            held = list(rows)
+            named, rows = "a3m" if _is_a3m(held) else "fasta", iter(held)
+        return rows if named == "a3m" else _every_letter_a_column(rows)
+    if named == "aln" or _ALIGNED.fullmatch(first.strip()):
+        return _aln_records(lines)
+    raise DataError(
+        f"{where}: cannot tell the alignment's format from its first line, {first[:20].strip()!r}; "
+        "expected '>' (A3M, aligned FASTA), '# STOCKHOLM' or an aligned row (PSICOV aln), or a "
+        f"name that ends in one of {', '.join(sorted(SUFFIXES))}"
+    )
+
+
+def _one_alignment(lines: Iterator[str], where: str) -> Iterator[str]:
+    """Lines before a NUL, with which ColabFold's and MMseqs2's tools end an alignment.
+
+    Raises:
+        DataError: Another alignment follows.
+    """
+    for line in lines:
+        before, nul, after = line.partition("\0")
+        if nul and (after + "".join(lines)).strip("\0 \t\r\n"):
+            raise DataError(
+                f"{where}: holds several alignments, separated by NUL; split it, one alignment a "
+                "file"
+            )
+        yield before
+
+
 def read_alignment(
     path: Path | str,
     *,
@@ -265,33 +358,30 @@ def read_alignment(
 ) -> Msa:
     """Read an alignment with all its columns and rows as they stand, or anchored to a query.
 
+    The first line tells Stockholm (`# STOCKHOLM`), A3M or FASTA (`>`) and other programs' formats
+    that are not read; the suffix (`SUFFIXES`) tells A3M from FASTA. Where it does not, rows of
+    unequal length that are of one length without lower case and `.` are A3M, all others FASTA.
+
     Args:
-        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, told apart by their suffixes
-            (`SUFFIXES`), gzipped or not.
+        path: A3M/A2M, aligned FASTA, Stockholm or PSICOV aln, gzipped or not; `-` is standard
+            input.
         query: As `msa_from_rows`.
         max_rows: Read at most this many rows.
 
     Raises:
         DataError: The file is unreadable, ragged or empty, of no known format, or lacks the query.
     """
-    path = Path(path)
-    suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes if suffix != ".gz"]
-    file_format = SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if file_format is None:
-        raise DataError(
-            f"{path}: cannot tell the alignment's format from its name; "
-            f"use one of {', '.join(sorted(SUFFIXES))} as suffix"
-        )
-    with open_text(path, "latin-1" if file_format == "stockholm" else "utf-8") as stream:
-        where = str(path)
-        if file_format == "a3m":
-            rows = fasta_records(stream, where)
-        elif file_format == "fasta":
-            rows = _every_letter_a_column(fasta_records(stream, where))
-        elif file_format == "stockholm":
-            rows = _stockholm_records(stream, where)
-        else:
-            rows = _aln_records(stream)
+    path, where = Path(path), str(path)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lstrip(".").lower()
+    named = SUFFIXES.get(suffix)
+    with open_text(path, "latin-1" if named == "stockholm" else "utf-8") as stream:
+        head = []
+        for line in stream:
+            head.append(line)
+            if line.startswith("# STOCKHOLM") or (line.strip() and not line.startswith("#")):
+                break
+        lines = _one_alignment(chain(head, stream), where)
+        rows = _rows(lines, head[-1] if head else "", named, where)
         return msa_from_rows(rows, where, max_rows, query)
 
 

@@ -49,7 +49,7 @@ def read_queries(path: Path | str, *, may_be_empty: bool = False) -> Iterator[Qu
     with open_text(path) as stream:
         for header, letters in fasta_records(stream, str(path)):
             name = header.split(maxsplit=1)[0]
-            sequence = letters.upper().rstrip("*").replace("*", "X")
+            sequence = letters.upper().replace("*", "X")
             _check(name, sequence, str(path))
             hashes.append(_hash(name))
             yield Query(name, sequence)

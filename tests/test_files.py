@@ -8,6 +8,7 @@ import pytest
 
 from npm_core.errors import DataError, OutputError
 from npm_core.files import atomic_path, open_gzip, open_text, read_tsv, write_text, write_tsv
+from npm_core.queries import read_queries
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
 
@@ -25,6 +26,17 @@ def test_a_pipe_is_read_from_its_first_byte(fifo, packed):
     with open_text(fifo) as stream:
         assert stream.read() == TEXT
     writer.join()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_byte_order_mark_is_no_text(tmp_path, pack):
+    (tmp_path / "table").write_bytes(pack(b"\xef\xbb\xbfid\tn\none\t1\n"))
+    assert list(read_tsv(tmp_path / "table", ("id", "n"))) == [{"id": "one", "n": "1"}]
+    (tmp_path / "fasta").write_bytes(pack(b"\xef\xbb\xbf>q\nMKV\n"))
+    assert [(one.id, one.sequence) for one in read_queries(tmp_path / "fasta")] == [("q", "MKV")]
+    (tmp_path / "latin").write_bytes(pack(b"\xef\xbb\xbfa\xe9"))
+    with open_text(tmp_path / "latin", "latin-1") as stream:
+        assert stream.read() == "a\xe9"
 
 
 @pytest.mark.parametrize("position", [20, 60])

@@ -86,8 +86,8 @@ def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
                "--report", str(report)) == 0  # fmt: skip
     facts = json.loads(report.read_text())
     assert list(facts) == [
-        "objective", "evaluations", "converged", "length", "depth", "nonstandard", "meff",
-        "seconds_setup", "seconds_fit", "peak_mib",
+        "objective", "evaluations", "converged", "length", "depth", "nonstandard",
+        "annotations", "meff", "seconds_setup", "seconds_fit", "peak_mib",
     ]  # fmt: skip
     assert (facts["length"], facts["depth"], facts["meff"]) == (7, 40, 40.0)
 
@@ -272,6 +272,16 @@ def test_residues_without_a_column_keep_their_numbers(tmp_path, capsys):
     assert (facts["query"], facts["numbers"]) == ("ACFGH", "25-26 29-31")
     message = "length 5 (2 residues of the query in between have no column)"
     assert message in capsys.readouterr().err
+
+
+def test_rows_of_annotation_are_counted(tmp_path, capsys):
+    path, report = tmp_path / "a.a3m", tmp_path / "a.json"
+    path.write_text(">ss_pred\nCHE\n>q\nAWD\n>r\nA-D\n")
+    model = tmp_path / "a.safetensors"
+    assert fit("--msa", str(path), "--output", str(model), "--report", str(report)) == 0
+    assert potts.load(model).metadata["query"] == "AWD"
+    assert "depth 2 (1 rows of annotation left out), length 3" in capsys.readouterr().err
+    assert json.loads(report.read_text())["annotations"] == 1
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,11 @@ def test_a_ragged_alignment_says_which_row(tmp_path):
         ("x.a3m", "", "no sequences"),
         ("x.a3m", ">q\nXXX\n", "no residue to be a query"),
         ("x.a3m", "ACD\n", "expected '>'"),
-        ("x.txt", ">q\nACD\n", "cannot tell the alignment's format"),
+        ("x.txt", "q ACD\n", "cannot tell the alignment's format from its first line, 'q ACD'"),
+        ("x.msa", "\n", "no sequences"),
+        ("x.aln", "CLUSTAL W (1.83)\n\nq ACD\n", "the format of Clustal is not read"),
+        ("x.a3m", ">q\nAC\n\0>r\nAD\n", "holds several alignments, separated by NUL; split it"),
+        ("x.a3m", ">q\nAC\n\0\n>r\nAD\n", "holds several alignments, separated by NUL; split it"),
         ("x.sto", "q AC DE\n//\n", "expected 'name sequence'"),
     ],
 )
@@ -162,6 +166,81 @@ def test_bad_alignments_are_refused_with_a_reason(tmp_path, name, text, message)
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read_msa(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (">q\nACdE\n>r\nA-E\n", ["ACE", "A-E"]),  # of one length without lower case only: A3M
+        (">q\nACdE\n>r\nA.-E\n", ["ACDE", "A--E"]),  # of one length: every letter is a column
+        ("\n#comment\n>q\nACE\n>r\nA-E\n", ["ACE", "A-E"]),
+        ("# STOCKHOLM 1.0\nq ACE\nr A.E\n//\n", ["ACE", "A-E"]),
+        ("ACE\nA-E\n", ["ACE", "A-E"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["x", "x.msa", "x.txt", "x.aln"])
+def test_the_first_lines_tell_the_format_where_the_suffix_does_not(tmp_path, name, text, rows):
+    (tmp_path / name).write_text(text)
+    msa = read_alignment(tmp_path / name)
+    assert [alphabet.decode(row) for row in msa.residues] == rows
+
+
+def test_a_suffix_tells_a3m_from_fasta_and_content_the_others(tmp_path):
+    for name, query in (("x.a3m", "AC"), ("x.fasta", "ACD"), ("x.faa.gz", "ACD"), ("x.sto", "ACD")):
+        text = b">q\nACd\n>r\nAC.\n"
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        assert read_msa(tmp_path / name).query == query
+    (tmp_path / "x.fasta").write_text("# STOCKHOLM 1.0\nq AC\n//\n")
+    assert read_msa(tmp_path / "x.fasta").query == "AC"
+
+
+def test_an_alignment_is_read_from_standard_input(tmp_path):
+    code = "from npm_core.msa import read_msa; print(read_msa('-').query)"
+    words = [sys.executable, "-c", code]
+    found = subprocess.run(words, input=b">q\nACdE\n>r\nA-E\n", capture_output=True, check=True)
+    assert found.stdout == b"ACE\n"
+
+
+@pytest.mark.parametrize("name", ["x.a3m", "x.fasta"])
+def test_a_star_that_ends_a_row_and_a_nul_that_ends_a_file_are_dropped(tmp_path, name):
+    (tmp_path / name).write_text(">q\nACD*\n>r\nA-D\n>s\nA*D*\n\0\0\n")
+    msa = read_msa(tmp_path / name)
+    assert [alphabet.decode(row) for row in msa.residues] == ["ACD", "A-D", "A-D"]
+    assert msa.nonstandard == 1
+
+
+def test_rows_of_hhsuites_annotation_are_no_sequences(tmp_path):
+    annotation = ">ss_dssp\nCHE\n>ss_pred PSIPRED\nCHE\n>ss_conf\n987\n>aa_pred\nACE\n"
+    (tmp_path / "x.a3m").write_text(annotation + ">ss_predator\nACE\n>r\nA-E\n>sa_pred\nABA\n")
+    msa = read_msa(tmp_path / "x.a3m")
+    assert (msa.names, msa.query, msa.annotations) == (("ss_predator", "r"), "ACE", 5)
+    assert read_alignment(tmp_path / "x.a3m", max_rows=1).names == ("ss_predator",)
+    assert read_msa(tmp_path / "x.a3m", query=1).names == ("r", "ss_predator")
+
+
+def test_a_query_may_be_named_without_its_range(tmp_path):
+    text = ">P10/1-3\nACE\n>P1/5-7 b\nA-X\n>P2/1-3\nACE\n>P2/9-11\nACE\n"
+    (tmp_path / "x.a3m").write_text(text)
+    msa = read_msa(tmp_path / "x.a3m", query="P1")
+    assert msa.names == ("P1/5-7 b", "P10/1-3", "P2/1-3", "P2/9-11")
+    assert msa.query == "A-"  # its X keeps its column, its gap does not
+    with pytest.raises(DataError, match=r"2 rows are named 'P2' \('P2/1-3', 'P2/9-11'\)"):
+        read_msa(tmp_path / "x.a3m", query="P2")
+
+
+def test_a_query_that_is_no_row_is_told_the_nearest_name(tmp_path):
+    (tmp_path / "x.a3m").write_text(">first\nACE\n>RASH_HUMAN x\nACE\n")
+    with pytest.raises(DataError, match="'RASH_HUMN'; did you mean 'RASH_HUMAN'"):
+        read_msa(tmp_path / "x.a3m", query="RASH_HUMN")
+    with pytest.raises(DataError, match="no row is named '1234'; the first is 'first'"):
+        read_msa(tmp_path / "x.a3m", query="1234")
+
+
+def test_a_query_whose_name_is_not_its_own_is_refused(tmp_path):
+    (tmp_path / "x.a3m").write_text(">q\nAC\n>r a\nAD\n>q\nAE\n>r\nAF\n")
+    with pytest.raises(DataError, match=r"2 rows are named 'q' \('q', 'q'\)"):
+        read_msa(tmp_path / "x.a3m", query="q")
+    assert read_msa(tmp_path / "x.a3m", query="r").query == "AF"  # a whole name before a word
 
 
 def test_a_truncated_gzip_is_an_error_not_a_short_file(tmp_path):

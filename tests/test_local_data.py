@@ -17,6 +17,7 @@ from npm_core.local_data import (
     aligned_to_target,
     import_anchored,
     import_unanchored,
+    outcome,
     read_local_families,
 )
 from npm_core.msa import Msa
@@ -271,6 +272,14 @@ def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsy
     write_entries(folder / "found", [("two", b">x/1-4\n-MLC\n")])
     assert main(arguments) == 2
     assert "5 columns, but the rows found for two have 4" in capsys.readouterr().err
+
+
+def test_rows_of_annotation_are_counted_in_the_outcome(folder):
+    (folder / "two.sto").write_text("ss_pred CCHHH\nother AAAAA\nq MVLAW\n//\n")
+    _, two, three = read_local_families(folder / "table.tsv")
+    imported = [import_unanchored(one, max_rows=9, searched=b">x\nAAAAA\n") for one in (two, three)]
+    assert outcome(imported, "audit").endswith("; 2 rows of annotation left out")
+    assert [one.msa.depth for one in imported] == [3, 3]
 
 
 def test_a_profile_has_rows_at_even_steps_from_the_first():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet, formats, potts
+from npm_core import alphabet, formats, potts, predict
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.devices import usable_device
@@ -252,6 +252,22 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     assert formats.query_of(model) == SEQUENCE
 
 
+def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
+    checkpoint, tmp_path, monkeypatch
+):
+    def scores(windows):
+        return np.full((windows.length, windows.length), -0.5, dtype=np.float32)
+
+    monkeypatch.setattr(predict, "contact_scores", scores)
+    (tmp_path / "in.fasta").write_text(">one\nYAPTFTV*\n>two\nMKVLAWHDE\n")
+    words = ["--fasta", str(tmp_path / "in.fasta"), "--checkpoint", str(checkpoint)]
+    assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    for name, sequence in (("one", "YAPTFTV"), ("two", "MKVLAWHDE")):
+        lines = (tmp_path / "out" / f"{name}.rr").read_text().splitlines()
+        assert lines[-3:] == ["MODEL 1", sequence, "END"]
+
+
 def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_path, capsys):
     (tmp_path / "in.fasta").write_text(f">one\n{SEQUENCE}\n")
     asked = ["predict", "--fasta", str(tmp_path / "in.fasta"), "--formats", "scores"]
@@ -272,8 +288,9 @@ def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_pa
 
 @pytest.mark.parametrize(
     ("fasta", "message"),
-    [("", "no sequences"), (">a\n\n", "no residues"), (">a\nM1\n", "no amino acid"),
-     (">a\nM\n>a\nK\n", "same files")],
+    [("", "no sequences"), (">a\n\n", "no sequence"), (">a\nM1\n", "no amino acid"),
+     (">a\nM\n>a b\nK\n", "the id a occurs twice"), (">a\nM-K\n", "a is aligned"),
+     (">a\nM.K\n", "a is aligned")],
 )  # fmt: skip
 def test_predict_says_what_is_wrong_with_its_input(checkpoint, tmp_path, capsys, fasta, message):
     (tmp_path / "in.fasta").write_text(fasta)

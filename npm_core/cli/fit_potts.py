@@ -34,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="a3m, aligned FASTA, Stockholm or PSICOV aln, gzipped or not",
+        help="a3m, aligned FASTA, Stockholm or PSICOV aln, gzipped or not; - is standard input",
     )
     parser.add_argument(
         "--query",

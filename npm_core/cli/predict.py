@@ -42,35 +42,14 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import alphabet
     from npm_core.checkpoints import trained_length
     from npm_core.devices import use_threads
-    from npm_core.errors import DataError
-    from npm_core.files import open_text
-    from npm_core.msa import fasta_records
-    from npm_core.predict import embed_sequences, file_stem, load_predictor, write_prediction
+    from npm_core.predict import embed_sequences, load_predictor, write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import file_digest, provenance
+    from npm_core.queries import read_queries
 
     use_threads(args.threads)
-    with open_text(args.fasta) as stream:
-        records = [
-            (name, sequence.upper()) for name, sequence in fasta_records(stream, str(args.fasta))
-        ]
-    if not records:
-        raise DataError(f"{args.fasta}: no sequences")
-    stems: dict[str, str] = {}
-    encoded = []
-    for name, sequence in records:
-        stem = file_stem(name)
-        if stem in stems:
-            raise DataError(
-                f"{args.fasta}: {name!r} and {stems[stem]!r} would write the same files; rename one"
-            )
-        stems[stem] = name
-        try:
-            encoded.append(alphabet.encode(sequence))
-        except DataError as error:
-            raise DataError(f"{args.fasta}: {name}: {error}") from error
-        if not sequence:
-            raise DataError(f"{args.fasta}: {name} has no residues")
+    queries = list(read_queries(args.fasta))
+    encoded = [alphabet.encode(query.sequence) for query in queries]
     if args.checkpoint == SMALL_MODEL:
         note(f"reading with the small model; what it can do is in {SMALL_MODEL / 'README.md'}")
     model = load_predictor(args.checkpoint, args.device)
@@ -78,17 +57,15 @@ def run(args: argparse.Namespace) -> None:
     metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
     window = args.window or trained_length(args.checkpoint)
     read = embed_sequences(model, encoded, window=window)
-    work = zip(records, encoded, read, strict=True)
-    for (name, sequence), states, windows in track(
-        work, total=len(records), what="sequences predicted"
-    ):
+    work = zip(queries, encoded, read, strict=True)
+    for query, states, windows in track(work, total=len(queries), what="sequences predicted"):
         unknown = int((states == alphabet.GAP).sum())
         if unknown:
-            note(f"{name}: {unknown} letters name no single amino acid; read as masked")
+            note(f"{query.id}: {unknown} letters name no single amino acid; read as masked")
         write_prediction(
             args.output,
-            name,
-            sequence,
+            query.id,
+            query.sequence,
             windows,
             formats=args.formats,
             metadata=metadata,
