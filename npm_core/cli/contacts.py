@@ -9,7 +9,7 @@ X for each number left out where the chain is broken.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import output_file
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chain", help="author's name of the chain, else its label; needed if there are several"
     )
-    parser.add_argument("--output", type=OutputFile, required=True, help="npz file")
+    parser.add_argument(
+        "--output",
+        type=output_file(".npz"),
+        required=True,
+        metavar="FILE.npz",
+        help="sequence and distances",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ store it in .safetensors, .npz and plmc files, the other formats have no place f
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import output_file
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=OutputFile,
+        type=output_file(".csv"),
         required=True,
         metavar="FILE.csv",
         help="the same rows with a column delta",
