@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PosixPath
 
 from npm_core.errors import OutputError
@@ -13,13 +13,30 @@ class OutputFile(PosixPath):
     """Type of an argument that names a file to write, which `check_outputs` looks for."""
 
 
+class OutputFolder(PosixPath):
+    """Type of an argument that names a folder to write to, which `check_folders` looks for."""
+
+
+def output_file(suffix: str) -> Callable[[str], OutputFile]:
+    """Type of an argument that names a file to write, whose suffix, if it has any, is this one."""
+
+    def named(text: str) -> OutputFile:
+        path = OutputFile(text)
+        if path.suffix.lower() not in ("", suffix):
+            raise argparse.ArgumentTypeError(
+                f"expected a name that ends in {suffix}, found {text!r}"
+            )
+        return path
+
+    return named
+
+
 def register_window(parser: argparse.ArgumentParser) -> None:
     """The flag --window; where it is not given, `checkpoints.trained_length` says it."""
     parser.add_argument(
         "--window",
         type=positive_int,
-        help="Positions read at a time. Default: those of the longest crop the model was trained "
-        "on.",
+        help="positions read at a time; default: as many as in the longest crop of its training",
     )
 
 
@@ -42,23 +59,39 @@ def positive_int(text: str) -> int:
 
 def positive(text: str) -> float:
     """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"expected a finite number above 0, found {text!r}")
     return value
 
 
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, at most 1, found {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def check_arguments(args: argparse.Namespace) -> None:
-    """`check_outputs` on every OutputFile and every other path of a verb's arguments."""
+    """`check_outputs` on every OutputFile and every other path of a verb's arguments.
+
+    Its folders to write to are checked by `check_folders`.
+    """
     values = [one for value in vars(args).values() for one in _items(value)]
     outputs = [value for value in values if isinstance(value, OutputFile)]
     inputs = [
         value for value in values if isinstance(value, Path) and not isinstance(value, OutputFile)
     ]
     check_outputs(outputs, inputs)
+    check_folders(value for value in values if isinstance(value, OutputFolder))
 
 
 def _items(value: object) -> Iterable[object]:
@@ -87,3 +120,15 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         if real in taken:
             raise OutputError(f"{path}: {taken[real]}; name another file to write")
         taken[real] = "would be written twice"
+
+
+def check_folders(folders: Iterable[Path]) -> None:
+    """Refuse, before the work, folders that cannot be made.
+
+    Raises:
+        OutputError: One is a file, or lies in what is no folder.
+    """
+    for path in folders:
+        found = next(one for one in (path, *path.absolute().parents) if one.exists())
+        if not found.is_dir():
+            raise OutputError(f"{path}: {found} is no folder; name a folder to write to")

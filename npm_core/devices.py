@@ -16,7 +16,7 @@ def usable_device(name: str) -> torch.device:
         SettingsError: It is of another kind, or not there.
     """
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or not (number.isdecimal() or name == kind):
+    if name not in ("cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
         raise SettingsError(f"device {name!r}, expected cpu, cuda or, of several GPUs, cuda:1")
     there = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= there:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import ccmpred, formats, memory, plm, potts
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
 from npm_core.numbering import as_text, missing_inside
@@ -173,10 +173,15 @@ def destinations(
     """Each alignment with the files of its model and report; of several, `output` is a folder.
 
     Raises:
-        SettingsError: Two alignments would be written to one file.
+        SettingsError: `output` of several is called like a file of a model or of scores, or two
+            alignments would be written to one.
     """
     if len(msas) == 1:
         return [(msas[0], output, report)]
+    if Path(output.name.removesuffix(".gz")).suffix.lstrip(".").lower() in formats.SUFFIXES:
+        raise SettingsError(
+            f"{output}: the name of one file, expected a folder for {len(msas)} alignments"
+        )
     names: dict[str, Path] = {}
     for path in msas:
         stem = path.name.removesuffix(".gz")
@@ -195,15 +200,16 @@ def destinations(
     ]
 
 
-def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str]:
+def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
     """Fit and write alignments, together on a GPU or as many at a time as there are threads.
 
     Returns:
-        A line for each that says how it went, as it is written.
+        A line for each that says how it went, as it is written; or why it cannot be read or
+        fitted, which stops none of the others.
 
     Raises:
-        SettingsError: Those that are fitted at a time do not fit into memory, or as `Fitter.fit`.
-        DataError: An alignment or a model cannot be read, or as `Fitter.fit`.
+        SettingsError: Those that are fitted at a time do not fit into memory.
+        DataError: A start or a prior cannot be read.
         ToolError: A process was killed, usually for want of memory, or as `Fitter.fit`.
     """
     if fitter.device != "cpu":
@@ -212,45 +218,63 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str]:
         return map(partial(_fit_alone, fitter=fitter, announce=fitter.backend == "own"), todo)
     workers, each = min(fitter.threads, len(todo)), replace(fitter, threads=1)
     if workers > 1:
-        needed = (job.needed_bytes(each, job.alignment()) for job in todo)
+        read = (_read(job) for job in todo)
+        needed = (
+            job.needed_bytes(each, msa)
+            for job, msa in zip(todo, read, strict=True)
+            if isinstance(msa, Msa)
+        )
         memory.require_at_once(needed, workers=workers, cure="lower --threads")
         plm.compile_kernels()
     return map_in_processes(partial(_fit_alone, fitter=each), todo, workers=workers)
 
 
-def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str:
-    """Fit one; with `announce` say before what memory it takes."""
+def _read(job: Job) -> Msa | DataError:
+    """The alignment, or why it cannot be read."""
+    try:
+        return job.alignment()
+    except DataError as error:
+        return error
+
+
+def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmError:
+    """Fit one, or say why not; with `announce` say before what memory it takes."""
     memory.reset_peak()
     start, prior = job.models()
-    msa = job.alignment()
+    msa = _read(job)
+    if isinstance(msa, DataError):
+        return msa
     if announce:
         mib = job.needed_bytes(fitter, msa) / memory.MIB
         note(f"{msa.depth} rows, {msa.length} columns: about {mib:,.0f} MiB of memory")
     try:
         fit = fitter.fit(msa.residues, start=start, prior=prior)
     except (DataError, SettingsError) as error:
-        raise type(error)(f"{job.msa}: {error}") from error
+        return type(error)(f"{job.msa}: {error}")
     return job.write(msa, fit)
 
 
-def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str]:
+def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
     """Fit those of similar size at once on the device, longest first."""
     from npm_core import plm_dense
 
-    alignments = [job.alignment() for job in todo]
-    shapes = [(msa.depth, msa.length) for msa in alignments]
+    read = [(job, _read(job)) for job in todo]
+    yield from (found for _, found in read if isinstance(found, DataError))
+    readable = [(job, found) for job, found in read if isinstance(found, Msa)]
+    shapes = [(msa.depth, msa.length) for _, msa in readable]
     # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
     for batch in plm_dense.batches(shapes, plm_dense.free_bytes(fitter.device) / 2):
         try:
             fits = plm_dense.fit_objectives(
-                [alignments[number].residues for number in batch],
+                [readable[number][1].residues for number in batch],
                 fitter.objective,
                 stop=fitter.stop,
                 threads=fitter.threads,
                 device=fitter.device,
             )
         except (DataError, SettingsError) as error:
-            names = ", ".join(str(todo[number].msa) for number in batch)
-            raise type(error)(f"{names}: {error}") from error
+            yield from (type(error)(f"{readable[number][0].msa}: {error}") for number in batch)
+            continue
         for number, fit in zip(batch, fits, strict=True):
-            yield todo[number].write(alignments[number], fit)
+            job, msa = readable[number]
+            yield job.write(msa, fit)

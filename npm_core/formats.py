@@ -12,7 +12,7 @@ import re
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +34,9 @@ PLMC_ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
 
 RR_SEPARATION = 6
 """CASP RR lists no pairs closer along the chain."""
+
+ROUNDING = 1e-4
+"""Share of the largest score by which [i, j] may differ from [j, i]; in CCMpred's files 1e-6 do."""
 
 _RR_WORDS = ("PFRMAT", "TARGET", "AUTHOR", "REMARK", "METHOD", "MODEL", "RMODE")
 _RR_SEQUENCE = re.compile(r"[A-Za-z*.-]+")
@@ -62,9 +65,8 @@ class ScoreFile(NamedTuple):
         letters = np.full(len(scored), "X")
         letters[places] = list(self.query or "X")
         query = "".join(letters) if self.query else None
-        return ScoreFile(
-            scores, query, self.numbers[0] + numbering.from_one(len(scored)) - 1
-        ), scored
+        numbers = numbering.from_one(len(scored)) + self.numbers[0] - 1
+        return ScoreFile(scores, query, numbers), scored
 
 
 def read_model(path: Path | str, file_format: str | None = None) -> Potts:
@@ -90,7 +92,7 @@ def model_format(path: Path | str, file_format: str | None = None) -> str:
     Raises:
         SettingsError: The suffix is not known, or the format that of scores.
     """
-    name = file_format or format_of(path).replace("npz", "npz-model")
+    name = file_format or format_of(path, {*MODELS, "npz"}).replace("npz", "npz-model")
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores, not Potts models")
     _check_zipped(path, name)
@@ -113,23 +115,43 @@ def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
     """
     name = file_format or format_within(path)
     if name not in SCORES:
-        raise SettingsError(f"{path}: {name} holds a Potts model, not contact scores")
+        raise SettingsError(
+            f"{path}: {name} holds a Potts model, not contact scores; run `score` first"
+        )
     found = SCORES[name][0](Path(path))
     if not np.isfinite(found.scores).all():
         raise DataError(f"{path}: the scores hold NaN or infinity")
-    if not np.allclose(found.scores, found.scores.T, rtol=1e-6, atol=1e-8):
+    if not _is_symmetric(found.scores):
         raise DataError(f"{path}: the scores are not symmetric")
     return found
 
 
 def read_pair_scores(path: Path | str) -> ScoreFile:
-    """Scores of which only i < j is read: lists of pairs by their suffix, else any matrix.
+    """Scores of which only i < j is read: other formats by their suffix, else any matrix.
 
     Raises:
-        DataError: As `read_scores` or `read_matrix`.
+        DataError: As `read_scores` or `read_matrix`; the matrix is neither symmetric nor zero
+            below its diagonal, so that i < j may not be what is meant; or all scores are equal.
+        SettingsError: The file holds a model.
     """
-    listed = SUFFIXES.get(_suffix(path)) in ("evcouplings", "rr")
-    return read_scores(path) if listed else _read_matrix(Path(path))
+    name = format_within(path) if _suffix(path) in SUFFIXES else "mat"
+    found = _read_matrix(Path(path)) if name in MATRICES else read_scores(path, name)
+    upper = found.scores[np.triu_indices(len(found.scores), k=1)]
+    if np.tril(found.scores, -1).any() and not _is_symmetric(found.scores):
+        problem = "is not symmetric" if upper.any() else "has its lower triangle only"
+        raise DataError(
+            f"{path}: the matrix m of scores {problem}, but m[i, j] is read for i < j only; "
+            "write (m + m.T) / 2"
+        )
+    if len(upper) > 1 and (upper == upper[0]).all():
+        raise DataError(f"{path}: all {len(upper)} scores are equal; they rank no pair first")
+    return found
+
+
+def _is_symmetric(scores: Float64) -> bool:
+    """Whether a matrix is, up to ROUNDING; NaN may be where NaN is."""
+    largest = np.abs(scores[np.isfinite(scores)]).max(initial=0)
+    return np.allclose(scores, scores.T, rtol=0, atol=ROUNDING * largest, equal_nan=True)
 
 
 def write_scores(
@@ -149,7 +171,7 @@ def write_scores(
         numbers: (L,) of its residues, likewise; 1 to L when None.
         file_format: A key of SCORES; told from the suffix when None.
     """
-    name = file_format or format_of(path)
+    name = file_format or format_of(path, SCORES)
     if name not in SCORES:
         raise SettingsError(f"{path}: {name} holds Potts models, not contact scores")
     if not np.isfinite(scores).all():
@@ -180,7 +202,7 @@ def write_model_scores(
     Raises:
         SettingsError: As `write_scores`, or mat was asked for with a centre that is not CCMpred's.
     """
-    name = file_format or format_of(path)
+    name = file_format or format_of(path, SCORES)
     if name != "mat":
         scores: NDArray = potts.contact_scores(model.couplings, centre=centre or "none")
     elif centre in (None, "mean"):
@@ -217,17 +239,22 @@ def _check_zipped(path: Path | str, name: str) -> None:
         )
 
 
-def format_of(path: Path | str) -> str:
+def format_of(path: Path | str, wanted: Collection[str] | None = None) -> str:
     """Format of a file by its suffix; an .npz is one of scores.
+
+    Args:
+        path: File.
+        wanted: Formats whose suffixes the error lists; all when None.
 
     Raises:
         SettingsError: The suffix is not known.
     """
     suffix = _suffix(path)
     if suffix not in SUFFIXES:
+        known = [end for end, name in SUFFIXES.items() if wanted is None or name in wanted]
         raise SettingsError(
             f"{path}: cannot tell the format from the name; its suffix is none of "
-            f"{', '.join(SUFFIXES)}"
+            f"{', '.join(known)}"
         )
     return SUFFIXES[suffix]
 
@@ -687,6 +714,9 @@ SCORES: dict[str, tuple[Callable[[Path], ScoreFile], Callable[[Path, ScoreFile],
     "rr": (_read_rr, _write_rr),
 }
 """Formats of contact scores."""
+
+MATRICES = ("mat", "npy", "npz")
+"""Those of them that hold scores as a matrix."""
 
 TEXT = ("ccmpred-raw", "gremlin", "mat", "evcouplings", "rr")
 """Formats of either kind that may be gzipped."""

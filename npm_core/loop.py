@@ -49,32 +49,32 @@ class Stopped(NpmError):
 class LoopSettings:
     """How long and how fast to optimise."""
 
-    steps: int = knob(1000, "Updates of the weights.")
-    batch: int = knob(64, "Proteins (or sequences) of one update, over all processes.")
-    micro_batch: int = knob(64, "At most this many of them at a time; gradients are summed.")
-    warm_up: int = knob(100, "Updates over which the learning rates rise from zero.")
+    steps: int = knob(1000, "updates of the weights")
+    batch: int = knob(64, "proteins (or sequences) of one update, over all processes")
+    micro_batch: int = knob(64, "at most this many of them at a time; gradients are summed")
+    warm_up: int = knob(100, "updates over which the learning rates rise from zero")
     decay: str = knob(
         "none",
-        "What the learning rates do after the warm-up.",
+        "what the learning rates do after the warm-up",
         choices=("none", "linear", "cosine"),
     )
-    weight_decay: float = knob(0.0, "AdamW's decay of matrices.")
-    clip: float = knob(0.0, "Largest norm of a gradient; 0 leaves gradients as they are.")
+    weight_decay: float = knob(0.0, "AdamW's decay of matrices")
+    clip: float = knob(0.0, "largest norm of a gradient; 0 leaves gradients as they are")
     ema: float = knob(
         0.0,
-        "Decay of a running mean of the weights, which validation and the saved model use; "
-        "0: the weights themselves.",
+        "decay of a running mean of the weights, which validation and the saved model use; "
+        "0: the weights themselves",
     )
     precision: str = knob(
-        "float32", "Of the matrix products; sums are float32.", choices=("float32", "bfloat16")
+        "float32", "of the matrix products; sums are float32", choices=("float32", "bfloat16")
     )
-    seed: int = knob(0, "Of initial weights and of every draw.")
+    seed: int = knob(0, "of initial weights and of every draw")
     max_seconds: float = knob(
-        0.0, "End after this wall time, with the weights there are; 0 is no limit. Not repeatable."
+        0.0, "end after this wall time, with the weights there are; 0 is no limit; not repeatable"
     )
-    log_every: int = knob(20, "Updates from one row of metrics to the next.")
-    validate_every: int = knob(200, "Updates from one validation to the next.")
-    checkpoint_every: int = knob(200, "Updates from one checkpoint to the next.")
+    log_every: int = knob(20, "updates from one row of metrics to the next")
+    validate_every: int = knob(200, "updates from one validation to the next")
+    checkpoint_every: int = knob(200, "updates from one checkpoint to the next")
 
     def __post_init__(self) -> None:
         require_positive(

@@ -13,6 +13,9 @@ from npm_core.numbering import checked
 CLOSEST = 0.5
 """angstrom: no two residues are as close, and scores that could pass for distances are smaller."""
 
+STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif")
+"""Suffixes of files that `contacts` reads."""
+
 
 def read_matrix(
     path: Path | str, name: str = "scores", *, by_name: bool = False
@@ -26,9 +29,12 @@ def read_matrix(
         by_name: Refuse the only matrix of an .npz file if it has another name.
 
     Raises:
-        DataError: The file is missing, unreadable, or holds no square matrix of real numbers.
+        DataError: The file is missing, unreadable, a structure, or holds no square matrix of real
+            numbers; or its only matrix is one of distances, and another was asked for.
     """
     path = Path(path)
+    if path.name.lower().removesuffix(".gz").endswith(STRUCTURES):
+        raise DataError(f"{path}: a structure, expected a matrix; run `contacts` first")
     if path.suffix in (".npy", ".npz"):
         loaded = load_arrays(path)
         matrix = loaded if isinstance(loaded, np.ndarray) else _chosen(loaded, name, path, by_name)
@@ -63,7 +69,7 @@ def load_arrays(path: Path, *, only: str | None = None) -> NDArray | dict[str, N
 
 def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) -> NDArray:
     matrices = {key: array for key, array in arrays.items() if array.ndim == 2}
-    if name not in matrices and (by_name or len(matrices) != 1):
+    if name not in matrices and (by_name or len(matrices) != 1 or "distances" in matrices):
         raise DataError(f"{path}: matrices are {sorted(matrices)}, expected one called {name!r}")
     return matrices.get(name, next(iter(matrices.values())))
 

@@ -27,13 +27,13 @@ class TrunkSettings:
 
     kind: str = knob(
         "rotary",
-        "Ours with rotary positions, or fair-esm's ESM-1 or ESM-2.",
+        "ours with rotary positions, or fair-esm's ESM-1 or ESM-2",
         choices=("rotary", "esm1", "esm2"),
     )
-    layers: int = knob(12, "Transformer layers.")
-    width: int = knob(768, "Width d of the embedding of one residue.")
-    attention_heads: int = knob(12, "Attention heads a layer.")
-    feed_forward: int = knob(4, "Width of the hidden layer of a feed-forward block, in units of d.")
+    layers: int = knob(12, "Transformer layers")
+    width: int = knob(768, "width d of the embedding of one residue")
+    attention_heads: int = knob(12, "attention heads a layer")
+    feed_forward: int = knob(4, "width of the hidden layer of a feed-forward block, in units of d")
 
     def __post_init__(self) -> None:
         require_positive(self, "layers", "width", "attention_heads", "feed_forward")
@@ -52,13 +52,13 @@ class HeadSettings:
         "untied",
         "untied: symmetric, one bilinear form for each pair of amino acids; tied: symmetric, "
         "projections shared between pairs; asymmetric: untied U and V; conv: F heads, then "
-        "three 1x1 convolutions.",
+        "three 1x1 convolutions",
         choices=("untied", "tied", "asymmetric", "conv"),
     )
-    rank: int = knob(128, "Projection dimension d' of U and V.")
-    channels: int = knob(128, "Number of heads F of the conv head; the others have 441.")
+    rank: int = knob(128, "projection dimension d' of U and V")
+    channels: int = knob(128, "number of heads F of the conv head; the others have 441")
     initial_coupling: float = knob(
-        0.01, "Standard deviation of the couplings that random weights give to unit embeddings."
+        0.01, "standard deviation of the couplings that random weights give to unit embeddings"
     )
 
     def __post_init__(self) -> None:

@@ -39,9 +39,9 @@ NO_STATE = -100
 class ObjectiveSettings:
     """The regularisation of eq. (8), and the way to compute it."""
 
-    lambda_couplings: float = knob(1e-3, "Multiplier of |J|^2.")
-    lambda_fields: float = knob(1e-2, "Multiplier of |h|^2.")
-    form: str = knob("cheapest", "How the loss is computed; the value is the same.", choices=FORMS)
+    lambda_couplings: float = knob(1e-3, "multiplier of |J|^2")
+    lambda_fields: float = knob(1e-2, "multiplier of |h|^2")
+    form: str = knob("cheapest", "how the loss is computed; the value is the same", choices=FORMS)
 
     def __post_init__(self) -> None:
         require_non_negative(self, "lambda_couplings", "lambda_fields")

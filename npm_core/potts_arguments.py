@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, share
 
 OBJECTIVES = ("ccmpred", "paper")
 
@@ -57,7 +57,7 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--identity-threshold",
-        type=float,
+        type=share,
         default=0.8,
         help="share of identical columns from which rows share their weight, by either objective",
     )

@@ -39,9 +39,9 @@ VALIDATED_TOGETHER = 1024
 class PretrainSettings:
     """Masked language modelling (Table 2)."""
 
-    learning_rate: float = knob(4e-4, "Of all weights.")
-    asked: float = knob(0.15, "Share of the residues the model is asked for.")
-    max_length: int = knob(512, "Longer sequences are cropped at random to so many residues.")
+    learning_rate: float = knob(4e-4, "of all weights")
+    asked: float = knob(0.15, "share of the residues the model is asked for")
+    max_length: int = knob(512, "longer sequences are cropped at random to so many residues")
 
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "asked", "max_length")

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: one sentence a field, and each field is a flag."""
+"""Settings as frozen dataclasses: a few words a field, and each field is a flag."""
 
 import argparse
 import dataclasses
@@ -11,9 +11,9 @@ from npm_core.errors import SettingsError
 T = TypeVar("T")
 
 
-def knob(default: Any, sentence: str, *, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field with the sentence that explains it."""
-    return dataclasses.field(default=default, metadata={"help": sentence, "choices": choices})
+def knob(default: Any, words: str, *, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with the words that explain it."""
+    return dataclasses.field(default=default, metadata={"help": words, "choices": choices})
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "") -> None:
@@ -28,7 +28,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "")
     )
     for field in dataclasses.fields(settings):
         flag = f"--{prefix}{field.name.replace('_', '-')}"
-        sentence = f"{field.metadata['help']} Default: {field.default}.".replace("%", "%%")
+        words = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
         destination = f"{settings.__name__}.{field.name}"
         kind = hints[field.name]
         if kind is bool:
@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "")
                 "metavar": None if field.metadata["choices"] else kind.__name__.upper(),
             }
         group.add_argument(
-            flag, dest=destination, default=argparse.SUPPRESS, help=sentence, **parser_action
+            flag, dest=destination, default=argparse.SUPPRESS, help=words, **parser_action
         )
 
 

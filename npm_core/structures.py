@@ -40,6 +40,8 @@ class Chain:
         sequence_from: "SEQRES", or "observed residues" where the file does not give the full
             sequence: then breaks of the chain are filled with as many X as the author's numbers
             leave out.
+        author_numbers: L texts, auth_seq_id and insertion code ("52A"); "" where the file has
+            neither a C-alpha nor a C-beta.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Chain:
     sequence: str
     coordinates: Float32
     sequence_from: str = "SEQRES"
+    author_numbers: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> NDArray[np.bool_]:
@@ -215,7 +218,8 @@ def _read_block(block: gemmi.cif.Block, observed: frozenset[str] = frozenset()) 
             continue
         author = own[0].author if own else _author_of_unseen(block, label)
         sequence_from = "observed residues" if entity in observed else "SEQRES"
-        chains.append(Chain(label, author, "".join(letters), coordinates, sequence_from))
+        numbers = _author_numbers(own, len(letters))
+        chains.append(Chain(label, author, "".join(letters), coordinates, sequence_from, numbers))
     return Structure(tuple(chains), refused)
 
 
@@ -225,6 +229,7 @@ class _Atom:
     monomer: str
     author: str
     number: str
+    author_number: str
     occupancy: float
     position: tuple[float, float, float]
 
@@ -242,6 +247,8 @@ def _first_model_atoms(block: gemmi.cif.Block) -> dict[str, list[_Atom]]:
         "?auth_asym_id",
         "?occupancy",
         "?pdbx_PDB_model_num",
+        "?auth_seq_id",
+        "?pdbx_PDB_ins_code",
     )
     table = block.find("_atom_site.", list(tags))
     if not len(table):
@@ -259,9 +266,10 @@ def _first_model_atoms(block: gemmi.cif.Block) -> dict[str, list[_Atom]]:
         label = row.str(2)
         x, y, z = (_number(row[column], "coordinate") for column in (4, 5, 6))
         author = row.str(7) if row.has(7) else label
+        author_number = "".join(row.str(column) for column in (10, 11) if row.has(column))
         occupancy = _number(row[8], "occupancy") if row.has(8) else 1.0
         atoms.setdefault(label, []).append(
-            _Atom(names[index], row.str(1), author, row.str(3), occupancy, (x, y, z))
+            _Atom(names[index], row.str(1), author, row.str(3), author_number, occupancy, (x, y, z))
         )
     return atoms
 
@@ -317,6 +325,12 @@ def _coordinates(atoms: list[_Atom], monomers: list[list[str]], letters: list[st
             occupancies[index] = atom.occupancy
             coordinates[index] = atom.position
     return coordinates
+
+
+def _author_numbers(atoms: list[_Atom], length: int) -> tuple[str, ...]:
+    """What the author calls each residue that has an atom."""
+    numbers = {int(atom.number): atom.author_number for atom in atoms}
+    return tuple(numbers.get(number, "") for number in range(1, length + 1))
 
 
 def _parents(block: gemmi.cif.Block) -> dict[str, str]:

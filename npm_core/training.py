@@ -33,21 +33,21 @@ VALIDATION_SEED = 0
 class TrainSettings:
     """What is trained and what it sees (Table 2, appendix C.1)."""
 
-    rows: int = knob(100, "Rows M sampled from the MSA of each query.")
-    max_length: int = knob(512, "Longer queries are cropped at random to so many positions.")
+    rows: int = knob(100, "rows M sampled from the MSA of each query")
+    max_length: int = knob(512, "longer queries are cropped at random to so many positions")
     query: str = knob(
         "first",
-        "Which row of an MSA the model reads: its first, or any at random (Pfam).",
+        "which row of an MSA the model reads: its first, or any at random (Pfam)",
         choices=("first", "random"),
     )
     weighting: str = knob(
         "none",
-        "Weight of a family's term: one, or the root of its Meff (Pfam).",
+        "weight of a family's term: one, or the root of its Meff (Pfam)",
         choices=("none", "sqrt_meff"),
     )
-    frozen: bool = knob(False, "Leave the trunk's weights as they are; train the heads alone.")
-    head_learning_rate: float = knob(1e-4, "Of fields and couplings heads.")
-    trunk_learning_rate: float = knob(1e-4, "Of the trunk, unless frozen.")
+    frozen: bool = knob(False, "leave the trunk's weights as they are; train the heads alone")
+    head_learning_rate: float = knob(1e-4, "of fields and couplings heads")
+    trunk_learning_rate: float = knob(1e-4, "of the trunk, unless frozen")
 
     def __post_init__(self) -> None:
         require_positive(self, "rows", "max_length", "head_learning_rate")

@@ -1,6 +1,9 @@
 """What every verb does with arguments that cannot be, and with a signal."""
 
+import argparse
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +11,7 @@ import time
 
 import pytest
 
-from npm_core.cli import main
+from npm_core.cli import main, verbs
 
 
 @pytest.fixture
@@ -39,6 +42,11 @@ SPLIT = ["split-queries", "--fasta", "in.fasta", "--train"]
         ([*SPLIT, "both", "--test", "folder/../both"], "both: would be written twice"),
         ([*SPLIT, "train", "--test", "in.fasta"], "in.fasta: is an input too"),
         (["predict", "--fasta", "in.fasta", "--output", "p", "--device", "nosuch"], "expected cpu"),
+        (["predict", "--fasta", "in.fasta", "--output", "file"], "file: file is no folder"),
+        (
+            ["predict", "--fasta", "in.fasta", "--output", "file/x"],
+            "file is no folder; name a folder",
+        ),
         (["record-settings", "--json", "{", "--output", "x"], "--json: Expecting property name"),
     ],
 )
@@ -58,6 +66,9 @@ def test_bad_paths_and_devices_are_named(folder, capsys, words, message):
         (["potts-contacts", "--workers", "-1"], "expected a whole number from 1, found '-1'"),
         (["predict", "--threads", "0"], "expected a whole number from 1, found '0'"),
         (["fit-potts", "--threads", "²"], "expected a whole number from 1, found '²'"),
+        (["contacts", "--output", "q.txt"], "ends in .npz, found 'q.txt'"),
+        (["precision", "--output", "p.csv"], "ends in .tsv, found 'p.csv'"),
+        (["score-variants", "--output", "p.csv.gz"], "ends in .csv, found 'p.csv.gz'"),
         (["@words"], "name the verb itself, not in @words"),
     ],
 )
@@ -67,6 +78,26 @@ def test_what_the_parser_refuses(folder, capsys, words, message):
         main(words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_the_helps_of_all_verbs_are_in_one_style(verb):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+    for action in parser._actions:
+        text = action.help or ""
+        assert not text.endswith("."), text
+        assert "Default" not in text
+        word = re.match(r"[A-Z][a-z]+\b", text)
+        assert not word or word[0] in ("Parquet", "Pfam", "Potts", "Transformer"), text
+
+
+def test_files_and_folders_are_called_so_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    text = capsys.readouterr().out
+    assert "--fasta FILE" in text
+    assert "--output DIR" in text
 
 
 def test_a_device_may_take_two_outputs(folder):

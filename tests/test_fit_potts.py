@@ -11,6 +11,7 @@ import torch
 from npm_core import fitting, formats, memory, plm, potts
 from npm_core.alphabet import decode
 from npm_core.cli import main
+from npm_core.errors import DataError
 from npm_core.msa import read_msa
 
 
@@ -40,7 +41,7 @@ def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignme
     out, report = tmp_path / "models", tmp_path / "reports"
     words = ["--msa", *alignments, "--output", str(out), "--report", str(report)]
     assert fit(*words, "--threads", "2") == 0
-    assert "alignments fitted: 3/3" in capsys.readouterr().err
+    assert "alignments done: 3/3" in capsys.readouterr().err
     for path, name in zip(alignments, ("one", "few", "some"), strict=True):
         alone = tmp_path / f"{name}.safetensors"
         assert fit("--msa", path, "--output", str(alone)) == 0
@@ -72,9 +73,10 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_cuda_is_refused(tmp_path, alignments, capsys):
-    words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--device", "cuda"]
-    assert fit(*words) == 2
-    assert "no cuda device; use --device cpu" in capsys.readouterr().err
+    for device in ("cuda", "cuda:1"):
+        words = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--device", device]
+        assert fit(*words) == 2
+        assert f"{device!r}: no GPU can be reached; use --device cpu" in capsys.readouterr().err
     words = ["--msa", alignments[0], "--output", str(tmp_path / "a.npz"), "--device", "cuda"]
     assert fit(*words, "--prior", "prior.safetensors") == 2
     assert "--prior needs --device cpu" in capsys.readouterr().err
@@ -117,8 +119,8 @@ def test_a_fit_begins_at_its_start_and_shrinks_to_its_weighted_prior(tmp_path, a
 
 def test_files_of_several_models_are_called_as_their_alignments():
     paths = [Path("x/a.b.a3m.gz"), Path("c.aln"), Path("d")]
-    assert fitting.destinations(paths, Path("out"), Path("r")) == [
-        (path, Path(f"out/{name}.potts.safetensors"), Path(f"r/{name}.fit.json"))
+    assert fitting.destinations(paths, Path("raw"), Path("r")) == [
+        (path, Path(f"raw/{name}.potts.safetensors"), Path(f"r/{name}.fit.json"))
         for path, name in zip(paths, ("a.b", "c", "d"), strict=True)
     ]
 
@@ -146,6 +148,40 @@ def test_a_bad_alignment_is_named_and_nothing_is_written(tmp_path, capsys, rows,
     assert "bad.a3m" in error
     assert message in error
     assert [item.name for item in tmp_path.iterdir()] == ["bad.a3m"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_bad_alignments_among_several_are_named_after_the_others_are_fitted(
+    tmp_path, alignments, capsys, threads
+):
+    bad = [write(tmp_path, "bad.a3m", "ACDE", "AC1E"), str(tmp_path / "none.a3m")]
+    paths = [alignments[0], *bad, alignments[1]]
+    out = tmp_path / "models"
+    assert fit("--msa", *paths, "--output", str(out), "--threads", threads) == 2
+    error = capsys.readouterr().err
+    first, *failed = error[error.index("ERROR") :].splitlines()
+    assert first == "ERROR: 2 of 4 alignments could not be fitted:"
+    assert [line.split(":")[0] for line in failed] == [f"       {path}" for path in bad]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "few.potts.safetensors",
+        "one.potts.safetensors",
+    ]
+
+
+def test_bad_alignments_among_several_are_left_out_of_a_batch(tmp_path, alignments):
+    bad = write(tmp_path, "bad.a3m", "ACDE", "AC1E")
+    files = fitting.destinations([Path(bad), Path(alignments[1])], tmp_path / "models", None)
+    failed, line = fitting._fit_together([fitting.Job(*paths) for paths in files], fitting.Fitter())
+    assert isinstance(failed, DataError)
+    assert bad in str(failed)
+    assert line.startswith("few.a3m: depth 5")
+    assert len(list(fitting._fit_together([fitting.Job(*files[0])], fitting.Fitter()))) == 1
+
+
+def test_a_missing_prior_is_named_once(tmp_path, alignments, capsys):
+    words = ["--prior", "none.safetensors", "--output", str(tmp_path / "models")]
+    assert fit("--msa", *alignments, *words) == 2
+    assert capsys.readouterr().err == "ERROR: none.safetensors: no such file\n"
 
 
 def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, capsys, monkeypatch):
@@ -191,6 +227,12 @@ def test_a_name_of_no_model_is_refused_before_the_fit(tmp_path, capsys, name):
     assert f"{name}: " in capsys.readouterr().err
 
 
+def test_only_suffixes_of_models_are_listed_for_a_model(tmp_path, capsys):
+    assert fit("--msa", "not read", "--output", str(tmp_path / "a.foo")) == 2
+    listed = capsys.readouterr().err.partition("none of ")[2]
+    assert listed == "safetensors, npz, raw, msgpack, braw, params, plmc, mrf\n"
+
+
 @pytest.mark.parametrize(
     ("objective", "penalty"),
     [
@@ -223,9 +265,7 @@ def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path):
         (["--prior-weight", "2"], "--prior-weight 2"),
         (["--stop-rel", "0"], "stop_rel 0.0"),
         (["--max-evaluations", "0"], "max_evaluations 0"),
-        (["--lambda-fields", "0"], "lambda_fields 0.0"),
-        (["--lambda-couplings", "nan"], "lambda_couplings nan"),
-        (["--identity-threshold", "80"], "identity threshold 80.0"),
+        (["--prior-weight", "0.5"], "--prior-weight needs --prior"),
         (["--backend", "ccmpred", "--objective", "paper"], "--backend ccmpred"),
         (["--backend", "ccmpred", "--target-objective", "1"], "--target-objective needs"),
         (["--backend", "ccmpred", "--stop-rel", "1e-4"], "--stop-rel needs --backend own"),
@@ -237,6 +277,37 @@ def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path):
 def test_options_that_cannot_be_are_refused(tmp_path, alignments, capsys, words, message):
     assert fit("--msa", alignments[1], "--output", str(tmp_path / "a.safetensors"), *words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--lambda-fields", "0", "a finite number above 0"),
+        ("--lambda-couplings", "-1", "a finite number above 0"),
+        ("--lambda-couplings", "nan", "a finite number above 0"),
+        ("--identity-threshold", "80", "a number above 0, at most 1"),
+        ("--identity-threshold", "0", "a number above 0, at most 1"),
+        ("--identity-threshold", "x", "a number above 0, at most 1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_with_their_option(capsys, option, value, expected):
+    with pytest.raises(SystemExit) as ended:
+        fit("--msa", "not read", "--output", "a.safetensors", option, value)
+    assert ended.value.code == 2
+    assert f"argument {option}: expected {expected}, found {value!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--stop-rel", "--max-evaluations"])
+def test_a_stop_that_cannot_be_is_not_put_down_to_the_alignment(capsys, option):
+    assert fit("--msa", "not read", "--output", "a.safetensors", option, "0") == 2
+    assert "not read" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.mrf.gz", "a.mat"])
+def test_several_models_are_not_written_to_one_file(tmp_path, alignments, capsys, name):
+    assert fit("--msa", *alignments, "--output", str(tmp_path / name)) == 2
+    assert f"{name}: the name of one file, expected a folder for 3 al" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
 
 
 def test_two_alignments_of_one_name_are_refused(tmp_path, capsys):

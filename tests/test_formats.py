@@ -314,6 +314,51 @@ def test_kinds_do_not_mix(tmp_path, model, scores):
     assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
 
 
+@pytest.mark.parametrize("name", ["a.potts.safetensors", "a.npz", "a.mrf.gz"])
+def test_a_model_in_place_of_scores_is_called_so(tmp_path, model, name):
+    formats.write_model(tmp_path / name, model)
+    with pytest.raises(
+        SettingsError, match=r"a Potts model, not contact scores; run `score` first"
+    ):
+        formats.read_pair_scores(tmp_path / name)
+
+
+UPPER = np.array([[0.0, 3, 1], [0, 0, 2], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (UPPER.T, r"has its lower triangle only.*write \(m \+ m\.T\) / 2"),
+        (UPPER + UPPER.T / 2, r"is not symmetric.*write \(m \+ m\.T\) / 2"),
+        (np.full((3, 3), 0.5), "all 3 scores are equal"),
+        (np.eye(3), "all 3 scores are equal"),
+    ],
+)
+def test_a_matrix_whose_upper_triangle_may_not_be_meant_is_refused(tmp_path, matrix, message):
+    np.savetxt(tmp_path / "a.txt", matrix)
+    with pytest.raises(DataError, match=f"a.txt: .*{message}"):
+        formats.read_pair_scores(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [UPPER, UPPER + UPPER.T, UPPER + np.float32(1 + 1e-7) * UPPER.T, UPPER + np.diag([np.nan] * 3)],
+    ids=["an upper triangle", "symmetric", "to rounding", "no number on the diagonal"],
+)
+def test_a_matrix_of_which_the_upper_triangle_is_meant_is_read(tmp_path, matrix):
+    np.save(tmp_path / "a.npy", matrix)
+    np.testing.assert_array_equal(formats.read_pair_scores(tmp_path / "a.npy").scores, matrix)
+
+
+def test_ccmpreds_matrices_are_read(golden):
+    paths = sorted(golden.glob("*.mat*"))
+    assert paths
+    for path in paths:
+        found = formats.read_pair_scores(path).scores
+        assert np.array_equal(formats.read_scores(path, "mat").scores, found)
+
+
 @pytest.mark.parametrize("name", ["a.mat.gz", "a.csv.gz", "a.rr.gz"])
 def test_text_is_gzipped_where_the_name_says_so(tmp_path, scores, name):
     formats.write_scores(tmp_path / name, scores, query="ACDEF")

@@ -43,6 +43,18 @@ def test_a_choice_between_matrices_is_not_made_for_the_user(tmp_path):
         read_matrix(tmp_path / "two.npz")
 
 
+@pytest.mark.parametrize("name", ["1abc.pdb.gz", "1ABC.CIF", "pdb1abc.ent"])
+def test_a_structure_is_called_so(tmp_path, name):
+    with pytest.raises(DataError, match=r"a structure, .*run `contacts` first"):
+        read_distances(tmp_path / name)
+
+
+def test_distances_are_not_taken_for_scores(tmp_path):
+    np.savez(tmp_path / "c.npz", distances=DISTANCES, sequence=np.array("MKV"))
+    with pytest.raises(DataError, match=r"\['distances'\], expected one called 'scores'"):
+        read_matrix(tmp_path / "c.npz")
+
+
 @pytest.mark.parametrize("name", ["none.mat", "none.npy"])
 def test_a_missing_file_is_an_error(tmp_path, name):
     with pytest.raises(DataError, match="no such file"):

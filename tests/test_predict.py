@@ -326,7 +326,7 @@ def test_a_device_that_is_not_there_is_refused(checkpoint):
         load_predictor(checkpoint, "cuda" if not torch.cuda.is_available() else "cuda:99")
 
 
-@pytest.mark.parametrize("device", ["foo", "gpu", "mps", "meta", "cuda:x", ""])
+@pytest.mark.parametrize("device", ["foo", "gpu", "mps", "meta", "cuda:x", "cpu:0", ""])
 def test_a_device_of_another_kind_is_refused(checkpoint, tmp_path, device, capsys):
     fasta = tmp_path / "in.fasta"
     fasta.write_text(">a\nMKV\n")

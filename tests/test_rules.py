@@ -194,6 +194,11 @@ def test_the_papers_settings_take_nothing_from_the_demo():
     assert demo - keys(paper) == set()
 
 
+def test_own_families_are_not_read_by_the_demos_toy_model():
+    own = yaml.safe_load((ROOT / "config" / "local.yaml").read_text())
+    assert keys(settings()["npm"]) - keys(own["npm"]) == set()
+
+
 @pytest.mark.parametrize(
     ("section", "words"),
     [

@@ -1,9 +1,11 @@
 import gzip
+import re
 
 import gemmi
 import numpy as np
 import pytest
 
+from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.queries import read_queries
 from npm_core.structures import read_chain, read_structure
@@ -79,6 +81,24 @@ def test_a_chain_is_numbered_like_its_full_sequence(entry):
     assert chain.resolved.tolist() == [True, True, True, False, False]
     assert chain.coordinates[:3].tolist() == [[1, 0, 0], [4, 0, 0], [8, 2, 0]]
     assert np.isnan(chain.coordinates[3:]).all()
+
+
+def test_the_authors_numbers_stand_beside_it(entry):
+    assert read_chain(entry).author_numbers == ("101", "102", "102A", "90", "")
+
+
+def test_an_insertion_code_of_its_own_column_belongs_to_the_number(write):
+    atoms = re.sub(r" H (?=[12]$)", " H B ", ATOMS, flags=re.MULTILINE)
+    header = HEADER.replace("_atom_site.pdbx", "_atom_site.pdbx_PDB_ins_code\n_atom_site.pdbx")
+    path = write(header.format(sequence=SEQUENCE) + atoms.replace(" H B ", " H ? ", 1))
+    assert read_chain(path).author_numbers == ("101B", "102B", "102AB", "90B", "")
+
+
+def test_the_verb_writes_the_authors_numbers(entry, tmp_path):
+    out = tmp_path / "c.npz"
+    assert main(["contacts", "--structure", str(entry), "--output", str(out)]) == 0
+    with np.load(out) as found:
+        assert found["author_numbers"].tolist() == ["101", "102", "102A", "90", ""]
 
 
 def test_distances_are_nan_where_a_residue_is_unresolved(entry):
@@ -241,6 +261,9 @@ def test_a_pdb_file_with_seqres_keeps_the_residues_nobody_saw(write):
     chain = read_chain(write(seqres + atoms, "1abc.pdb"))
     assert (chain.label, chain.sequence, chain.sequence_from) == ("A", "MAVSTL", "SEQRES")
     assert chain.resolved.tolist() == [False, True, True, False, True, True]
+    assert chain.author_numbers == ("", "12", "13", "", "15", "16")
+    inserted = read_chain(write(seqres + atoms.replace("A  13 ", "A  12A"), "1abc.pdb"))
+    assert inserted.author_numbers == ("", "12", "12A", "", "15", "16")
 
 
 def test_without_seqres_a_break_is_filled_by_the_numbers_left_out(write):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core import __version__
-from npm_core.arguments import check_arguments
+from npm_core.arguments import OutputFile, OutputFolder, check_arguments
 from npm_core.errors import NpmError
 
 DESCRIPTION = """The Neural Potts Model. Tools for single proteins: contacts, convert, fit-potts,
@@ -34,7 +34,10 @@ def _docstring(path: Path) -> str:
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Says the default of each option whose help text does not, where there is one."""
+    """Says the default of each option whose help text does not, where there is one.
+
+    Paths are called FILE, or DIR where it is a folder that is written.
+    """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -42,6 +45,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         if not (unsaid and action.option_strings) or "default" in text.lower():
             return text
         return f"{text} (default: %(default)s)"
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        if action.type is OutputFolder:
+            return "DIR"
+        if action.type in (Path, OutputFile):
+            return "FILE"
+        return super()._get_default_metavar_for_optional(action)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

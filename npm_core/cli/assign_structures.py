@@ -55,7 +55,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
-        "--scratch", type=Path, help="folder for MMseqs2's files; beside the output when not given"
+        "--scratch",
+        type=Path,
+        metavar="DIR",
+        help="for MMseqs2's files; beside the output when not given",
     )
     parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
     parser.add_argument("--representatives", type=OutputFile, required=True, help="FASTA")

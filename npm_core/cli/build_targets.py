@@ -25,7 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="place of an entry; {id} is the entry, {middle} the two characters before its last",
     )
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
-    parser.add_argument("--cache", type=Path, required=True, help="folder of fetched files")
+    parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of fetched files")
     parser.add_argument("--workers", type=positive_int, default=4, help="files fetched at a time")
     parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table of targets")
     parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")

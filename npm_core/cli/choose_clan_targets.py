@@ -21,7 +21,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="of an mmCIF file; {id} is the entry, {middle} the two characters before its last",
     )
     parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
-    parser.add_argument("--cache", required=True, type=Path, help="folder of fetched files")
+    parser.add_argument("--cache", required=True, type=Path, metavar="DIR", help="of fetched files")
     parser.add_argument(
         "--min-identity", type=float, default=0.9, help="of SEQRES and row, over aligned residues"
     )

@@ -2,14 +2,15 @@
 
 The output holds the full sequence (SEQRES), `distances` (L, L) in angstrom with NaN where a
 residue is unresolved, `resolved` (L,), and the chain's names. Residues are numbered by
-label_seq_id. Of a PDB file without SEQRES the sequence is that of the observed residues, with an
-X for each number left out where the chain is broken.
+label_seq_id; `author_numbers` (L,) holds the numbers of publications and the PDB's pages as text,
+with insertion codes, "" for a residue without atoms. Of a PDB file without SEQRES the sequence is
+that of the observed residues, with an X for each number left out where the chain is broken.
 """
 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import output_file
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chain", help="author's name of the chain, else its label; needed if there are several"
     )
-    parser.add_argument("--output", type=OutputFile, required=True, help="npz file")
+    parser.add_argument(
+        "--output",
+        type=output_file(".npz"),
+        required=True,
+        metavar="FILE.npz",
+        help="sequence, distances and author's residue numbers",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
             sequence=np.array(target.sequence),
             distances=target.distances,
             resolved=chain.resolved,
+            author_numbers=np.array(chain.author_numbers),
             chain=np.array(chain.author),
             label=np.array(chain.label),
         )

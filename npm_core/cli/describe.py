@@ -10,8 +10,8 @@ from typing import Any
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="pfam_clan, uniref50, a folder or a file.")
-    parser.add_argument("--rank", type=int, help="Another projection dimension d'.")
+    parser.add_argument("config", metavar="CONFIG", help="pfam_clan, uniref50, a folder or a file")
+    parser.add_argument("--rank", type=int, help="another projection dimension d'")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ One alignment goes to the file --output; several go to the folder --output, one
 NAME.potts.safetensors and, with --report a folder too, one NAME.fit.json each. --threads are shared
 within one alignment's fit; of several alignments as many are fitted at a time, one thread each.
 With --device cuda, alignments of similar size are fitted together, as many as its memory holds.
+One of several that cannot be fitted does not keep the others from it: it is named at the end.
 
 What is minimised: sum_n w_n sum_i -log p(x_ni | rest) + F |h|^2 + C sum_{i<j} |J_ij|^2, with the
 regularisation and the weights w_n of --objective, unless the options below give others:
@@ -20,7 +21,7 @@ import argparse
 from pathlib import Path
 from typing import TypeVar
 
-from npm_core.arguments import positive_int
+from npm_core.arguments import positive, positive_int, share
 from npm_core.potts_arguments import OBJECTIVES
 
 T = TypeVar("T")
@@ -65,19 +66,19 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--lambda-fields",
-        type=float,
+        type=positive,
         metavar="LAMBDA_H",
         help="default 0.01, for both objectives",
     )
     parser.add_argument(
         "--lambda-couplings",
-        type=float,
+        type=positive,
         metavar="LAMBDA_J",
         help="default 0.2 for ccmpred, 0.001 for paper",
     )
     parser.add_argument(
         "--identity-threshold",
-        type=float,
+        type=share,
         help="share of identical columns from which rows share their weight; default 0.8",
     )
     parser.add_argument(
@@ -102,7 +103,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="shrink to this Potts model, not to zero",
     )
     parser.add_argument(
-        "--prior-weight", type=float, default=1.0, help="times the prior, 0 (zero) to 1"
+        "--prior-weight", type=float, help="times the prior, 0 (zero) to 1; default 1"
     )
     parser.add_argument(
         "--threads",
@@ -110,9 +111,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of one fit; or how many alignments at a time",
     )
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="where the fit is computed"
-    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
     parser.add_argument(
         "--report",
         type=Path,
@@ -124,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from npm_core import fitting, formats
     from npm_core.arguments import check_outputs
+    from npm_core.errors import DataError, NpmError
     from npm_core.plm import Objective, Stop
     from npm_core.progress import note, track
 
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> None:
             all_columns=args.all_columns,
             start=args.start,
             prior=args.prior,
-            prior_weight=args.prior_weight,
+            prior_weight=or_default(args.prior_weight, fitting.Job.prior_weight),
         )
         for msa, output, report in fitting.destinations(args.msa, args.output, args.report)
     ]
@@ -158,18 +158,34 @@ def run(args: argparse.Namespace) -> None:
         args.target_objective,
         or_default(args.max_evaluations, Stop.evaluations),
     )
+    stop.check()
+    if args.device != "cpu":
+        from npm_core.devices import usable_device
+
+        usable_device(args.device)
     fitter = fitting.Fitter(objective, stop, args.backend, args.device, args.threads)
-    lines = fitting.fit_files(todo, fitter)
-    for line in track(lines, total=len(todo), what="alignments fitted"):
-        note(line)
+    failed = []
+    for line in track(fitting.fit_files(todo, fitter), total=len(todo), what="alignments done"):
+        if isinstance(line, NpmError):
+            failed.append(line)
+        else:
+            note(line)
+    if failed and len(todo) == 1:
+        raise failed[0]
+    if failed:
+        each = "".join(f"\n       {error}" for error in failed)
+        raise DataError(f"{len(failed)} of {len(todo)} alignments could not be fitted:{each}")
 
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise a SettingsError at options that cannot be, or not together."""
     from npm_core.errors import SettingsError
 
-    if not 0 <= args.prior_weight <= 1:
-        raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+    if args.prior_weight is not None:
+        if not 0 <= args.prior_weight <= 1:
+            raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
+        if args.prior is None:
+            raise SettingsError("--prior-weight needs --prior, the model that it weighs")
     of_the_cpu = {"--start": args.start, "--prior": args.prior}
     of_our_solver = {
         **of_the_cpu,

@@ -7,11 +7,13 @@ is the one given.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFolder
+
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="The .pt file.")
-    parser.add_argument("--sha256", required=True, help="Its expected digest.")
-    parser.add_argument("--output", type=Path, required=True, help="Folder of the checkpoint.")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the .pt file")
+    parser.add_argument("--sha256", required=True, help="its expected digest")
+    parser.add_argument("--output", type=OutputFolder, required=True, help="for the checkpoint")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-families`."""
     parser.add_argument("--table", type=Path, required=True, metavar="FILE.tsv")
-    parser.add_argument("--test-share", type=float, default=0.1, help="default: 0.1")
+    parser.add_argument("--test-share", type=float, default=0.1, help="of the families")
     parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
 

@@ -11,9 +11,9 @@ from npm_core.arguments import OutputFile
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `model-card`."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of `train`")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(
-        "--pretrained", type=Path, help="folder of `pretrain`, if it made the trunk"
+        "--pretrained", type=Path, metavar="DIR", help="of `pretrain`, if it made the trunk"
     )
     parser.add_argument(
         "--precision", type=Path, nargs="+", required=True, help="tables of `tabulate-precision`"

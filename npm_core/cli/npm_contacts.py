@@ -18,26 +18,26 @@ from npm_core.potts_arguments import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--targets", type=Path, nargs="+", required=True, help="Tables of targets.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
-    parser.add_argument("--output", type=OutputFile, required=True, help="Table of contact scores.")
-    parser.add_argument("--model", default="npm", help="Name in the table. Default: npm.")
+    parser.add_argument("--targets", type=Path, nargs="+", required=True, help="tables of targets")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
+    parser.add_argument("--output", type=OutputFile, required=True, help="table of contact scores")
+    parser.add_argument("--model", default="npm", help="name in the table")
     parser.add_argument(
-        "--shuffle-seed", type=int, help="Add the shuffled control, drawn with this seed."
+        "--shuffle-seed", type=int, help="add the shuffled control, drawn with this seed"
     )
     parser.add_argument(
-        "--neighbours", type=Path, help="Add the sister control: find-neighbours' table."
+        "--neighbours", type=Path, help="add the sister control: find-neighbours' table"
     )
     parser.add_argument(
-        "--families", type=Path, nargs="+", default=[], help="Families the neighbours lead to."
+        "--families", type=Path, nargs="+", default=[], help="families the neighbours lead to"
     )
     parser.add_argument(
-        "--sister-seed", type=int, default=0, help="Of the sisters' members. Default: 0."
+        "--sister-seed", type=int, default=0, help="of the sisters' members (default: 0)"
     )
     register_centre(parser)
     register_window(parser)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ number. Where a file holds none, both must have the same residues. Where scores 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_contact_distance
+from npm_core.arguments import output_file, register_contact_distance
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,20 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="(L, L) matrix, higher is a stronger contact: text (CCMpred's .mat), .npy or .npz "
-        '(its array "scores", or its only matrix; its "sequence"), of which the upper triangle is '
-        "read; or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
+        '(its array "scores", or its only matrix; its "sequence"), symmetric or an upper triangle; '
+        "or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
-    parser.add_argument("--contacts", type=Path, required=True, help="npz of the verb contacts")
+    parser.add_argument(
+        "--contacts", type=Path, required=True, metavar="FILE.npz", help="of the verb `contacts`"
+    )
     register_contact_distance(parser)
-    parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")
+    parser.add_argument(
+        "--output",
+        type=output_file(".tsv"),
+        required=True,
+        metavar="FILE.tsv",
+        help="tab-separated table",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,32 +10,33 @@ over the largest one, not a probability.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int, register_window
+from npm_core.arguments import OutputFolder, positive_int, register_window
 
 SMALL_MODEL = Path(__file__).parents[1] / "small_model"
 """Made by `make model`."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fasta", type=Path, required=True, help="Sequences.")
+    parser.add_argument("--fasta", type=Path, required=True, help="sequences")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         default=SMALL_MODEL,
-        help="Folder of `train`. Default: the small model that comes with npm_core; its README.md "
-        "says what it can do.",
+        metavar="DIR",
+        help="of `train`; default: the small model that comes with npm_core, whose README.md says "
+        "what it can do",
     )
-    parser.add_argument("--output", type=Path, required=True, help="Folder of the predictions.")
+    parser.add_argument("--output", type=OutputFolder, required=True, help="for the predictions")
     parser.add_argument(
         "--formats",
         nargs="+",
         choices=("scores", "potts", "rr", "png"),
         default=["scores", "rr", "png"],
-        help="What to write. Default: scores rr png.",
+        help="what to write; default: scores rr png",
     )
     register_window(parser)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
 
 
 def run(args: argparse.Namespace) -> None:

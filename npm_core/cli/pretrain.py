@@ -16,12 +16,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     from npm_core.pretraining import PretrainSettings
     from npm_core.settings import add_flags
 
-    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="Sequences.")
+    parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="sequences")
     parser.add_argument(
-        "--validation", type=Path, nargs="+", default=[], help="Sequences whose loss is watched."
+        "--validation", type=Path, nargs="+", default=[], help="sequences whose loss is watched"
     )
     parser.add_argument(
-        "--init", default="random", help="A masked language model to go on from, or `random`."
+        "--init", default="random", help="a masked language model to go on from, or `random`"
     )
     add_run_flags(parser)
     add_flags(parser, TrunkSettings, "trunk-")

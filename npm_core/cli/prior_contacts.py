@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `prior-contacts`."""
     register_family_fits(parser, model="prior")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="Folder of `train`.")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(
         "--prior-weight", type=float, required=True, help="a: times the prediction, above 0 to 1"
     )

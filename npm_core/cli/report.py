@@ -46,10 +46,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "--leakage", type=Path, metavar="FILE.tsv", help="count-leakage's audit: test in training"
     )
     parser.add_argument("--settings", required=True, type=Path, metavar="FILE.yaml")
-    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap; default: 1")
-    parser.add_argument(
-        "--cards", type=int, default=300, help="most targets with a card; default: 300"
-    )
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
+    parser.add_argument("--cards", type=int, default=300, help="most targets with a card")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ are those of the alignment's first row, from FIRST where that is called NAME/FIR
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import output_file
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=OutputFile,
+        type=output_file(".csv"),
         required=True,
         metavar="FILE.csv",
         help="the same rows with a column delta",

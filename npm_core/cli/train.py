@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import OutputFile, positive_int, register_contact_distance
+from npm_core.arguments import OutputFile, OutputFolder, positive_int, register_contact_distance
 
 if TYPE_CHECKING:
     from npm_core.checkpoints import Model
@@ -23,49 +23,49 @@ def register(parser: argparse.ArgumentParser) -> None:
     from npm_core.settings import add_flags
     from npm_core.training import TrainSettings
 
-    parser.add_argument("--families", type=Path, nargs="+", required=True, help="Shards.")
+    parser.add_argument("--families", type=Path, nargs="+", required=True, help="shards")
     parser.add_argument(
         "--replace",
         type=Path,
         nargs="+",
         default=[],
-        help="Families that stand in for those of the same id (the reduced bucket).",
+        help="families that stand in for those of the same id (the reduced bucket)",
     )
     parser.add_argument(
         "--without",
         type=Path,
         nargs="+",
         default=[],
-        help="Families that are left out (the evaluation bucket, as a control).",
+        help="families that are left out (the evaluation bucket, as a control)",
     )
     parser.add_argument(
         "--choice",
         type=Path,
-        help="JSON of `choose-settings`; the settings chosen there overrule the flags.",
+        help="JSON of `choose-settings`; the settings chosen there overrule the flags",
     )
     parser.add_argument(
-        "--validation", type=Path, nargs="+", default=[], help="Families whose loss is watched."
+        "--validation", type=Path, nargs="+", default=[], help="families whose loss is watched"
     )
     parser.add_argument(
         "--validation-reduced",
         type=Path,
         nargs="+",
         default=[],
-        help="The same families at the depth that is trained on; their loss is watched too.",
+        help="the same families at the depth that is trained on; their loss is watched too",
     )
     parser.add_argument(
         "--validation-targets",
         type=Path,
         nargs="+",
         default=[],
-        help="Structures whose long-range P@L and P@L/5 are watched.",
+        help="structures whose long-range P@L and P@L/5 are watched",
     )
     register_contact_distance(parser)
     parser.add_argument(
         "--init",
         required=True,
-        help="Folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
-        "(all of it); or `random`.",
+        help="folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
+        "(all of it); or `random`",
     )
     add_run_flags(parser)
     add_flags(parser, TrunkSettings, "trunk-")
@@ -77,23 +77,23 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of every training: where it writes and what it runs on."""
-    parser.add_argument("--output", type=Path, required=True, help="Folder of the checkpoint.")
+    parser.add_argument("--output", type=OutputFolder, required=True, help="for the checkpoint")
     parser.add_argument(
-        "--scratch", type=Path, required=True, help="Folder for what a stopped run resumes from."
+        "--scratch", type=OutputFolder, required=True, help="for what a stopped run resumes from"
     )
-    parser.add_argument("--metrics", type=OutputFile, required=True, help="CSV of the trajectory.")
+    parser.add_argument("--metrics", type=OutputFile, required=True, help="CSV of the trajectory")
     parser.add_argument(
-        "--tensorboard", type=Path, help="Folder to write the metrics for TensorBoard, too."
+        "--tensorboard", type=OutputFolder, help="to write the metrics for TensorBoard, too"
     )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda. Default: cpu.")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads. Default: 1.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
     parser.add_argument(
         "--sharded",
         action="store_true",
-        help="Under torchrun: a share of the weights and moments on each process (FSDP2).",
+        help="under torchrun: a share of the weights and moments on each process (FSDP2)",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="Compile the Transformer's layers (torch.compile)."
+        "--compile", action="store_true", help="compile the Transformer's layers (torch.compile)"
     )
 
 

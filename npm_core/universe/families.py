@@ -35,35 +35,35 @@ ATTEMPTS = 20
 class UniverseSettings:
     """What the generated universe holds."""
 
-    seed: int = knob(0, "Everything is drawn from it.")
-    clans: int = knob(4, "Number of clans, at most 6.")
-    families_per_clan: int = knob(6, "Families of each clan.")
-    lone_families: int = knob(4, "Families of no clan.")
-    min_depth: int = knob(1, "Members of the smallest family.")
-    max_depth: int = knob(1000, "Members of the largest family; the others lie between.")
+    seed: int = knob(0, "everything is drawn from it")
+    clans: int = knob(4, "number of clans, at most 6")
+    families_per_clan: int = knob(6, "families of each clan")
+    lone_families: int = knob(4, "families of no clan")
+    min_depth: int = knob(1, "members of the smallest family")
+    max_depth: int = knob(1000, "members of the largest family; the others lie between")
     depth_power: float = knob(
-        1.75, "1: depths in even ratios; above 1 there are more shallow families."
+        1.75, "1: depths in even ratios; above 1 there are more shallow families"
     )
-    decoys: int = knob(80, "Sequences unrelated to anything.")
-    structures: int = knob(3, "Most structures of one family.")
-    families_without_structure: int = knob(9, "One family in this many has none.")
+    decoys: int = knob(80, "sequences unrelated to anything")
+    structures: int = knob(3, "most structures of one family")
+    families_without_structure: int = knob(9, "one family in this many has none")
     field_scale: float = knob(
-        0.9, "Standard deviation of the preferences of one position, log probability."
+        0.9, "standard deviation of the preferences of one position, log probability"
     )
     coupling_scale: float = knob(
-        0.3, "Standard deviation of the coupling of a median contact, log probability."
+        0.3, "standard deviation of the coupling of a median contact, log probability"
     )
     coupling_spread: float = knob(
-        0.9, "Standard deviation of the logarithm of the strength of a contact."
+        0.9, "standard deviation of the logarithm of the strength of a contact"
     )
     clan_share: float = knob(
-        0.4, "Share of the variance of the preferences that families of a clan have in common."
+        0.4, "share of the variance of the preferences that families of a clan have in common"
     )
-    branch_scale: float = knob(0.3, "Mean branch length of the phylogeny, Gibbs draws a site.")
-    indel_rate: float = knob(0.3, "Insertions and deletions per unit of branch length.")
-    tail_length: float = knob(6.0, "Mean residues before and after the domain.")
+    branch_scale: float = knob(0.3, "mean branch length of the phylogeny, Gibbs draws a site")
+    indel_rate: float = knob(0.3, "insertions and deletions per unit of branch length")
+    tail_length: float = knob(6.0, "mean residues before and after the domain")
     tail_turnover: float = knob(
-        0.2, "Replacements of a tail by an unrelated one per unit of branch length."
+        0.2, "replacements of a tail by an unrelated one per unit of branch length"
     )
 
     def __post_init__(self) -> None:
