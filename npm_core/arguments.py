@@ -40,6 +40,17 @@ def register_window(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def register_map(parser: argparse.ArgumentParser) -> None:
+    """The flag --map, a picture for the eye beside the numbers."""
+    parser.add_argument(
+        "--map",
+        type=output_file(".png"),
+        metavar="FILE.png",
+        help="picture of the scores (lower triangle) and the L strongest pairs (upper triangle); "
+        "with a structure its contacts are grey, right pairs blue, wrong ones red",
+    )
+
+
 def register_contact_distance(parser: argparse.ArgumentParser) -> None:
     """The flag --contact-distance, the same wherever contacts are counted."""
     parser.add_argument(

@@ -16,10 +16,11 @@ from torch import Tensor
 from npm_core import alphabet, memory, potts
 from npm_core.arrays import Float32
 from npm_core.checkpoints import kind_of, load_model
+from npm_core.contact_map import draw_contact_map
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, write_text
-from npm_core.formats import RR_SEPARATION, casp_rr
+from npm_core.formats import casp_rr
 from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
 from npm_core.potts import Potts, average_product_correction
 from npm_core.potts import save as save_potts
@@ -343,27 +344,5 @@ def write_prediction(
         write_text(written[-1], text)
     if "png" in formats:
         written.append(folder / f"{stem}.png")
-        with atomic_path(written[-1]) as temporary:
-            draw_contact_map(temporary, name, scores)
+        draw_contact_map(written[-1], name, scores)
     return written
-
-
-def draw_contact_map(path: Path, name: str, scores: Float32) -> None:
-    """A picture of the scores (lower triangle) and of the L strongest pairs (upper triangle)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    length = len(scores)
-    i, j = np.triu_indices(length, k=RR_SEPARATION)
-    strongest = np.argsort(-scores[i, j], kind="stable")[:length]
-    shown = np.where(np.tri(length, k=-RR_SEPARATION, dtype=bool), scores, np.nan)
-    figure, axes = pyplot.subplots(figsize=(6, 6), layout="constrained")
-    axes.imshow(shown, cmap="Blues", origin="upper", extent=(0.5, length + 0.5, length + 0.5, 0.5))
-    axes.scatter(j[strongest] + 1, i[strongest] + 1, s=max(2, 600 / length), color="tab:red")
-    axes.set(xlim=(0.5, length + 0.5), ylim=(length + 0.5, 0.5))
-    axes.set(xlabel="residue", ylabel="residue")
-    axes.set_title(f"{name[:60]}: scores | L strongest", parse_math=False)
-    figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
-    pyplot.close(figure)

@@ -404,7 +404,9 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
     report = tmp_path / "fit.json"
     fit = ["fit-potts", "--msa", str(tmp_path / "a.a3m"), "--output", potts_file]
     assert main([*fit, "--report", str(report)]) == 0
-    assert main(["score", "--potts", potts_file, "--output", mat]) == 0
+    picture = tmp_path / "a.png"
+    assert main(["score", "--potts", potts_file, "--output", mat, "--map", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["convert", "--input", potts_file, "--output", plmc]) == 0
     assert main(["convert", "--input", plmc, "--output", rr]) == 0
     assert '"converged": true' in report.read_text()

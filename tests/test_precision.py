@@ -309,7 +309,8 @@ def test_the_verb_brings_the_structure_onto_the_scored_residues(tmp_path, capsys
         sequence=np.array("".join(query[place] for place in kept)),
         numbers=kept + 4,
     )
-    assert precision("gap.npz") == 0
+    assert precision("gap.npz", "--map", str(tmp_path / "map.png")) == 0
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
     assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
     assert precision("plain.npz") == 2

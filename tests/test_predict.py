@@ -16,7 +16,6 @@ from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings,
 from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
     contact_scores,
-    draw_contact_map,
     embed_sequences,
     file_stem,
     load_predictor,
@@ -351,11 +350,6 @@ def test_threads_are_no_more_than_cores(monkeypatch):
     for count in (1, 4, 100_000):
         devices.use_threads(count)
     assert used == [1, 4, 4]
-
-
-def test_dollars_in_a_name_are_no_formula(tmp_path):
-    draw_contact_map(tmp_path / "a.png", "a$\\frac$b", np.eye(9, dtype=np.float32))
-    assert (tmp_path / "a.png").stat().st_size > 0
 
 
 def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_path):

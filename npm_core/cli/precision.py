@@ -14,7 +14,7 @@ number. Where a file holds none, both must have the same residues. Where scores 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import output_file, register_contact_distance
+from npm_core.arguments import output_file, register_contact_distance, register_map
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +37,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tsv",
         help="tab-separated table",
     )
+    register_map(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     import numpy as np
 
+    from npm_core.contact_map import draw_contact_map
     from npm_core.errors import DataError
     from npm_core.files import write_tsv
     from npm_core.formats import read_pair_scores
@@ -84,3 +86,12 @@ def run(args: argparse.Namespace) -> None:
         for row in measure(ranking, name)
     )
     write_tsv(args.output, columns, rows)
+    if args.map:
+        draw_contact_map(
+            args.map,
+            args.scores.name,
+            scores,
+            first=int(found.numbers[0]),
+            distances=distances,
+            contact_distance=args.contact_distance,
+        )

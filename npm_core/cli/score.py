@@ -9,7 +9,7 @@ scores that are not above zero are left out.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, register_map
 from npm_core.potts_arguments import register_centre
 
 
@@ -25,6 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=".mat (CCMpred's), .npy, .npz, .csv (EVcouplings) or .rr (CASP)",
     )
+    register_map(parser)
     register_centre(
         parser, default=None, text="what leaves each J_ij first; default none, for .mat mean"
     )
@@ -33,5 +34,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, score, write."""
     from npm_core import formats
+    from npm_core.contact_map import draw_contact_map
 
     formats.write_model_scores(args.output, formats.read_model(args.potts), centre=args.centre)
+    if args.map:
+        found, _ = formats.read_scores(args.output).whole()
+        draw_contact_map(args.map, args.potts.name, found.scores, first=int(found.numbers[0]))
