@@ -15,7 +15,7 @@ rule search_pdb:
             {"url": config["sources"]["pdb_search"]} | config["structures"]["select"]
         ),
         lock=flags({"lock": config["sources_lock"]}),
-        code=verb_digest("search-pdb"),
+        recipe=1,
     shell:
         "python -m npm_core search-pdb {params.settings} {params.lock} --output {output:q}"
         " > {log} 2>&1"
@@ -36,7 +36,7 @@ rule select_structures:
         "../envs/core.yaml"
     params:
         settings=flags(config["structures"]["select"] | places.optional_indexes()),
-        code=verb_digest("select-structures"),
+        recipe=1,
     shell:
         "python -m npm_core select-structures --entries {input.entries:q}"
         " --seqres {input.seqres:q} {params.settings}"
@@ -60,7 +60,7 @@ rule assign_structures:
     threads: 8
     params:
         settings=flags(config["structures"]["assign"]),
-        code=verb_digest("assign-structures"),
+        recipe=1,
     shell:
         "python -m npm_core assign-structures --candidates {input.candidates:q}"
         " --train {input.train:q} --test {input.test:q} {params.settings} --threads {threads}"

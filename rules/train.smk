@@ -180,7 +180,7 @@ rule choose_settings:
     params:
         grid=selection_grid,
         measure=config["pfam_clan"]["selection"]["measure"],
-        code=verb_digest("choose-settings"),
+        recipe=1,
     shell:
         "python -m npm_core choose-settings --grid {params.grid:q} --metrics {input:q}"
         " --measure {params.measure:q} --output {output:q} > {log} 2>&1"

@@ -210,7 +210,7 @@ def test_an_output_that_cannot_be_written_to_is_refused_before_the_first_update(
     (tmp_path / "npm").write_text("a file")
     out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
     assert main(["train", *flags, *out]) == 2
-    assert "name another folder" in capsys.readouterr().err
+    assert "name a folder to write to" in capsys.readouterr().err
     assert not (tmp_path / "m.csv").exists()
 
 
