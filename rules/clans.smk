@@ -1,37 +1,34 @@
 """Pfam clans: families, targets, buckets, and alignments reduced in depth (paper, 4.1 and C.3)."""
 
 
-rule extract_clans:
-    """Cut the clans' families out of Pfam's full and seed alignments (paper, C.3)."""
+rule extract_clan:
+    """Cut a clan's families out of Pfam's full and seed alignments (paper, C.3)."""
     input:
         full="results/sources/pfam_full",
         seed="results/sources/pfam_seed",
         clans="results/sources/pfam_clans",
         pdbmap="results/sources/pdbmap",
     output:
-        expand(
-            "results/clans/{clan}/{file}",
-            clan=config["pfam_clan"]["clans"],
-            file=[
-                "full.ffdata",
-                "full.ffindex",
-                "seed.ffdata",
-                "seed.ffindex",
-                "structures.tsv",
-                "counts.tsv",
-            ],
+        multiext(
+            "results/clans/{clan}/",
+            "full.ffdata",
+            "full.ffindex",
+            "seed.ffdata",
+            "seed.ffindex",
+            "structures.tsv",
+            "counts.tsv",
         ),
     log:
-        "logs/extract_clans.log",
+        "logs/extract_clan/{clan}.log",
     conda:
         "../envs/core.yaml"
     params:
-        clans=extracted_clans,
+        clan=extracted_clan,
         max_rows=config["pfam_clan"]["max_rows"],
         recipe=1,
     shell:
         "python -m npm_core extract-clans --full {input.full:q} --seed {input.seed:q}"
-        " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {params.clans:q}"
+        " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {params.clan:q}"
         " --max-rows {params.max_rows} --output-dir results/clans > {log} 2>&1"
 
 

@@ -144,13 +144,10 @@ def searched_prefixes(wildcards, input):
     )
 
 
-def extracted_clans(wildcards):
-    """Clans as `extract-clans` takes them: with the number of families where it is known."""
-    sizes = config["pfam_clan"]["sizes"]
-    return [
-        f"{clan}={sizes[clan]}" if clan in sizes else clan
-        for clan in config["pfam_clan"]["clans"]
-    ]
+def extracted_clan(wildcards):
+    """A clan as `extract-clans` takes it: with the number of families where it is known."""
+    size = config["pfam_clan"]["sizes"].get(wildcards.clan)
+    return wildcards.clan if size is None else f"{wildcards.clan}={size}"
 
 
 def pretrained_flag(wildcards, input):
