@@ -161,7 +161,7 @@ def write_scores(
     query: str | None = None,
     numbers: Indices | None = None,
     file_format: str | None = None,
-) -> None:
+) -> ScoreFile:
     """Write contact scores in any format of SCORES, whole or not at all.
 
     Args:
@@ -170,6 +170,9 @@ def write_scores(
         query: Letters of the protein, where the format has a place for them.
         numbers: (L,) of its residues, likewise; 1 to L when None.
         file_format: A key of SCORES; told from the suffix when None.
+
+    Returns:
+        What was written.
     """
     name = file_format or format_of(path, SCORES)
     if name not in SCORES:
@@ -182,6 +185,7 @@ def write_scores(
         _write(path, name, SCORES[name][1], file)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    return file
 
 
 def write_model_scores(
@@ -190,7 +194,7 @@ def write_model_scores(
     *,
     centre: potts.Centre | None = None,
     file_format: str | None = None,
-) -> None:
+) -> ScoreFile:
     """Write the contact scores of a model: the paper's (C.2), or as mat the matrix of CCMpred.
 
     Args:
@@ -198,6 +202,9 @@ def write_model_scores(
         model: The Potts model.
         centre: What leaves each J_ij first; None for what the format means.
         file_format: A key of SCORES; told from the suffix when None.
+
+    Returns:
+        What was written.
 
     Raises:
         SettingsError: As `write_scores`, or mat was asked for with a centre that is not CCMpred's.
@@ -213,7 +220,7 @@ def write_model_scores(
             "write .npy or .npz"
         )
     numbers = numbers_of(model)
-    write_scores(path, scores, query=query_of(model), numbers=numbers, file_format=name)
+    return write_scores(path, scores, query=query_of(model), numbers=numbers, file_format=name)
 
 
 def _write(path: Path | str, name: str, writer: Callable[[Path, T], None], content: T) -> None:

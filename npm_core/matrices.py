@@ -76,11 +76,9 @@ def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) ->
 
 def read_sequence(path: Path | str) -> str | None:
     """Letters of the protein that an .npz file holds beside its matrix; None where it does not."""
-    path = Path(path)
-    loaded = load_arrays(path, only="sequence") if path.suffix == ".npz" else {}
-    if isinstance(loaded, np.ndarray) or "sequence" not in loaded:
+    sequence = _beside_matrix(Path(path), "sequence")
+    if sequence is None:
         return None
-    sequence = loaded["sequence"]
     if sequence.ndim != 0 or sequence.dtype.kind != "U":
         raise DataError(f"{path}: sequence is {sequence.shape} of {sequence.dtype}, expected text")
     return str(sequence)
@@ -88,14 +86,17 @@ def read_sequence(path: Path | str) -> str | None:
 
 def read_numbers(path: Path | str) -> Indices | None:
     """Residue numbers that an .npz file holds beside its matrix; None where it does not."""
-    path = Path(path)
-    loaded = load_arrays(path, only="numbers") if path.suffix == ".npz" else {}
-    if isinstance(loaded, np.ndarray) or "numbers" not in loaded:
+    numbers = _beside_matrix(Path(path), "numbers")
+    if numbers is None:
         return None
-    numbers = loaded["numbers"]
     if numbers.dtype.kind not in "iu":
         raise DataError(f"{path}: numbers of type {numbers.dtype}, expected integers")
     return checked(numbers.astype(np.int32), str(path))
+
+
+def _beside_matrix(path: Path, name: str) -> NDArray | None:
+    loaded = load_arrays(path, only=name) if path.suffix == ".npz" else {}
+    return None if isinstance(loaded, np.ndarray) else loaded.get(name)
 
 
 def read_distances(path: Path | str) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_text, write_text
-from npm_core.msa import fasta_records
+from npm_core.msa import fasta_records, fasta_text
 
 _BUFFER_BYTES = 64 * 2**20
 
@@ -198,9 +198,10 @@ def shard_queries(
     with tempfile.TemporaryDirectory(prefix=".shards.", dir=folder) as temporary:
         counts = _deal(chosen, Path(temporary), shards)
         for number in range(shards):
-            dealt = read_queries(Path(temporary) / shard_name(number), may_be_empty=True)
-            shuffled = sorted(dealt, key=lambda query: _hash(query.id, part=2))
-            write_text(folder / shard_name(number), "".join(query.fasta for query in shuffled))
+            name = shard_name(number)
+            with open_text(Path(temporary) / name) as stream:
+                dealt = sorted(fasta_records(stream, name), key=lambda one: _hash(one[0], part=2))
+            write_text(folder / name, fasta_text(dealt))
     return counts
 
 

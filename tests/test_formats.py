@@ -414,3 +414,12 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
     assert formats.read_scores(mat).scores.shape == (8, 8)
     assert main(["score", "--potts", potts_file, "--output", mat, "--centre", "none"]) == 2
     assert "ERROR" in capsys.readouterr().err
+
+
+def test_a_map_is_drawn_whatever_the_file_of_scores_can_list(tmp_path, model):
+    # Of four residues no two are far enough apart for CASP RR.
+    formats.write_model(tmp_path / "a.npz", model)
+    words = ["--potts", str(tmp_path / "a.npz"), "--output", str(tmp_path / "a.rr")]
+    assert main(["score", *words, "--map", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.rr").read_text().splitlines()[-2:] == ["ACDE", "END"]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -55,12 +55,10 @@ def run(args: argparse.Namespace) -> None:
     found, scored = read_pair_scores(args.scores).whole()
     scores, query = found.scores, found.query
     distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
-    for path, matrix, letters in (
-        (args.scores, scores, query),
-        (args.contacts, distances, sequence),
-    ):
-        if letters is not None and len(letters) != len(matrix):
-            raise DataError(f"{path}: a sequence of {len(letters)} for {len(matrix)} residues")
+    if sequence is not None and len(sequence) != len(distances):
+        raise DataError(
+            f"{args.contacts}: a sequence of {len(sequence)} for {len(distances)} residues"
+        )
     try:
         if query is not None and sequence is not None and query != sequence:
             distances, matched = onto_query(distances, sequence, query)

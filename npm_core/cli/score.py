@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import formats
     from npm_core.contact_map import draw_contact_map
 
-    formats.write_model_scores(args.output, formats.read_model(args.potts), centre=args.centre)
+    model = formats.read_model(args.potts)
+    written = formats.write_model_scores(args.output, model, centre=args.centre)
     if args.map:
-        found, _ = formats.read_scores(args.output).whole()
-        draw_contact_map(args.map, args.potts.name, found.scores, first=int(found.numbers[0]))
+        whole, _ = written.whole()
+        draw_contact_map(args.map, args.potts.name, whole.scores, first=int(whole.numbers[0]))

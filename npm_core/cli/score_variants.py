@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
         numbers = numbers - numbers[0] + args.first
     added = ["delta", *(["reason"] if args.skip_unscorable else [])]
     variants, rows, reasons = [], [], []
-    with open_text(args.variants, encoding="utf-8-sig") as stream:
+    with open_text(args.variants) as stream:
         table = csv.reader(stream)
         header = next(table, [])
         if "mutant" not in header or set(added) & set(header):
