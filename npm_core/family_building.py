@@ -15,8 +15,8 @@ from npm_core.parallel import map_in_order
 from npm_core.programs import Programs, version
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
+from npm_core.reduction import weighted
 from npm_core.tables import Family, write_families
-from npm_core.weights import sequence_weights
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def build_family(
             raise DataError("hhfilter did not keep the query as the first row")
     except DataError as error:
         return replace(row, reason=str(error), seconds=monotonic() - started), None
-    weights = sequence_weights(msa.residues, identity_threshold=identity_threshold)
-    family = Family(name, msa.residues, weights.astype("float32"))
+    family = weighted(name, msa.residues, identity_threshold=identity_threshold)
     return (
         replace(
             row,

@@ -99,12 +99,13 @@ def download(
         _check_url(url)
     if not urls:
         raise SettingsError(f"{output}: no URL to fetch it from")
-    expected = None if lock is None else recorded(Path(lock), urls)
-    if expected is not None and output.is_file() and file_digest(output) == expected:
-        return expected
     output.parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, DataError | Transient] = {}
     with FileLock(_beside(output, ".lock")):
+        # Read here: another process may have fetched it meanwhile.
+        expected = None if lock is None else recorded(Path(lock), urls)
+        if expected is not None and output.is_file() and file_digest(output) == expected:
+            return expected
         for url in urls:
             try:
                 digest = _fetch(

@@ -19,6 +19,10 @@ from npm_core.errors import DataError, OutputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+"""Taken from the modes of new files. It can only be read by setting it: not while threads run."""
+
 _BREAKS = re.compile(r"\s*[\t\r\n]\s*")
 """What would end a field or a line of a tab-separated table."""
 
@@ -55,9 +59,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             return
         with temporary.open("rb+") as whole:
             os.fsync(whole.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -105,6 +107,17 @@ def read_tsv(path: Path | str, needed: Collection[str] = ()) -> Iterator[dict[st
     """Rows of a tab-separated table, each value as text by the name of its column.
 
     Raises:
+        DataError: As `numbered_tsv`.
+    """
+    return (row for _, row in numbered_tsv(path, needed))
+
+
+def numbered_tsv(
+    path: Path | str, needed: Collection[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """As `read_tsv`, each row behind the number of its line, which blank lines count into.
+
+    Raises:
         DataError: The file is missing, lacks a column or has a line of another width.
     """
     with open_text(path) as stream:
@@ -120,7 +133,7 @@ def read_tsv(path: Path | str, needed: Collection[str] = ()) -> Iterator[dict[st
                 raise DataError(
                     f"{path}, line {table.line_num}: expected {len(found)} tab-separated values"
                 )
-            yield row
+            yield table.line_num, row
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError
-from npm_core.files import read_tsv, write_tsv
+from npm_core.files import numbered_tsv, write_tsv
 from npm_core.msa import Msa, fasta_records, fasta_text, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
@@ -87,7 +87,7 @@ def read_local_families(path: Path | str) -> list[LocalFamily]:
     """
     path = Path(path)
     families: dict[str, LocalFamily] = {}
-    for number, row in enumerate(read_tsv(path, ("id", "alignment")), start=2):
+    for number, row in numbered_tsv(path, ("id", "alignment")):
         family = _family(row, path, f"{path}, line {number}")
         if family.id in families:
             raise DataError(f"{path}, line {number}: id {family.id} occurs twice")
@@ -280,7 +280,7 @@ def identity(sequence: str, msa: Msa, row: int, columns: NDArray[np.int32]) -> f
 
 
 def _column_map(path: Path) -> Iterator[tuple[int, int]]:
-    for number, row in enumerate(read_tsv(path, ("residue", "column")), start=2):
+    for number, row in numbered_tsv(path, ("residue", "column")):
         try:
             yield int(row["residue"]), int(row["column"])
         except ValueError as error:

@@ -22,7 +22,7 @@ PARTS = ("sequences", "clusters", "representatives", "alignments")
 
 @dataclass(frozen=True)
 class MmseqsSettings:
-    """One search; all of it decides the result.
+    """One search; all of it but `batch` decides the result.
 
     What stands in `argvs` as a number is ColabFold's (colabfold/mmseqs/search.py).
 

@@ -127,7 +127,8 @@ def _curve(rows: pd.DataFrame) -> list[list[str]]:
 def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     """Long-range P@L/5 of NPM and of the baselines, NPM less each, by split and bin of Meff.
 
-    The last column is what NPM as its prior adds to the independent Potts model.
+    The last column is what NPM as its prior adds to the independent Potts model. A target without
+    an alignment has neither, and is in no row.
 
     Args:
         table: Rows of `tabulate-precision`.
@@ -136,7 +137,8 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     Returns:
         Column names, then rows of text.
     """
-    chosen = table[(table["range"] == "long") & (table["cutoff"] == "L/5")]
+    long = (table["range"] == "long") & (table["cutoff"] == "L/5")
+    chosen = table[long & table["meff"].notna()]
     binned = chosen.assign(bin=chosen["meff"].map(meff_bin))
     chosen = pd.concat([binned, chosen.assign(bin="all")])
     chosen = pd.concat([chosen, chosen.assign(split="both")])

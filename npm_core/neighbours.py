@@ -125,7 +125,7 @@ def nearest_by_hhsearch(
             target = targets[place].id
             return _best({name: value for name, value in named if trains_on(buckets, target, name)})
 
-        searches = map_in_order(search, range(len(targets)), workers=workers)
+        searches = map_in_order(search, range(len(targets)), workers=workers, stop=programs.stop)
         best = list(track(searches, total=len(targets), what="targets searched"))
         templates: dict[str, Path] = {}
         for family in alignments({hit[0] for hit in best if hit is not None}):
@@ -144,7 +144,9 @@ def nearest_by_hhsearch(
             family, (probability, _) = hit
             return Neighbour(target.id, family, probability, None, *pairs)
 
-        alignments_made = map_in_order(align, range(len(targets)), workers=workers)
+        alignments_made = map_in_order(
+            align, range(len(targets)), workers=workers, stop=programs.stop
+        )
         return list(track(alignments_made, total=len(targets), what="targets aligned"))
 
 
@@ -265,21 +267,14 @@ def by_family(neighbours: Iterable[Neighbour]) -> dict[str, list[Neighbour]]:
     return families
 
 
-def under_reference(
-    family: Family, *, seed: int, identity_threshold: float = 0.8
-) -> tuple[Family, Indices]:
-    """A family's alignment under a random member (C.3, step 2), and the columns that it keeps.
+def reference_member(family: Family, *, seed: int) -> tuple[int, Indices]:
+    """A random member of a family (C.3, step 2).
 
-    The member depends on the seed and the family's id alone, so every target that has this
-    neighbour meets the same model.
-
-    Args:
-        family: In its own columns.
-        seed: Of the member.
-        identity_threshold: For the weights of the rows in the columns that are left.
+    It depends on the seed and the family's id alone, so every target that has this neighbour meets
+    the same one.
 
     Returns:
-        The alignment, the member first, and (L',) the family's columns in which it has residues.
+        Its row, and (L',) the family's columns in which it has residues.
 
     Raises:
         DataError: No row has a residue.
@@ -289,9 +284,28 @@ def under_reference(
     if not members.size:
         raise DataError(f"family {family.id}: no row has a residue to be a reference")
     member = int(keyed_generator(seed, "reference", family.id).choice(members))
+    return member, np.flatnonzero(present[member]).astype(np.int32)
+
+
+def under_reference(
+    family: Family, *, seed: int, identity_threshold: float
+) -> tuple[Family, Indices]:
+    """A family's alignment under its reference member, and the columns that this one keeps.
+
+    Args:
+        family: In its own columns.
+        seed: Of the member.
+        identity_threshold: For the weights of the rows in the columns that are left.
+
+    Returns:
+        The alignment, the member first, and (L',) the columns.
+
+    Raises:
+        DataError: No row has a residue.
+    """
+    member, columns = reference_member(family, seed=seed)
     order = np.r_[member, np.delete(np.arange(family.depth), member)]
-    residues = np.ascontiguousarray(family.residues[order][:, present[member]])
-    columns = np.flatnonzero(present[member]).astype(np.int32)
+    residues = np.ascontiguousarray(family.residues[order][:, columns])
     return weighted(family.id, residues, identity_threshold=identity_threshold), columns
 
 

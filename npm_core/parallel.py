@@ -84,17 +84,21 @@ def map_in_order(
     workers: int,
     stop: Callable[[], None] = _nothing,
 ) -> Iterator[B]:
-    """As `map_as_ready`, but results come in the order of the items."""
-    early: dict[int, B] = {}
-    numbered = map_as_ready(
-        lambda pair: (pair[0], function(pair[1])), enumerate(items), workers=workers, stop=stop
-    )
-    following = 0
-    for number, result in numbered:
-        early[number] = result
-        while following in early:
-            yield early.pop(following)
-            following += 1
+    """As `map_as_ready`, but results come in the order of the items.
+
+    No more items are drawn than `AHEAD` of each worker, however long the first of them takes.
+    """
+    source = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(function, item) for item in islice(source, AHEAD * workers))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+        except BaseException:
+            stop()
+            _cancel(waiting)
+            raise
 
 
 def map_in_processes(

@@ -32,7 +32,7 @@ def entry_url(template: str, entry: str) -> str:
 
 
 def fetch_entry(entry: str, template: str, *, cache: Path, lock: Path | None) -> Path:
-    """Fetch an entry's file, unless the cache has it already.
+    """Fetch an entry's file, unless the cache holds what the lock file has on record.
 
     Args:
         entry: As `pdb_selection.entry_id` writes it.

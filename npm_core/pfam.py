@@ -75,20 +75,18 @@ class PfamFamily:
     structures_from: str
 
 
-def read_clans(path: Path | str, clans: Mapping[str, int | None]) -> dict[str, str]:
-    """Families of the named clans in Pfam-A.clans.tsv.
+def read_clan(path: Path | str, clan: str, *, size: int | None = None) -> list[str]:
+    """Accessions of a clan's families in Pfam-A.clans.tsv, in the order of the file.
 
     Args:
         path: Tab-separated: family, clan accession, clan name, family name, description.
-        clans: Clan name (e.g. "NADP_Rossmann") to the number of families it must have, or None.
-
-    Returns:
-        Family accession to clan name, in the order of the file.
+        clan: Its name, e.g. "NADP_Rossmann".
+        size: Families it must have; None for any number.
 
     Raises:
-        DataError: A line has too few fields, a clan is not in the file or has another size.
+        DataError: A line has too few fields, the clan is not in the file or has another size.
     """
-    families: dict[str, str] = {}
+    families: list[str] = []
     known: set[str] = set()
     with open_text(path, ENCODING) as stream:
         for number, line in enumerate(stream, start=1):
@@ -99,19 +97,17 @@ def read_clans(path: Path | str, clans: Mapping[str, int | None]) -> dict[str, s
                     f"(family, clan, clan name, family name), found {len(fields)}"
                 )
             known.add(fields[2])
-            if fields[2] in clans:
-                families[fields[0]] = fields[2]
-    sizes = {clan: sum(name == clan for name in families.values()) for clan in clans}
-    for clan, expected in clans.items():
-        if sizes[clan] == 0:
-            similar = difflib.get_close_matches(clan, known, n=3)
-            hint = f"; did you mean {', '.join(similar)}?" if similar else ""
-            raise DataError(f"{path}: no family belongs to a clan named {clan!r}{hint}")
-        if expected is not None and sizes[clan] != expected:
-            raise DataError(
-                f"{path}: clan {clan} has {sizes[clan]} families, expected {expected}. "
-                "Is this the release the settings name?"
-            )
+            if fields[2] == clan:
+                families.append(fields[0])
+    if not families:
+        similar = difflib.get_close_matches(clan, known, n=3)
+        hint = f"; did you mean {', '.join(similar)}?" if similar else ""
+        raise DataError(f"{path}: no family belongs to a clan named {clan!r}{hint}")
+    if size not in (None, len(families)):
+        raise DataError(
+            f"{path}: clan {clan} has {len(families)} families, expected {size}. "
+            "Is this the release the settings name?"
+        )
     return families
 
 

@@ -669,14 +669,14 @@ def _direction(products: Float64, pairs: list[tuple[int, int, int, float]], newe
     """Coefficients of the L-BFGS direction (two loops, Nocedal 1980) over the basis."""
     unit = np.eye(len(products))
     direction = unit[newest].copy()
-    if not pairs:
-        return -FIRST_STEP * direction
     history = []
     for before, after, moved, step in pairs:
         s, y = step * unit[moved], unit[after] - unit[before]
         curvature = float(s @ products @ y)
         if curvature > 0:
             history.append((s, y, curvature))
+    if not history:
+        return -FIRST_STEP * direction
     shares = []
     for s, y, curvature in reversed(history):
         share = float(s @ products @ direction) / curvature

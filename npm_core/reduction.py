@@ -9,7 +9,7 @@ import numpy as np
 from npm_core import alphabet
 from npm_core.arrays import Bools, Indices, States
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import read_tsv, write_tsv
+from npm_core.files import numbered_tsv, write_tsv
 from npm_core.tables import Family, Target
 from npm_core.weights import sequence_weights
 
@@ -224,7 +224,7 @@ def read_buckets(path: Path | str) -> dict[str, int]:
         DataError: The header or a line has another form, or a family occurs twice.
     """
     buckets: dict[str, int] = {}
-    for number, row in enumerate(read_tsv(path, ("family", "bucket")), start=2):
+    for number, row in numbered_tsv(path, ("family", "bucket")):
         if not row["bucket"].isdecimal() or row["family"] in buckets:
             raise DataError(
                 f"{path}, line {number}: expected a new family and a bucket, "

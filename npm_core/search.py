@@ -263,7 +263,7 @@ def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int) -> Eng
     return Engine(
         f"{clusters} clusters by {called}",
         partial(search_batch, settings=settings, limits=limits, threads=threads),
-        _signature(called, settings, limits, parts),
+        _signature(called, replace(settings, batch=1), limits, parts),
         batch=settings.batch,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from npm_core import potts
 from npm_core.errors import DataError
 from npm_core.model import NeuralPottsModel
-from npm_core.neighbours import Neighbour, by_family, transfer, under_reference
+from npm_core.neighbours import Neighbour, by_family, reference_member, transfer
 from npm_core.predict import contact_scores, predict_windows
 from npm_core.tables import Family, Scores
 
@@ -47,8 +47,8 @@ def sister_scores(
         led_here = missing.pop(family.id, [])
         if not led_here:
             continue
-        reference, columns = under_reference(family, seed=seed)
-        windows = predict_windows(model, reference.residues[0], window=window)
+        member, columns = reference_member(family, seed=seed)
+        windows = predict_windows(model, family.residues[member, columns], window=window)
         matrix = contact_scores(windows, centre=centre)
         for one in led_here:
             carried = transfer(matrix, columns, one, lengths[one.target])

@@ -23,13 +23,14 @@ rule extract_clan:
     conda:
         "../envs/core.yaml"
     params:
-        clan=extracted_clan,
+        output=subpath(output[0], parent=True),
+        size=clan_size,
         max_rows=config["pfam_clan"]["max_rows"],
         recipe=1,
     shell:
-        "python -m npm_core extract-clans --full {input.full:q} --seed {input.seed:q}"
-        " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {params.clan:q}"
-        " --max-rows {params.max_rows} --output-dir results/clans > {log} 2>&1"
+        "python -m npm_core extract-clan --full {input.full:q} --seed {input.seed:q}"
+        " --clans {input.clans:q} --pdbmap {input.pdbmap:q} --clan {wildcards.clan:q}"
+        " {params.size} --max-rows {params.max_rows} --output {params.output:q} > {log} 2>&1"
 
 
 rule build_clan_families:

@@ -144,10 +144,9 @@ def searched_prefixes(wildcards, input):
     )
 
 
-def extracted_clan(wildcards):
-    """A clan as `extract-clans` takes it: with the number of families where it is known."""
-    size = config["pfam_clan"]["sizes"].get(wildcards.clan)
-    return wildcards.clan if size is None else f"{wildcards.clan}={size}"
+def clan_size(wildcards):
+    """Flag of `extract-clan` for the number of families a clan must have, where it is known."""
+    return flags({"size": config["pfam_clan"]["sizes"].get(wildcards.clan)})
 
 
 def pretrained_flag(wildcards, input):

@@ -36,4 +36,4 @@ rule shard_queries:
         recipe=1,
     shell:
         "python -m npm_core shard-queries --fasta {input:q} {params.settings}"
-        " --output-dir {output:q} > {log} 2>&1"
+        " --output {output:q} > {log} 2>&1"

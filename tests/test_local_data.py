@@ -202,7 +202,7 @@ def test_a_domain_without_resolved_residues_is_refused(folder):
         ("id\tmsa\nx\ty\n", r"\['alignment'\] are missing; separated by tabs, there are id, msa"),
         ("id\talignment\tclam\nx\ty\tz\n", r"unknown columns \['clam'\]; known are id, clan"),
         ("id\talignment\nx\tnone.a3m\n", "no file"),
-        ("id\talignment\nx\tone.a3m.gz\nx\tone.a3m.gz\n", "line 3: id x occurs twice"),
+        ("id\talignment\nx\tone.a3m.gz\n\nx\tone.a3m.gz\n", "line 4: id x occurs twice"),
         ("id\talignment\nx; rm -rf y\tone.a3m.gz\n", "id 'x; rm -rf y' must match"),
         ("id\talignment\tsplit\nx\tone.a3m.gz\tvalid\n", "expected train, test or nothing"),
         ("id\talignment\nx\n", "expected 2 tab-separated values"),

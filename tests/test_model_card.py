@@ -141,7 +141,10 @@ def test_results_are_means_and_paired_differences_of_each_bin(monkeypatch):
     table = pd.DataFrame(rows, columns=["model", "id", "split", "meff", "precision"])
     table["range"], table["cutoff"] = "long", "L/5"
     other = table.assign(cutoff="L", precision=1.0)
-    found = model_card.results(pd.concat([table, other]), seed=0)
+    unaligned = table[table["model"].isin(["npm", "npm_shuffled", "chance"])].assign(
+        id="d", meff=float("nan"), precision=1.0
+    )
+    found = model_card.results(pd.concat([table, other, unaligned]), seed=0)
     _, train, all_train, test, all_test, both_shallow, both_deeper, both = found
     assert train[:4] == ["train", "(0, 15]", "2", "0.400"]
     assert train[4].startswith("0.300; +0.100 (-0.100 to +0.300)")

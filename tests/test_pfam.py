@@ -8,7 +8,7 @@ from npm_core.clan_targets import read_structures
 from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.ffindex import read_entries
-from npm_core.pfam import Region, full_row, read_clans, read_pdbmap, read_pfam, seed_a3m
+from npm_core.pfam import Region, full_row, read_clan, read_pdbmap, read_pfam, seed_a3m
 
 FULL = """\
 # STOCKHOLM 1.0
@@ -141,14 +141,14 @@ def test_a_torn_gzip_file_is_refused(full):
         list(read_pfam(full, ["PF00002"]))
 
 
-def test_clans_are_found_by_name_and_counted(tmp_path):
+def test_a_clan_is_found_by_name_and_counted(tmp_path):
     path = tmp_path / "clans.tsv"
     path.write_text(CLANS)
-    assert read_clans(path, {"NADP_Rossmann": 1}) == {"PF00002": "NADP_Rossmann"}
+    assert read_clan(path, "NADP_Rossmann", size=1) == ["PF00002"]
     with pytest.raises(DataError, match="has 1 families, expected 181"):
-        read_clans(path, {"NADP_Rossmann": 181})
+        read_clan(path, "NADP_Rossmann", size=181)
     with pytest.raises(DataError, match="did you mean NADP_Rossmann"):
-        read_clans(path, {"NADP_Rosmann": None})
+        read_clan(path, "NADP_Rosmann")
 
 
 def test_a_pdbmap_line_without_a_range_is_refused(tmp_path):
@@ -163,20 +163,20 @@ def test_columns_of_a_seed_are_those_with_residues_in_half_the_rows():
     assert seed_a3m(rows, "seed") == [("a", "ACD"), ("b", "A-D"), ("c", "--kE"), ("d", "AC-")]
 
 
-def test_extract_clans_writes_alignments_structures_and_counts(full, tmp_path, capsys):
+def test_extract_clan_writes_alignments_structures_and_counts(full, tmp_path, capsys):
     (tmp_path / "pdbmap").write_text(PDBMAP)
     (tmp_path / "clans").write_text(CLANS)
     (tmp_path / "seed").write_text("# STOCKHOLM 1.0\n#=GF AC   PF00002.12\nONE_A/1-5 ACDEF\n//\n")
     status = main(
         [
-            *("extract-clans", "--full", str(full), "--seed", str(tmp_path / "seed")),
+            *("extract-clan", "--full", str(full), "--seed", str(tmp_path / "seed")),
             *("--clans", str(tmp_path / "clans"), "--pdbmap", str(tmp_path / "pdbmap")),
-            *("--clan", "NADP_Rossmann=1", "--max-rows", "2"),
-            *("--output-dir", str(tmp_path / "out")),
+            *("--clan", "NADP_Rossmann", "--size", "1", "--max-rows", "2"),
+            *("--output", str(tmp_path / "out")),
         ]
     )
     assert status == 0
-    folder = tmp_path / "out" / "NADP_Rossmann"
+    folder = tmp_path / "out"
     assert dict(read_entries(folder / "full")) == {
         "PF00002": b">ONE_A/1-5\nACDEF\n>TWO_B/11-14\nAC-gEF\n"
     }
@@ -193,7 +193,6 @@ def test_extract_clans_writes_alignments_structures_and_counts(full, tmp_path, c
         "structures_from": "pdbmap",
         "seed_rows": "1",
     }
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"NADP_Rossmann"}
     capsys.readouterr()
 
 

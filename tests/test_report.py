@@ -695,14 +695,14 @@ def test_test_sequences_in_training_alignments_are_counted_and_shared(tmp_path):
         ["targets", UNKNOWN, 6, None],
     ]
     path.write_text("status\treason\tcount\ninside\ttargets\tmany\n")
-    with pytest.raises(DataError, match=r"audit\.tsv:2: count 'many'"):
+    with pytest.raises(DataError, match=r"audit\.tsv, line 2: count is 'many'"):
         read_leakage(path)
 
 
 def test_a_count_of_a_ledger_that_is_no_number_is_named_by_its_line(tmp_path):
     path = tmp_path / "a.ledger.tsv"
     path.write_text("status\treason\tcount\nfailed\ttimeout\t2\nfailed\ttimeout\tmany\n")
-    with pytest.raises(DataError, match=r"ledger\.tsv:3: count 'many'"):
+    with pytest.raises(DataError, match=r"ledger\.tsv, line 3: count is 'many'"):
         read_drops([path])
 
 

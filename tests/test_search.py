@@ -13,7 +13,7 @@ from npm_core.errors import SettingsError, ToolError
 from npm_core.files import read_tsv
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
-from npm_core.parallel import map_as_ready, map_in_order
+from npm_core.parallel import AHEAD, map_as_ready, map_in_order
 from npm_core.search import Limits, hhblits_engine, search_shard
 from npm_core.shard import Found, Journal
 
@@ -410,6 +410,18 @@ def test_items_are_drawn_only_a_little_ahead():
     assert next(results) == 0
     assert len(drawn) < 20
     results.close()
+
+
+def test_no_more_is_drawn_while_the_first_item_takes_long():
+    drawn, behind_the_first = [], []
+
+    def slow_first(number):
+        if number == 0:
+            time.sleep(0.3)
+            behind_the_first.append(len(drawn))
+
+    list(map_in_order(slow_first, (drawn.append(n) or n for n in range(100)), workers=2))
+    assert behind_the_first[0] <= 2 * AHEAD
 
 
 def test_an_error_in_the_work_stops_it():

@@ -5,9 +5,8 @@ table that the figure draws.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
+from npm_core.arguments import OutputFolder
 from npm_core.cli.report import add_inputs
 
 FORMATS = ("svg", "pdf", "parquet")
@@ -23,7 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=list(FORMATS),
         help="files of each figure; all by default",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=OutputFolder)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,6 +32,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.report.static import write_figures
 
     files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
-    page, _ = build(files, seed=args.seed, max_cards=args.cards, command=sys.argv)
+    page = build(files, seed=args.seed, max_cards=args.cards)
     count = write_figures(page, args.output, args.formats)
     note(f"{args.output}: {count} files")

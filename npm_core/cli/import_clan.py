@@ -10,6 +10,8 @@ added: their rows to those of the table's alignments, and those the table lacks 
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFolder
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-clan`."""
@@ -19,7 +21,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--searched", nargs="+", default=[], metavar="PREFIX", help="of search-families' FFindex"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=OutputFolder)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -8,13 +8,15 @@ and split; docs/formats.md describes each. Written are OUTPUT/{train,test,target
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFolder
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-families`."""
     parser.add_argument("--table", type=Path, required=True, metavar="FILE.tsv")
     parser.add_argument("--test-share", type=float, default=0.1, help="of the families")
     parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=OutputFolder)
 
 
 def run(args: argparse.Namespace) -> None:

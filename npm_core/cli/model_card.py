@@ -26,12 +26,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the records, write the card."""
-    import pandas as pd
-
     from npm_core.files import write_text
     from npm_core.model_card import render
+    from npm_core.report.summary import read_precision
 
-    precision = pd.concat(map(pd.read_parquet, args.precision), ignore_index=True)
+    precision = read_precision(*args.precision)
     about = {"data": args.data, "licence": args.licence}
     card = render(
         args.checkpoint,

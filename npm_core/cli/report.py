@@ -53,10 +53,10 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, build the page, write it."""
     from npm_core.files import write_text
-    from npm_core.report.build import Files, build
+    from npm_core.report.build import Files, build, record
     from npm_core.report.page import render
 
     files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
     command = ["python", "-m", "npm_core", *sys.argv[1:]]
-    page, record = build(files, seed=args.seed, max_cards=args.cards, command=command)
-    write_text(args.output, render(page, record))
+    page = build(files, seed=args.seed, max_cards=args.cards)
+    write_text(args.output, render(page, record(files, seed=args.seed, command=command)))

@@ -31,10 +31,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Search the shard."""
     from npm_core.family_search import search_families
-    from npm_core.pfam import read_clans
+    from npm_core.pfam import read_clan
 
     search_families(
-        list(read_clans(args.clans, {args.clan: None})),
+        read_clan(args.clans, args.clan),
         args.profiles,
         args.sequences,
         args.output,

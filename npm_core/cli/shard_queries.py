@@ -6,6 +6,8 @@ Where a sequence goes depends on its id alone. Shards may be empty.
 import argparse
 from pathlib import Path
 
+from npm_core.arguments import OutputFolder
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `shard-queries`."""
@@ -14,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"
     )
-    parser.add_argument("--output-dir", required=True, metavar="DIR")
+    parser.add_argument("--output", required=True, type=OutputFolder)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,9 +25,9 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.queries import shard_queries
 
     counts = shard_queries(
-        args.fasta, args.output_dir, shards=args.shards, max_queries=args.max_queries
+        args.fasta, args.output, shards=args.shards, max_queries=args.max_queries
     )
     note(
-        f"{args.output_dir}: {sum(counts)} queries in {len(counts)} shards "
+        f"{args.output}: {sum(counts)} queries in {len(counts)} shards "
         f"of {min(counts)} to {max(counts)}"
     )

@@ -5,7 +5,8 @@ the same bytes.
 """
 
 import argparse
-from pathlib import Path
+
+from npm_core.arguments import OutputFolder
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     from npm_core.settings import add_flags
     from npm_core.universe.families import UniverseSettings
 
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", required=True, type=OutputFolder)
     add_flags(parser, UniverseSettings)
 
 

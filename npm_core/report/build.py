@@ -54,19 +54,16 @@ class Files:
         yield self.settings
 
 
-def build(
-    files: Files, *, seed: int, max_cards: int, command: Sequence[str]
-) -> tuple[Page, Record]:
-    """The page of one experiment, and the record of its run.
+def build(files: Files, *, seed: int, max_cards: int) -> Page:
+    """The page of one experiment.
 
     Args:
         files: Of the run.
         seed: Of the bootstrap.
         max_cards: Most targets that get a card.
-        command: That made this page, for its footer.
     """
     experiment = PAGES[files.experiment]
-    settings_text, settings = _settings(files.settings)
+    _, settings = _settings(files.settings)
     everything = read_precision(*files.precision)
     table, variants = (
         everything[everything["variant"] == ""],
@@ -93,15 +90,26 @@ def build(
         settings=settings,
         seed=seed,
     )
-    record = Record(
+    return experiment.page(read)
+
+
+def record(files: Files, *, seed: int, command: Sequence[str]) -> Record:
+    """How the run went that a page is about.
+
+    Args:
+        files: Of the run; each is read whole, for its digest.
+        seed: Of the bootstrap.
+        command: That made the page, for its footer.
+    """
+    text, settings = _settings(files.settings)
+    return Record(
         drops=[*inputs.read_drops(files.ledgers), *inputs.left_out(files.precision)],
-        settings=settings_text,
+        settings=text,
         provenance=_provenance(files, settings, seed, command),
         inputs=[_described(path) for path in files],
         hours=inputs.read_hours([*files.ledgers, *files.timed, *files.metrics]),
         command=f"snakemake {MADE[files.experiment]}",
     )
-    return experiment.page(read), record
 
 
 def _settings(path: Path) -> tuple[str, dict]:

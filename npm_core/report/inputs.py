@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from npm_core.errors import DataError
-from npm_core.files import open_text, read_tsv
+from npm_core.files import numbered_tsv, open_text
 from npm_core.leakage import UNKNOWN
 from npm_core.progress import track
 from npm_core.report import cards
@@ -70,12 +70,9 @@ def read_drops(paths: Sequence[Path | str]) -> list[dict[str, object]]:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for path in paths:
         step = _step(PurePath(path))
-        for line, row in enumerate(read_tsv(path, ("status", "reason")), start=2):
+        for number, row in numbered_tsv(path, ("status", "reason")):
             reasons = counts.setdefault((step, row["status"]), Counter())
-            try:
-                reasons[row["reason"]] += int(row.get("count") or 1)
-            except ValueError as error:
-                raise DataError(f"{path}:{line}: count {row['count']!r}") from error
+            reasons[row["reason"]] += _count(row.get("count") or "1", f"{path}, line {number}")
     rows = []
     for (step, status), reasons in counts.items():
         common = reasons.most_common()
@@ -120,11 +117,7 @@ def read_runs(
     main = [stamped for stamped in precision_stamps if not stamped.get("variant")]
     paired = len(paths) == len(main)
     for place, path in enumerate(paths):
-        with open_text(path) as stream:
-            try:
-                table = pd.read_csv(stream)
-            except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-                raise DataError(f"{path}: not a CSV table ({error})") from error
+        table = _table(path, ",")
         if "step" not in table.columns:
             raise DataError(f"{path}: column 'step' is missing, found {list(table.columns)}")
         quantities = [name for name in table.select_dtypes("number").columns if name != "step"]
@@ -203,16 +196,30 @@ def read_leakage(path: Path | str) -> pd.DataFrame:
         DataError: A column is missing or a count is no number.
     """
     columns = ["status", "reason", "count"]
-    table = pd.DataFrame(read_tsv(path, columns), columns=columns)
-    counts = pd.to_numeric(table["count"], errors="coerce")
-    if counts.isna().any():
-        row = int(counts.isna().to_numpy().argmax())
-        raise DataError(f"{path}:{row + 2}: count {table['count'].iloc[row]!r}")
-    table = table.rename(columns={"reason": "set"}).assign(count=counts.astype(int))
+    rows = [
+        row | {"count": _count(row["count"], f"{path}, line {number}")}
+        for number, row in numbered_tsv(path, columns)
+    ]
+    table = pd.DataFrame(rows, columns=columns).astype({"count": int})
+    table = table.rename(columns={"reason": "set"})
     known = table["count"].where(table["status"] != UNKNOWN)
     totals = known.groupby(table["set"]).transform("sum")
     share = (known / totals.where(totals > 0)).astype(object)
     return table.assign(share=share.where(share.notna(), None))[["set", "status", "count", "share"]]
+
+
+def _count(text: str, where: str) -> int:
+    if not text.isdecimal():
+        raise DataError(f"{where}: count is {text!r}, expected a whole number")
+    return int(text)
+
+
+def _table(path: Path | str, separator: str) -> pd.DataFrame:
+    with open_text(path) as stream:
+        try:
+            return pd.read_csv(stream, sep=separator)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise DataError(f"{path}: not a table ({error})") from error
 
 
 def read_hours(paths: Sequence[Path | str]) -> list[dict[str, object]]:
@@ -228,8 +235,7 @@ def read_hours(paths: Sequence[Path | str]) -> list[dict[str, object]]:
     found: dict[str, tuple[int, float]] = {}
     for path in paths:
         training = PurePath(path).suffix == ".csv"
-        with open_text(path) as stream:
-            table = pd.read_csv(stream, sep="," if training else "\t")
+        table = _table(path, "," if training else "\t")
         columns = [name for name in table.columns if name.startswith("seconds")]
         if not columns:
             continue
