@@ -26,7 +26,7 @@ from torch import Tensor
 from npm_core import alphabet
 from npm_core.errors import DataError
 from npm_core.model import pad_tokens
-from npm_core.tables import FAMILIES, Family, open_table, reading
+from npm_core.tables import FAMILIES, Family, families_of, open_table, reading
 
 T = TypeVar("T")
 
@@ -199,16 +199,7 @@ class Families:
 
     def _read_group(self, path: Path, group: int) -> list[Family]:
         with reading(path):
-            table = self._open(path).read_row_group(group, columns=FAMILIES.names)
-        columns = (table[name].combine_chunks() for name in ("id", "length", "residues", "weights"))
-        return [
-            Family(
-                name.as_py(),
-                np.frombuffer(residues.as_buffer(), np.uint8).reshape(-1, length.as_py()),
-                weights.values.to_numpy(),
-            )
-            for name, length, residues, weights in zip(*columns, strict=True)
-        ]
+            return families_of(self._open(path).read_row_group(group, columns=FAMILIES.names))
 
     def digest(self) -> str:
         """Of the ids, lengths and Meff: which families these are."""

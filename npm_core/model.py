@@ -200,6 +200,14 @@ class Couplings(Protocol):
         """(B, K, K, L, L), the blocks of each of B proteins of one length."""
         ...
 
+    def blocks_from(self, k: int) -> Tensor:
+        """(20 - k, L, L): [l - k, i, j] is J_ij(k, l) for l = k..19; i = j has no meaning."""
+        ...
+
+    def among(self, positions: slice) -> "Couplings":
+        """Those among some positions."""
+        ...
+
     def split(self, lengths: Sequence[int]) -> "Sequence[Couplings]":
         """Those of each of some proteins."""
         ...
@@ -225,6 +233,13 @@ class Factored:
         left, right = (each.unflatten(1, (proteins, -1)) for each in (self.left, self.right))
         return without_diagonal(torch.einsum("kbilr,lbjkr->bklij", left, right))
 
+    def blocks_from(self, k: int) -> Tensor:
+        left, right = self.left[k, :, k : alphabet.GAP], self.right[k : alphabet.GAP, :, k]
+        return torch.bmm(left.transpose(0, 1), right.transpose(1, 2))
+
+    def among(self, positions: slice) -> "Factored":
+        return Factored(self.left[:, positions], self.right[:, positions])
+
     def split(self, lengths: Sequence[int]) -> "list[Factored]":
         left = self.left.split(list(lengths), dim=1)
         same = self.left is self.right
@@ -249,6 +264,12 @@ class Tied:
         factor = self.factor.unflatten(1, (proteins, -1))
         return without_diagonal(torch.einsum("kbir,lbjr->bklij", factor, factor))
 
+    def blocks_from(self, k: int) -> Tensor:
+        return self.factor[k] @ self.factor[k : alphabet.GAP].transpose(1, 2)
+
+    def among(self, positions: slice) -> "Tied":
+        return Tied(self.factor[:, positions])
+
     def split(self, lengths: Sequence[int]) -> "list[Tied]":
         return [Tied(factor) for factor in self.factor.split(list(lengths), dim=1)]
 
@@ -268,6 +289,12 @@ class Held:
     def blocks_of(self, proteins: int) -> Tensor:
         assert proteins == 1, ONE_PROTEIN
         return self.tensor[None]
+
+    def blocks_from(self, k: int) -> Tensor:
+        return self.tensor[k, k : alphabet.GAP]
+
+    def among(self, positions: slice) -> "Held":
+        return Held(self.tensor[:, :, positions, positions])
 
     def split(self, lengths: Sequence[int]) -> "list[Held]":
         assert len(lengths) == 1, ONE_PROTEIN

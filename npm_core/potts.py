@@ -11,7 +11,6 @@ from npm_core import alphabet
 from npm_core.alphabet import GAP, STATES
 from npm_core.arrays import Float32, Float64
 from npm_core.errors import DataError, SettingsError
-from npm_core.files import atomic_path
 
 Centre = Literal["none", "mean", "zero_sum"]
 
@@ -102,15 +101,11 @@ def upper_couplings(couplings: Float32) -> Float32:
     )
 
 
-def save(path: Path | str, potts: Potts) -> None:
-    """Write a model as safetensors: fields, the couplings of i < j, and its metadata."""
-    check(potts, str(path))
-    with atomic_path(path) as temporary:
-        write(temporary, potts)
-
-
 def write(path: Path, potts: Potts) -> None:
-    """As `save`, without its checks and not atomically."""
+    """Write a model as safetensors: fields, the couplings of i < j, and its metadata.
+
+    It is neither checked nor written atomically: `formats.write_model` does both.
+    """
     from safetensors.numpy import save_file
 
     tensors = {
@@ -122,7 +117,7 @@ def write(path: Path, potts: Potts) -> None:
 
 
 def load(path: Path | str) -> Potts:
-    """Read a model that `save` wrote.
+    """Read a model that `write` wrote.
 
     Raises:
         DataError: The file is missing, truncated or of another kind, or a parameter is not finite.

@@ -143,11 +143,11 @@ def _rank(
     if not np.isfinite(values).all():
         raise DataError("scores hold NaN or infinity; the model that made them has diverged")
     contacts = distances[i, j] <= contact_distance
-    strongest = _strongest(values, len(scores))
-    return Ranking(len(scores), contacts[strongest], int(i.size), int(contacts.sum()))
+    first = strongest(values, len(scores))
+    return Ranking(len(scores), contacts[first], int(i.size), int(contacts.sum()))
 
 
-def _strongest(values: Floats, count: int) -> NDArray[np.intp]:
+def strongest(values: Floats, count: int) -> NDArray[np.intp]:
     """The first `count` of a stable descending argsort, without sorting the rest."""
     if count >= len(values):
         return np.argsort(-values, kind="stable")

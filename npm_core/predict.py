@@ -19,11 +19,10 @@ from npm_core.checkpoints import kind_of, load_model
 from npm_core.contact_map import draw_contact_map
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
-from npm_core.files import atomic_path, write_text
-from npm_core.formats import casp_rr
-from npm_core.model import Couplings, Factored, Held, NeuralPottsModel, Tied, pad_tokens
+from npm_core.files import write_text
+from npm_core.formats import casp_rr, write_model, write_scores
+from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
 from npm_core.potts import Potts, average_product_correction
-from npm_core.potts import save as save_potts
 from npm_core.tables import Scores, Target
 
 RESIDUES_A_BATCH = 8192
@@ -59,6 +58,11 @@ class Window:
     @property
     def span(self) -> slice:
         return slice(self.start, self.start + len(self.fields))
+
+    def among(self, positions: slice) -> Couplings:
+        """Couplings among positions of the sequence that lie in the window."""
+        start = self.start
+        return self.couplings.among(slice(positions.start - start, positions.stop - start))
 
 
 def window_starts(length: int, window: int) -> list[int]:
@@ -182,7 +186,7 @@ def _squared_norms(windows: Windows) -> Tensor:
         squares[window.span, window.span] += _inner_products(window.couplings, window.couplings)
         for other in before:
             shared = slice(window.start, other.span.stop)
-            one, two = (_cut(w.couplings, shared, w.start) for w in (other, window))
+            one, two = (each.among(shared) for each in (other, window))
             squares[shared, shared] += 2 * _inner_products(one, two)
         before.append(window)
     if len(windows.starts) == 1:
@@ -194,34 +198,11 @@ def _inner_products(one: Couplings, other: Couplings) -> Tensor:
     """(L, L): sum over the 20 x 20 amino acids of J_ij(k, l) J'_ij(k, l); wrong for i = j."""
     parts = []
     for k in range(alphabet.GAP):
-        row = _blocks_from(one, k)
-        products = row * (row if other is one else _blocks_from(other, k))
+        row = one.blocks_from(k)
+        products = row * (row if other is one else other.blocks_from(k))
         above = products[1:].sum(0)  # l > k; as J_ij(l, k) = J_ji(k, l), below is its transpose
         parts.append(products[0] + above + above.T)
     return torch.stack(parts).sum(0, dtype=torch.float64)
-
-
-def _blocks_from(couplings: Couplings, k: int) -> Tensor:
-    """(20 - k, L, L): [l - k, i, j] is J_ij(k, l) for l = k..19, the diagonal not yet zero."""
-    states = slice(k, alphabet.GAP)
-    if isinstance(couplings, Factored):
-        left, right = couplings.left[k, :, states], couplings.right[states, :, k]
-        return torch.bmm(left.transpose(0, 1), right.transpose(1, 2))
-    if isinstance(couplings, Tied):
-        return couplings.factor[k] @ couplings.factor[states].transpose(1, 2)
-    assert isinstance(couplings, Held)
-    return couplings.tensor[k, states]
-
-
-def _cut(couplings: Couplings, positions: slice, start: int) -> Couplings:
-    """The couplings among some positions of a sequence, of a window that begins at `start`."""
-    cut = slice(positions.start - start, positions.stop - start)
-    if isinstance(couplings, Factored):
-        return Factored(couplings.left[:, cut], couplings.right[:, cut])
-    if isinstance(couplings, Tied):
-        return Tied(couplings.factor[:, cut])
-    assert isinstance(couplings, Held)
-    return Held(couplings.tensor[:, :, cut, cut])
 
 
 def _pair_counts(windows: Windows) -> Tensor:
@@ -331,13 +312,12 @@ def write_prediction(
         written.append(folder / f"{stem}.potts.safetensors")
         letters = alphabet.decode(alphabet.encode(sequence)).replace("-", "X")
         facts = {**metadata, "query": letters}
-        save_potts(written[-1], Potts(fitted.fields, fitted.couplings, facts))
+        write_model(written[-1], Potts(fitted.fields, fitted.couplings, facts))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows)
     if "scores" in formats:
         written.append(folder / f"{stem}.scores.npz")
-        with atomic_path(written[-1]) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, scores=scores, sequence=np.array(sequence))
+        write_scores(written[-1], scores, query=sequence)
     if "rr" in formats:
         written.append(folder / f"{stem}.rr")
         text = casp_rr(scores, sequence, target=file_stem(name), method="Neural Potts Model")

@@ -12,7 +12,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
-from npm_core.msa import fasta_records, fasta_text
+from npm_core.msa import ANNOTATIONS, fasta_records, fasta_text
 from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note
 from npm_core.queries import Query, read_queries
@@ -20,9 +20,6 @@ from npm_core.shard import Engine, Found, Shard
 
 LONGEST = 20_000
 """Residues HH-suite reads of one sequence (its -maxres is 20,001)."""
-
-ANNOTATIONS = ("ss_", "sa_", "aa_", "Consensus", "_consensus", "cons_")
-"""Rows whose names begin so are HH-suite's annotations, not sequences."""
 
 NONSTANDARD = frozenset("BJOUXZ")
 """Letters of a query that an engine may write otherwise."""
@@ -161,7 +158,7 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
         rows = [
             (name, sequence)
             for name, sequence in fasta_records(StringIO(a3m), f"alignment by {engine}")
-            if not name.startswith(ANNOTATIONS) and not name.split()[0].endswith("_consensus")
+            if not _is_annotation(name.split()[0])
         ]
         _check_query(rows, query, engine)
     except DataError as error:
@@ -171,6 +168,11 @@ def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
     rows = [(query.id, query.sequence), *others]
     text = fasta_text(rows)
     return Found(replace(row, status="ok" if len(rows) > 1 else "empty", depth=len(rows)), text)
+
+
+def _is_annotation(name: str) -> bool:
+    """Whether a row is HH-suite's own, no sequence."""
+    return name in ANNOTATIONS or name == "Consensus" or name.endswith("_consensus")
 
 
 def _check_query(rows: Sequence[tuple[str, str]], query: Query, engine: str) -> None:

@@ -191,20 +191,33 @@ def write_families(
     )
 
 
+def families_of(table: pa.Table) -> list[Family]:
+    """Families of a row group, or of a part of one; their arrays are views into it.
+
+    Raises:
+        DataError: A family's residues are not its rows and columns.
+    """
+    names = ("id", "depth", "length", "residues", "weights")
+    columns = (table[name].combine_chunks() for name in names)
+    families = []
+    for name, depth, length, residues, weights in zip(*columns, strict=True):
+        states = np.frombuffer(residues.as_buffer(), np.uint8)
+        if states.size != depth.as_py() * length.as_py():
+            raise DataError(
+                f"family {name}: {states.size} residues for {depth} rows of {length} columns"
+            )
+        shape = depth.as_py(), length.as_py()
+        families.append(Family(name.as_py(), states.reshape(shape), weights.values.to_numpy()))
+    return families
+
+
 def read_families(*paths: Path | str) -> Iterator[Family]:
     """Families of one or more shards in order; at most one row group is held in memory."""
-    for row in _rows(paths, FAMILIES.names):
-        residues = np.frombuffer(row["residues"], dtype=np.uint8)
-        depth, length = row["depth"], row["length"]
-        if residues.size != depth * length:
-            raise DataError(
-                f"family {row['id']}: {residues.size} residues for {depth} rows of {length} columns"
-            )
-        yield Family(
-            row["id"],
-            residues.reshape(depth, length),
-            np.asarray(row["weights"], dtype=np.float32),
-        )
+    for path in paths:
+        with reading(path):
+            table = open_table(path, FAMILIES.names)
+            for batch in table.iter_batches(batch_size=16, columns=FAMILIES.names):
+                yield from families_of(pa.Table.from_batches([batch]))
 
 
 def read_family_queries(*paths: Path | str) -> dict[str, str]:

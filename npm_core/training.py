@@ -24,7 +24,7 @@ from npm_core.model import HeadSettings, K, NeuralPottsModel
 from npm_core.objective import NO_STATE, Loss, ObjectiveSettings, npm_loss, padded_losses
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
-from npm_core.validation import long_range_precision
+from npm_core.validation import MEASURES, long_range_precision
 
 VALIDATION_SEED = 0
 
@@ -103,10 +103,7 @@ class NpmTask(Task):
         self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
         weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
         self.weights = weights / weights.mean()
-        self.validation_measures = (
-            *self.watched,
-            *(() if targets is None else ("long_P@L", "long_P@L/5")),
-        )
+        self.validation_measures = (*self.watched, *(() if targets is None else MEASURES))
 
     def layers(self) -> Iterable[nn.Module]:
         return self.model.trunk.transformer_layers()

@@ -438,6 +438,13 @@ def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
         plm_dense.fit_objectives([family(rng)], device="cpu")
 
 
+def test_without_a_step_that_curved_the_direction_is_the_gradient_downhill():
+    # Basis: a gradient, the direction taken from it, the next gradient; no step changed anything.
+    products = np.ones((3, 3))
+    down = plm._direction(products, [(0, 2, 1, 1e-9)], newest=2)
+    assert down.tolist() == [0, 0, -plm.FIRST_STEP]
+
+
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
     import torch
 

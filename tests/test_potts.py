@@ -8,6 +8,7 @@ import pytest
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
+from npm_core.formats import write_model
 from npm_core.potts import Potts
 
 
@@ -91,7 +92,7 @@ def test_couplings_that_are_not_finite_are_refused(model):
 
 
 def test_a_file_returns_the_same_model(tmp_path, model):
-    potts.save(tmp_path / "a.safetensors", model)
+    write_model(tmp_path / "a.safetensors", model)
     loaded = potts.load(tmp_path / "a.safetensors")
     assert np.array_equal(loaded.fields, model.fields)
     assert np.array_equal(loaded.couplings, model.couplings)
@@ -107,20 +108,20 @@ def test_a_damaged_model_is_not_written(tmp_path, model, damage):
     else:
         model.couplings[2, 2, 0, 0] = 1
     with pytest.raises(DataError):
-        potts.save(tmp_path / "a.safetensors", model)
+        write_model(tmp_path / "a.safetensors", model)
     assert not any(tmp_path.iterdir())
 
 
 def test_a_file_of_another_alphabet_is_refused(tmp_path, model):
     path = tmp_path / "a.safetensors"
-    potts.save(path, model)
+    write_model(path, model)
     path.write_bytes(path.read_bytes().replace(b"ARNDCQEGHILKMFPSTWYV-", b"-ACDEFGHIKLMNPQRSTVWY"))
     with pytest.raises(DataError, match="alphabet '-ACDEFGHIKLMNPQRSTVWY'"):
         potts.load(path)
 
 
 def test_a_truncated_file_is_refused(tmp_path, model):
-    potts.save(tmp_path / "a.safetensors", model)
+    write_model(tmp_path / "a.safetensors", model)
     whole = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="not a whole safetensors file"):

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from npm_core import ffindex, programs
+from npm_core import ffindex, mmseqs, programs
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
 from npm_core.files import read_tsv
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
+from npm_core.mmseqs import MmseqsSettings
 from npm_core.parallel import AHEAD, map_as_ready, map_in_order
-from npm_core.search import Limits, hhblits_engine, search_shard
+from npm_core.search import Limits, hhblits_engine, mmseqs_engine, search_shard
 from npm_core.shard import Found, Journal
 
 FAKES = Path(__file__).parent / "fakes"
@@ -242,6 +243,19 @@ def test_another_program_database_or_setting_is_another_search(fake, tmp_path, m
         assert signature() != first
     ffindex.write_entries(f"{database}_a3m", [("1", b"another text")])
     assert signature() != first
+
+
+def test_smaller_calls_of_mmseqs_go_on_with_the_search_of_larger_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr("npm_core.search.version", lambda *_: "18")
+    for part in mmseqs.PARTS:
+        for suffix in ("", ".index"):
+            (tmp_path / f"{part}{suffix}").write_text("1\n")
+
+    def signature(**knobs):
+        return mmseqs_engine(MmseqsSettings(str(tmp_path), **knobs), Limits(), 1).signature
+
+    assert signature(batch=20) == signature(batch=500)
+    assert signature(sensitivity=5.7) != signature()
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, 1), (5, 2), (6, 3)])

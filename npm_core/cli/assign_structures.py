@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile, positive_int
+from npm_core.assignment import AssignmentSettings
 
 if TYPE_CHECKING:
     from npm_core.assignment import Assignment
@@ -27,31 +28,40 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, help="FASTA of training sequences")
     parser.add_argument("--test", type=Path, required=True, help="FASTA of test sequences")
     parser.add_argument(
-        "--identity", type=float, default=0.5, help="least share of identical residues of a hit"
+        "--identity",
+        type=float,
+        default=AssignmentSettings.identity,
+        help="least share of identical residues of a hit",
     )
     parser.add_argument(
         "--coverage",
         type=float,
-        default=0.8,
+        default=AssignmentSettings.coverage,
         help="least share of the training or test sequence that a hit aligns",
     )
     parser.add_argument(
-        "--cluster-identity", type=float, default=0.5, help="identity of the clusters"
+        "--cluster-identity",
+        type=float,
+        default=AssignmentSettings.cluster_identity,
+        help="identity of the clusters",
     )
     parser.add_argument(
         "--cluster-coverage",
         type=float,
-        default=0.8,
+        default=AssignmentSettings.cluster_coverage,
         help="least share of both sequences aligned in a cluster",
     )
     parser.add_argument(
         "--unit",
         choices=("entry", "chain"),
-        default="entry",
+        default=AssignmentSettings.unit,
         help="assign all chains of an entry together, or each chain by itself",
     )
     parser.add_argument(
-        "--max-hits", type=int, default=300, help="hits of a chain that pass the prefilter"
+        "--max-hits",
+        type=int,
+        default=AssignmentSettings.max_hits,
+        help="hits of a chain that pass the prefilter",
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
@@ -68,7 +78,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
-    from npm_core.assignment import AssignmentSettings, assign
+    from npm_core.assignment import assign
     from npm_core.files import write_text, write_tsv
     from npm_core.progress import note
     from npm_core.queries import read_queries

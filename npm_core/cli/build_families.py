@@ -8,6 +8,7 @@ replaced by a parent amino acid or a gap).
 import argparse
 
 from npm_core.arguments import OutputFile, positive_int
+from npm_core.hhsuite import FilterSettings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,24 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=0.8,
         help="rows that agree in this share of columns share their weight",
     )
-    parser.add_argument("--filter-identity", type=int, default=90, help="hhfilter -id, per cent")
-    parser.add_argument("--filter-coverage", type=int, default=0, help="hhfilter -cov, per cent")
-    parser.add_argument("--filter-diff", type=int, default=0, help="hhfilter -diff, 0 for all")
+    parser.add_argument(
+        "--filter-identity",
+        type=int,
+        default=FilterSettings.identity,
+        help="hhfilter -id, per cent",
+    )
+    parser.add_argument(
+        "--filter-coverage",
+        type=int,
+        default=FilterSettings.coverage,
+        help="hhfilter -cov, per cent",
+    )
+    parser.add_argument(
+        "--filter-diff",
+        type=int,
+        default=FilterSettings.difference,
+        help="hhfilter -diff, 0 for all",
+    )
     parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
     parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
 
@@ -31,7 +47,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Build the table."""
     from npm_core.family_building import build_families
-    from npm_core.hhsuite import FilterSettings
 
     build_families(
         args.msas,

@@ -41,13 +41,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from npm_core.checkpoints import trained_length
+    from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
     from npm_core.neighbours import read_neighbours
     from npm_core.predict import load_predictor, target_scores
     from npm_core.progress import track
-    from npm_core.provenance import file_digest, provenance
+    from npm_core.provenance import provenance
     from npm_core.sisters import sister_scores
     from npm_core.tables import read_families, read_targets, write_scores
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         )
     )
     facts = provenance(
-        checkpoint=file_digest(args.checkpoint / "model.safetensors"),
+        checkpoint=read_config(args.checkpoint)["sha256"],
         shuffle_seed=args.shuffle_seed,
         window=window,
         centre=args.centre,

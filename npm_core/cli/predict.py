@@ -41,11 +41,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from npm_core import alphabet
-    from npm_core.checkpoints import trained_length
+    from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
     from npm_core.predict import embed_sequences, load_predictor, write_prediction
     from npm_core.progress import note, track
-    from npm_core.provenance import file_digest, provenance
+    from npm_core.provenance import provenance
     from npm_core.queries import read_queries
 
     use_threads(args.threads)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         note(f"reading with the small model; what it can do is in {SMALL_MODEL / 'README.md'}")
     model = load_predictor(args.checkpoint, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
-    metadata = provenance(checkpoint=file_digest(args.checkpoint / "model.safetensors"))
+    metadata = provenance(checkpoint=read_config(args.checkpoint)["sha256"])
     window = args.window or trained_length(args.checkpoint)
     read = embed_sequences(model, encoded, window=window)
     work = zip(queries, encoded, read, strict=True)

@@ -60,11 +60,10 @@ def _predictor(folder: Path) -> "NeuralPottsModel":
 
 def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
-    from npm_core.checkpoints import trained_length
+    from npm_core.checkpoints import read_config, trained_length
     from npm_core.errors import SettingsError
     from npm_core.family_fitting import FamilyFitter, fit_table
     from npm_core.plm import Objective, Stop
-    from npm_core.provenance import file_digest
 
     if not 0 < args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
         output=args.output,
         report=args.report,
-        checkpoint=file_digest(args.checkpoint / "model.safetensors"),
+        checkpoint=read_config(args.checkpoint)["sha256"],
         prior_weight=args.prior_weight,
         window=window,
     )

@@ -14,6 +14,9 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
+from npm_core.hhsuite import HhblitsSettings
+from npm_core.mmseqs import MmseqsSettings
+from npm_core.search import Limits
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +28,49 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--database", required=True, help="prefix (hhblits) or folder (mmseqs2) of its database"
     )
-    parser.add_argument("--iterations", type=int, default=3, help="searches of a query (C.4)")
-    parser.add_argument("--e-value", type=float, default=0.001, help="of a hit to include (C.4)")
-    parser.add_argument("--cpu", type=positive_int, default=1, help="threads of one hhblits")
     parser.add_argument(
-        "--max-memory-gib", type=float, default=3.0, help="hhblits -maxmem; mmseqs2's index"
+        "--iterations",
+        type=int,
+        default=HhblitsSettings.iterations,
+        help="searches of a query (C.4)",
     )
-    parser.add_argument("--mmseqs-sensitivity", type=float, default=8.0, help="mmseqs2 -s")
     parser.add_argument(
-        "--mmseqs-max-hits", type=int, default=10_000, help="of a query past mmseqs2's prefilter"
+        "--e-value", type=float, default=HhblitsSettings.e_value, help="of a hit to include (C.4)"
     )
-    parser.add_argument("--mmseqs-batch", type=int, default=500, help="queries of one mmseqs2 call")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one query")
+    parser.add_argument(
+        "--cpu", type=positive_int, default=HhblitsSettings.cpu, help="threads of one hhblits"
+    )
+    parser.add_argument(
+        "--max-memory-gib",
+        type=float,
+        default=HhblitsSettings.max_memory_gib,
+        help="hhblits -maxmem; mmseqs2's index",
+    )
+    parser.add_argument(
+        "--mmseqs-sensitivity", type=float, default=MmseqsSettings.sensitivity, help="mmseqs2 -s"
+    )
+    parser.add_argument(
+        "--mmseqs-max-hits",
+        type=int,
+        default=MmseqsSettings.max_hits,
+        help="of a query past mmseqs2's prefilter",
+    )
+    parser.add_argument(
+        "--mmseqs-batch", type=int, default=MmseqsSettings.batch, help="queries of one mmseqs2 call"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=Limits.timeout, help="seconds for one query"
+    )
     parser.add_argument(
         "--memory-limit-gib",
         type=float,
-        default=8.0,
+        default=Limits.memory_gib,
         help="GiB a process may allocate for each started 1,000 residues of its query, beside "
         "the database, which it maps",
     )
-    parser.add_argument("--max-length", type=int, default=20_000, help="longer queries are skipped")
+    parser.add_argument(
+        "--max-length", type=int, default=Limits.max_length, help="longer queries are skipped"
+    )
     parser.add_argument(
         "--threads",
         type=positive_int,
@@ -61,9 +87,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search the shard."""
-    from npm_core.hhsuite import HhblitsSettings
-    from npm_core.mmseqs import MmseqsSettings
-    from npm_core.search import Limits, search_shard
+    from npm_core.search import search_shard
 
     shared = {
         "database": args.database,

@@ -9,12 +9,9 @@ dropped), reason, candidates.
 import argparse
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile
-
-if TYPE_CHECKING:
-    from npm_core.pdb_selection import Criteria
+from npm_core.pdb_selection import Criteria
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -32,31 +29,35 @@ def register(parser: argparse.ArgumentParser) -> None:
 def add_criteria(parser: argparse.ArgumentParser) -> None:
     """What an entry and a chain must meet."""
     parser.add_argument(
-        "--max-resolution", type=float, default=2.5, help="angstrom; resolutions below this"
+        "--max-resolution",
+        type=float,
+        default=Criteria.max_resolution,
+        help="angstrom; resolutions below this",
     )
     parser.add_argument(
-        "--min-length", type=int, default=40, help="residues; chains longer than this"
+        "--min-length",
+        type=int,
+        default=Criteria.min_length,
+        help="residues; chains longer than this",
     )
     parser.add_argument(
         "--deposited-before",
         type=date.fromisoformat,
-        default=date(2020, 5, 1),
+        default=Criteria.deposited_before,
         metavar="YYYY-MM-DD",
         help="first day that is too late",
     )
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=[],
+        default=list(Criteria.methods),
         metavar="METHOD",
         help='experimental methods, e.g. "X-RAY DIFFRACTION"; any when not given',
     )
 
 
-def criteria(args: argparse.Namespace) -> "Criteria":
+def criteria(args: argparse.Namespace) -> Criteria:
     """What `add_criteria` asked for."""
-    from npm_core.pdb_selection import Criteria
-
     return Criteria(
         max_resolution=args.max_resolution,
         min_length=args.min_length,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from npm_core.arrays import Float32
 from npm_core.errors import DataError
-from npm_core.precision import CUTOFFS, RANGES, scorable_pairs
+from npm_core.precision import CUTOFFS, RANGES, scorable_pairs, strongest
 from npm_core.report.models import MODELS
 from npm_core.report.summary import evenly
 from npm_core.tables import Scores, Target
@@ -33,7 +33,7 @@ def strongest_pairs(scores: Float32, distances: Float32) -> dict[str, list[int]]
     found = {}
     for name, separation in RANGES.items():
         i, j = scorable_pairs(distances, separation)
-        order = np.argsort(-scores[i, j], kind="stable")[:length]
+        order = strongest(scores[i, j], length)
         found[name] = (i[order] * length + j[order]).tolist()
     return found
 
