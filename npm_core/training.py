@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from npm_core.batching import (
     Batch,
+    Example,
     Families,
     Order,
     collate,
@@ -125,7 +126,7 @@ class NpmTask(Task):
             for i in range(0, len(items), size)
         ]
 
-    def _example(self, number: int, item: int) -> Any:
+    def _example(self, number: int, item: int) -> Example:
         settings = self.train_settings
         return sample_example(
             self.families[item],

@@ -71,6 +71,17 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
         assert json.loads(job.report.read_text())["converged"]
 
 
+def test_fits_as_on_a_gpu_minimise_the_objective_that_was_asked_for(tmp_path, alignments):
+    job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", None)
+    fitter = fitting.Fitter(objective=plm.PAPER, stop=plm.Stop(1e-6))
+    list(fitting._fit_together([job], fitter))
+    residues = read_msa(alignments[2]).residues
+    expected = plm.fit_objective(residues, plm.PAPER, stop=plm.Stop(1e-6))
+    found = potts.load(job.output)
+    assert np.allclose(found.couplings, expected.potts.couplings, atol=2e-3)
+    assert float(found.metadata["objective"]) == pytest.approx(expected.objective, rel=1e-5)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_cuda_is_refused(tmp_path, alignments, capsys):
     for device in ("cuda", "cuda:1"):

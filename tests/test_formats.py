@@ -83,8 +83,9 @@ def test_plmc_files_use_its_own_alphabet(tmp_path, model):
 
 def test_a_plmc_file_without_the_gap_reads_as_zero_for_it(tmp_path):
     letters = b"ACDEFGHIKLMNPQRSTVWY"
-    header = np.array([2, 20, 1, 0, 5], "<i4").tobytes() + np.zeros(5, "<f4").tobytes()
-    front = letters + np.ones(1, "<f4").tobytes() + b"AC" + np.array([1, 2], "<i4").tobytes()
+    # One sequence that counts, one that plmc left out; both have a weight in the file.
+    header = np.array([2, 20, 1, 1, 5], "<i4").tobytes() + np.zeros(5, "<f4").tobytes()
+    front = letters + np.ones(2, "<f4").tobytes() + b"AC" + np.array([1, 2], "<i4").tobytes()
     fields = np.arange(40, dtype="<f4")
     couplings = np.zeros((20, 20), "<f4")
     couplings[0, 19] = 7
@@ -105,6 +106,31 @@ def test_a_raw_file_as_ccmpred_prints_it(tmp_path):
     found = formats.read_model(tmp_path / "a.raw")
     assert found.couplings[0, 1, 2, 5] == found.couplings[1, 0, 5, 2] == 0.25
     assert found.fields[1].tolist() == [2.0] * 20 + [0.0]
+
+
+def test_a_msgpack_file_as_ccmpred_packs_it(tmp_path):
+    block = np.zeros((21, 21))
+    block[2, 5] = 0.25
+    pair = {"i": 0, "j": 1, "x": block.ravel().tolist()}
+    content = {"format": "ccm-1", "ncol": 2, "x_single": [1] * 40, "x_pair": {"0/1": pair}}
+    (tmp_path / "a.msgpack").write_bytes(msgpack.packb(content))
+    assert formats.read_model(tmp_path / "a.msgpack").couplings[0, 1, 2, 5] == 0.25
+
+
+def test_a_gremlin_file_as_it_prints_it(tmp_path):
+    block = np.zeros((21, 21))
+    block[2, 5] = 0.25
+    fields = " ".join(["1"] * 21)
+    pair = " ".join(map(str, block.ravel()))
+    (tmp_path / "a.mrf").write_text(f"V[0] {fields}\nV[1] {fields}\nW[0][1] {pair}\n")
+    assert formats.read_model(tmp_path / "a.mrf").couplings[0, 1, 2, 5] == 0.25
+
+
+def test_scores_of_a_model_are_the_papers_but_for_ccmpreds_own_file(tmp_path, model):
+    found = formats.write_model_scores(tmp_path / "a.npz", model).scores
+    assert np.allclose(found, potts.contact_scores(model.couplings, centre="none"), atol=1e-6)
+    found = formats.write_model_scores(tmp_path / "a.mat", model).scores
+    assert np.allclose(found, potts.ccmpred_matrix(model.couplings), atol=1e-6)
 
 
 def test_raw_pairs_out_of_order_are_refused(tmp_path, model):

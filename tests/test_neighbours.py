@@ -258,6 +258,22 @@ def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
     capsys.readouterr()
 
 
+@pytest.mark.skipif(shutil.which("mmseqs") is None, reason="needs MMseqs2")
+def test_the_nearest_family_is_the_best_hit_but_not_the_targets_own(tmp_path, rng, capsys):
+    own = protein(rng, 80)
+    families = [
+        family("T", [own]),
+        family("far", [mutated(rng, own, 0.45)]),
+        family("near", [mutated(rng, own, 0.2)]),
+    ]
+    target = Target("T", "test", own, np.zeros((80, 3), np.float32), "1abc_A")
+    assert main(["find-neighbours", *write_relatives(tmp_path, families, target)]) == 0
+    (found,) = read_neighbours(tmp_path / "neighbours.parquet")
+    assert found.family == "near"
+    assert found.bits > 50
+    capsys.readouterr()
+
+
 def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng, capsys):
     # Columns 1 and 4 of the family always agree, all others are chance; the target's residues
     # 3 to 8 are the family's columns 0 to 5.
@@ -304,8 +320,8 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
 
 
 def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, capsys):
-    # One row, so the reference is known: its second residue is a gap and no position of the query.
-    write_families(tmp_path / "families.parquet", [family("f", ["A-CDEFG"])], {})
+    # Of the rows with residues there is one, the reference; column 1 is no position of its query.
+    write_families(tmp_path / "families.parquet", [family("f", ["A-CDEFG", "-------"])], {})
     targets = [Target(name, "Clan", "K" * 9, np.zeros((9, 3), np.float32), "x") for name in "tu"]
     write_targets(tmp_path / "targets.parquet", targets, {})
     nothing = np.zeros(0, np.int32)

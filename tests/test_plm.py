@@ -58,11 +58,22 @@ def test_a_model_of_zeros_costs_log_21_a_residue():
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_the_objective_is_its_definition(rng, penalty):
-    residues, row_weights = family(rng), rng.random(40) + 0.1
-    model = random_model(rng, 11)
+@pytest.mark.parametrize("length", [11, 37])
+def test_the_objective_is_its_definition(rng, penalty, length):
+    residues, row_weights = family(rng, length=length), rng.random(40) + 0.1
+    model = random_model(rng, length)
     value = plm.objective(model, residues, row_weights, penalty)
     assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
+
+
+def test_a_state_that_a_field_all_but_forbids_costs_that_field():
+    # log(e^200 + 20) - 0: beyond what exponentials of single precision hold.
+    fields = np.zeros((1, 21), np.float32)
+    fields[0, 0] = 200
+    model = Potts(fields, np.zeros((1, 1, 21, 21), np.float32))
+    nothing = plm.Penalty(0.0, 0.0, gap_field=True)
+    value = plm.objective(model, encode("C")[None], np.ones(1), nothing)
+    assert value == pytest.approx(200)
 
 
 def test_the_papers_objective_is_equation_3_times_meff(rng):
@@ -104,7 +115,7 @@ print(loss, hashlib.sha256(gradient).hexdigest())
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("length", [3, 8, 11])
+@pytest.mark.parametrize("length", [3, 8, 11, 37])
 def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, length):
     residues, row_weights = family(rng, length=length), rng.random(40) + 0.1
     start, prior = random_model(rng, length), random_model(rng, length)
@@ -315,6 +326,18 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
     assert potts.check(dense.potts, "dense") is dense.potts
+
+
+def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
+    from npm_core import plm_dense
+
+    problems = dense_problems([family(rng, length=5)])
+    point = problems.each.origin + 0.1
+    values, gradient = problems.evaluate(point)
+    monkeypatch.setattr(plm_dense, "ROWS_AT_A_TIME", 7)
+    in_chunks, gradient_in_chunks = problems.evaluate(point)
+    assert in_chunks == pytest.approx(values)
+    np.testing.assert_allclose(gradient_in_chunks, gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):

@@ -63,6 +63,21 @@ def test_centring_takes_its_part_out_of_each_block(centre, norm):
     assert potts.frobenius_norms(couplings, centre=centre)[0, 1] == pytest.approx(norm, abs=1e-5)
 
 
+@pytest.mark.parametrize("centre", ["mean", "zero_sum"])
+def test_the_gap_has_its_part_in_what_is_taken_out_of_a_block(centre):
+    # Its coupling 441 has the mean 1 over 21 x 21: the 20 x 20 left become -1, or 1 after +1 - 2.
+    block = np.zeros((STATES, STATES), np.float32)
+    block[GAP, GAP] = 441
+    couplings = potts.full_couplings(block[None], 2)
+    assert potts.frobenius_norms(couplings, centre=centre)[0, 1] == pytest.approx(20)
+
+
+def test_a_scaled_model_has_fields_and_couplings_times_the_factor(model):
+    scaled = potts.scaled(model, 0.25)
+    assert np.array_equal(scaled.fields, model.fields / 4)
+    assert np.array_equal(scaled.couplings, model.couplings / 4)
+
+
 def test_an_unknown_centre_is_refused(model):
     with pytest.raises(SettingsError, match="none, mean, zero_sum"):
         potts.contact_scores(model.couplings, centre="median")

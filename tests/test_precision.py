@@ -241,6 +241,13 @@ def test_models_are_compared_on_the_proteins_both_have(table):
     assert (row["count"], row["unpaired"]) == (2, 2)
 
 
+def test_the_win_rate_has_an_interval_of_its_own():
+    table = pd.DataFrame({"model": ["npm", "npm", "potts", "potts"], "id": ["a", "b", "a", "b"]})
+    table = table.assign(range="long", precision=[0.5, 0.5, 0.25, 0.25])
+    row = compare_models(table, "npm", "potts", ["range"], seed=0, draws=50).iloc[0]
+    assert (row["low"], row["high"], row["win_low"], row["win_high"]) == (0.25, 0.25, 1, 1)
+
+
 def test_rows_without_a_partner_are_counted_in_their_own_group(table):
     both = pd.concat([table, table.assign(range="short").head(4)])
     found = compare_models(both, "npm", "potts", ["range"], seed=0, draws=100).set_index("range")

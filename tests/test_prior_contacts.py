@@ -33,7 +33,7 @@ def alone(tmp_path, model, rng) -> Family:
     return family
 
 
-def scores(folder, weight: float) -> np.ndarray:
+def scores(folder, weight: float, depth: int = 1) -> np.ndarray:
     out = folder / "prior.parquet"
     status = main(
         [
@@ -44,7 +44,7 @@ def scores(folder, weight: float) -> np.ndarray:
     )
     assert status == 0
     (found,) = read_scores(out)
-    assert (found.id, found.model, found.depth) == ("alone", "prior", 1)
+    assert (found.id, found.model, found.depth) == ("alone", "prior", depth)
     return found.matrix
 
 
@@ -53,6 +53,16 @@ def test_where_the_alignment_says_nothing_the_prediction_stays(tmp_path, model, 
     upper = np.triu_indices(LENGTH, 1)
     found = scores(tmp_path, 1.0)
     assert np.corrcoef(found[upper], predicted[upper])[0, 1] > 0.99
+
+
+def test_the_prediction_is_of_the_query_not_of_another_row(tmp_path, model, alone, rng):
+    other = rng.integers(0, 20, (1, LENGTH)).astype(np.uint8)
+    rows = np.concatenate([alone.residues, other])
+    two = Family("alone", rows, np.full(2, 1e-6, dtype=np.float32))
+    write_families(tmp_path / "families.parquet", [two], {})
+    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512))
+    upper = np.triu_indices(LENGTH, 1)
+    assert np.corrcoef(scores(tmp_path, 1.0, depth=2)[upper], predicted[upper])[0, 1] > 0.9
 
 
 def test_a_prior_of_no_weight_is_the_independent_fit(tmp_path, alone):

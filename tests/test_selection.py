@@ -8,6 +8,7 @@ from npm_core.cli import main
 from npm_core.errors import SettingsError
 from npm_core.loop import LoopSettings
 from npm_core.objective import ObjectiveSettings
+from npm_core.selection import choose as chosen
 from npm_core.selection import grid, with_choice
 from npm_core.training import TrainSettings
 
@@ -54,6 +55,14 @@ def test_the_candidate_that_ends_lowest_is_chosen_and_all_are_recorded(tmp_path,
     record = json.loads((tmp_path / "choice.json").read_text())
     assert record["chosen"] == {"head_learning_rate": 0.1}
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("measure", "best"),
+    [("validation_pseudolikelihood", 0), ("long_P@L", 1), ("long_P@L/5", 1)],
+)
+def test_losses_are_to_be_low_and_precisions_high(measure, best):
+    assert chosen([{"steps": 1}, {"steps": 2}], [0.1, 0.3], measure=measure)[0] == best
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,13 @@ from npm_core.pretraining import (
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
 from npm_core.team import Workers
-from npm_core.training import NpmTask, TrainSettings, check_frozen, grouped
+from npm_core.training import (
+    NpmTask,
+    TrainSettings,
+    check_frozen,
+    grouped,
+    validation_loss,
+)
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
 LOOP = LoopSettings(
@@ -271,6 +277,64 @@ def test_heads_and_trunk_learn_at_their_own_rates_and_only_matrices_decay(shard)
         assert found[id(weight)] == (rate, 0.3 if weight.ndim > 1 else 0.0), name
 
 
+def test_an_update_follows_the_mean_over_its_batch_at_the_rate_of_its_step(
+    shard, tmp_path, optimizers
+):
+    loop = dataclasses.replace(LOOP, steps=1, log_every=1, micro_batch=2, warm_up=3)
+    task = make_task(shard, loop)
+    mean = sum(task(batch)[0] for batch in task.batches(0, 0, 1)) / 4
+    learned = [weight for group in task.parameter_groups() for weight in group["params"]]
+    gradient = torch.cat([part.flatten() for part in torch.autograd.grad(mean, learned)])
+    train(task, tmp_path, loop)
+    row = table(tmp_path / "m.csv")[-1]
+    assert float(row["loss"]) == pytest.approx(float(mean.detach()), rel=1e-4)
+    assert float(row["gradient_norm"]) == pytest.approx(float(gradient.norm()), rel=1e-4)
+    # The first of three updates of warm-up and one after: a quarter of 1e-2.
+    assert optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-2 / 4)
+    assert optimizers[0].param_groups[0]["betas"] == (0.9, 0.98)
+
+
+def test_a_row_of_metrics_is_the_mean_since_the_one_before(shard, tmp_path):
+    losses = {}
+    for every in (1, 2):
+        loop = dataclasses.replace(LOOP, steps=4, log_every=every)
+        train(make_task(shard, loop), tmp_path / str(every), loop)
+        losses[every] = [float(row["loss"]) for row in table(tmp_path / str(every) / "m.csv")[1:]]
+    first, second, third, fourth = losses[1]
+    assert losses[2] == pytest.approx([(first + second) / 2, (third + fourth) / 2], rel=1e-5)
+
+
+def silent(model: NeuralPottsModel) -> NeuralPottsModel:
+    """The model with heads of zeros: every residue costs log 21."""
+    with torch.no_grad():
+        for weight in (*model.fields.parameters(), *model.couplings.parameters()):
+            weight.zero_()
+    return model
+
+
+def test_losses_are_told_a_residue_and_validation_without_the_penalty(shard):
+    task = make_task(shard)
+    silent(task.model)
+    measures = sum(task(batch)[1] for batch in task.batches(0, 0, 1))
+    assert float(measures[0]) / LOOP.batch == pytest.approx(np.log(21))
+    with torch.no_grad():
+        task.model.fields.weight.fill_(0.01)
+        heavy = ObjectiveSettings(lambda_couplings=1e3, lambda_fields=1e3)
+        found = validation_loss(task.model, Families([shard]), TrainSettings(rows=3), heavy)
+    assert 3 < found < 4
+
+
+def test_the_rows_of_a_step_are_those_of_the_seed(shard):
+    def rows(seed: int) -> list[torch.Tensor]:
+        task = make_task(shard, dataclasses.replace(LOOP, seed=seed))
+        task.order = make_task(shard).order
+        return [part for batch in task.batches(0, 0, 1) for part in batch.rows]
+
+    first, again, other = rows(1), rows(1), rows(2)
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
+
+
 def test_a_gradient_is_cut_to_the_clip(shard, tmp_path):
     loop = dataclasses.replace(LOOP, steps=1, log_every=1, clip=1e-3)
     task = make_task(shard, loop)
@@ -386,6 +450,9 @@ def test_figure_4_has_losses_and_precisions_at_every_validation(flags, shard, rn
     rows = table(tmp_path / "m.csv")
     assert [row["step"] for row in rows] == ["0", "2", "4"]
     names = ("validation_pseudolikelihood", "reduced_pseudolikelihood")
+    alone = ["--output", str(tmp_path / "alone"), "--metrics", str(tmp_path / "alone.csv")]
+    assert main(["train", *flags, *alone, "--validation", str(shard)]) == 0
+    assert table(tmp_path / "alone.csv")[0][names[0]] == rows[0][names[0]]
     for row in rows:
         whole, reduced = (float(row[name]) for name in names)
         assert whole > 0 < reduced != whole
@@ -754,6 +821,34 @@ def test_micro_batches_and_processes_share_the_masks_of_a_batch():
                 torch.testing.assert_close(part.tokens[0], whole.tokens[n, :length])
                 torch.testing.assert_close(part.targets[0], whole.targets[n, :length])
     assert seen == {10, 20, 25}
+
+
+def masked_crops(sequences: Sequences, seed: int = 1) -> Iterator[torch.Tensor]:
+    """The residues of 200 crops of at most seven, all but none of them asked for."""
+    loop = dataclasses.replace(LOOP, batch=1, micro_batch=1, seed=seed)
+    pretrain = PretrainSettings(max_length=7, asked=0.01)
+    task = MaskedLanguageTask(
+        MaskedLanguageModel(build_trunk(TINY)), sequences, pretrain=pretrain, loop=loop
+    )
+    for step in range(200):
+        (batch,) = task.batches(step, 0, 1)
+        yield torch.where(batch.targets == NOT_ASKED, batch.tokens, batch.targets)[0]
+
+
+def test_crops_begin_anywhere_in_a_sequence_and_end_in_it():
+    one = Sequences(np.arange(20, dtype=np.uint8), np.array([0, 20]))
+    assert {int(crop[0]) for crop in masked_crops(one)} == set(range(14))
+    assert all((crop.diff() == 1).all() for crop in masked_crops(one))
+    # Three sequences of one letter each: no crop has two.
+    three = Sequences(np.repeat(np.arange(3, dtype=np.uint8), 9), np.array([0, 9, 18, 27]))
+    assert {tuple(set(crop.tolist())) for crop in masked_crops(three)} == {(0,), (1,), (2,)}
+
+
+def test_masks_are_those_of_the_seed():
+    one = Sequences(np.arange(20, dtype=np.uint8), np.array([0, 20]))
+    first, again, other = (list(masked_crops(one, seed)) for seed in (1, 1, 2))
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
 
 
 def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):

@@ -33,6 +33,13 @@ def test_ccmpred_asks_for_more_than_the_threshold():
     assert ccmpred_weights(family).tolist() == [1 / 2, 1.0, 1.0, 1 / 2]
 
 
+def test_at_a_threshold_between_two_columns_ccmpred_still_asks_for_more():
+    # 0.8 times 6 is 4.8: five identities reach it, but do not exceed its next whole number.
+    family = rows("AAAAAA", "AAAAAR")
+    assert sequence_weights(family).tolist() == [1 / 2, 1 / 2]
+    assert ccmpred_weights(family).tolist() == [1.0, 1.0]
+
+
 def test_a_gap_under_a_gap_is_an_identity():
     assert sequence_weights(rows("AC---", "AC---", "-----")).tolist() == [1 / 2, 1 / 2, 1.0]
 
@@ -50,6 +57,12 @@ def test_bit_planes_count_as_the_definition_does(rng, length, threshold):
     family = np.where(changed, rng.integers(0, 21, (70, length)), ancestor).astype(np.uint8)
     expected = by_definition(family, threshold)
     assert np.array_equal(sequence_weights(family, identity_threshold=threshold), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_row_of_a_deep_alignment_is_compared_with_every_other(threads):
+    family = np.zeros((700, 5), np.uint8)
+    assert sequence_weights(family, threads=threads).tolist() == [1 / 700] * 700
 
 
 def test_threads_change_nothing(rng):
