@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from npm_core import assignment
 from npm_core.assignment import BOTH, NEITHER, AssignmentSettings, assign
 from npm_core.cli import main
 from npm_core.errors import ToolError
@@ -227,3 +228,49 @@ def test_a_failing_mmseqs_is_named(tmp_path, monkeypatch):
     put_mmseqs(tmp_path / "bin", monkeypatch, "#!/bin/sh\necho no disk left >&2; exit 1\n")
     with pytest.raises(ToolError, match=r"mmseqs easy-search.*no disk left"):
         assign_one(tmp_path)
+
+
+ASSIGNED = ["--identity=.51", "--coverage=.81", "--cluster-identity=.52", "--cluster-coverage=.82"]
+
+
+def test_mmseqs_is_called_with_every_setting(tmp_path, monkeypatch):
+    told = []
+
+    def search(queries, targets, columns, *options, scratch):
+        told.append(" ".join(map(str, options)))
+        return iter(())
+
+    def cluster(sequences, *options, scratch):
+        told.append(" ".join(map(str, options)))
+        return [(0, 0), (0, 1)]
+
+    monkeypatch.setattr(assignment, "easy_search", search)
+    monkeypatch.setattr(assignment, "easy_cluster", cluster)
+    (tmp_path / "t.fasta").write_text(">t\nACD\n")
+    settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, max_hits=301, threads=2)
+    chains = [Query("1abc_A", "ACD"), Query("2abc_A", "ACD")]
+    assignment.search(chains, tmp_path / "t.fasta", settings, scratch=tmp_path)
+    assignment.cluster(chains, settings, scratch=tmp_path)
+    assert told == [
+        "--min-seq-id 0.51 -c 0.81 --cov-mode 1 --max-seqs 301 --threads 2 -a",
+        "--min-seq-id 0.52 -c 0.82 --threads 2",
+    ]
+
+
+def test_the_verb_assigns_by_its_own_thresholds(tmp_path, monkeypatch):
+    given = []
+
+    def assign(candidates, sequences, settings, *, scratch):
+        given.append((sequences, settings))
+        return []
+
+    monkeypatch.setattr(assignment, "assign", assign)
+    paths = {name: tmp_path / f"{name}.fasta" for name in ("candidates", "train", "test")}
+    for path in paths.values():
+        path.write_text("")
+    words = [f"--{name}={path}" for name, path in paths.items()]
+    words += [f"--{name}={tmp_path / name}" for name in ("output", "representatives", "audit")]
+    more = [*ASSIGNED, "--unit=chain", "--max-hits=301"]
+    assert main(["assign-structures", *words, *more]) == 0
+    settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, "chain", 301)
+    assert given == [({"train": paths["train"], "test": paths["test"]}, settings)]

@@ -260,3 +260,18 @@ def test_structures_columns_and_audit_are_read_as_written(tmp_path):
     lines = (tmp_path / "audit.tsv").read_text().splitlines()
     assert lines[1].split("\t")[:5] == ["PF00002", "1abc", "A", "R/1-2", "refused"]
     assert lines[2].split("\t")[-1] == "no structure"
+
+
+def test_the_limits_of_a_familys_structure_are_options(tmp_path, capsys):
+    # 18 of 20 residues agree, and all are covered.
+    (tmp_path / "1abc.cif").write_text(mmcif("AC" + "W" + DOMAIN[3:10] + "W" + DOMAIN[11:]))
+    row = StructureRow("1abc", "X", "R/1-20", DOMAIN)
+    write_structures(tmp_path / "structures", "Clan", {"PF1": [row]})
+    family = Family("PF1", encode(DOMAIN)[None], np.ones(1, np.float32))
+    write_families(tmp_path / "families", [family], {})
+    words = [f"--{n}={tmp_path / n}" for n in ("structures", "families", "output", "columns")]
+    words += [f"--url-template={tmp_path.as_uri()}/{{id}}.cif", f"--cache={tmp_path / 'cache'}"]
+    words += [f"--audit={tmp_path / 'audit'}"]
+    assert main(["choose-clan-targets", *words]) == 0
+    assert main(["choose-clan-targets", *words, "--min-identity", "0.95"]) == 2
+    assert "all 1 structures were refused" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from npm_core import family_building, ffindex
+from npm_core import coverage_sweep, family_building, ffindex
 from npm_core.cli import main
 from npm_core.errors import ToolError
 from npm_core.family_building import build_families
@@ -130,3 +130,15 @@ def test_the_verb_passes_its_settings_on(tmp_path):
     assert facts["identity_threshold"] == 0.7
     assert facts["filter"] == {"identity": 90, "coverage": 80, "difference": 0}
     assert facts["hhfilter"].startswith("HHfilter 3")
+
+
+def test_the_verb_filters_as_it_is_told(tmp_path, monkeypatch):
+    told = []
+    note = lambda *_, **knobs: told.append(knobs["settings"])  # noqa: E731
+    monkeypatch.setattr(family_building, "build_families", note)
+    monkeypatch.setattr(coverage_sweep, "sweep", note)
+    words = ["--filter-identity=80", "--filter-diff=12", f"--output={tmp_path / 'o'}"]
+    more = ["--msas=x", f"--ledger={tmp_path / 'l'}", "--filter-coverage=30"]
+    assert main(["build-families", *words, *more]) == 0
+    assert main(["coverage-sweep", *words, "--msas", "x.ffdata"]) == 0
+    assert told == [FilterSettings(80, 30, 12), FilterSettings(80, 0, 12)]

@@ -197,3 +197,12 @@ def test_distinct_sequences_of_blast_databases_keep_their_first_name(tmp_path):
         ("B2", letters[1]),
         ("D4", letters[2]),
     ]
+
+
+def test_a_domain_below_the_familys_own_cut_off_is_no_row_and_every_match_column_stays(tmp_path):
+    part = DOMAIN[:10] + DOMAIN[14:]
+    (tmp_path / "one.fasta").write_text(f">PART\n{part}\n")
+    sequences = read_sequences(tmp_path / "one.fasta")
+    assert search_family(profile("PF00001", DOMAIN, cutoff=1000.0), sequences) == []
+    ((_, row),) = search_family(profile("PF00001", DOMAIN), sequences)
+    assert row == DOMAIN[:10] + "----" + DOMAIN[14:]

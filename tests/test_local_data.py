@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from npm_core import alphabet
+from npm_core import alphabet, local_data
 from npm_core.clan_targets import read_columns
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -332,3 +332,31 @@ def test_a_target_says_its_file_and_chain_once(folder, name, source):
 def test_an_unknown_clan_lists_the_known(folder):
     arguments = ["import-clan", "--table", str(folder / "table.tsv"), "--output", str(folder)]
     assert main([*arguments, "--clan", "D"]) == 2
+
+
+def test_the_alignment_of_a_target_is_in_the_targets_numbering(tmp_path):
+    observed = SEQUENCE[:UNRESOLVED] + SEQUENCE[UNRESOLVED + 1 :]
+    (tmp_path / "one.a3m").write_text(f">one\n{observed}\n>b\n{'A' * 9}\n")
+    (tmp_path / "two.a3m").write_text(">two\nMKV\n")
+    write_structure(tmp_path / "one.cif")
+    (tmp_path / "t.tsv").write_text(
+        "id\talignment\tstructure\tsplit\none\tone.a3m\tone.cif\ttest\ntwo\ttwo.a3m\t\ttrain\n"
+    )
+    words = ["--table", str(tmp_path / "t.tsv"), "--output", str(tmp_path)]
+    assert main(["import-families", *words]) == 0
+    assert dict(read_entries(tmp_path / "targets")) == {
+        "one": f">one\n{SEQUENCE}\n>b\nAAAA-AAAAA\n".encode()
+    }
+    assert dict(read_entries(tmp_path / "test")) == {
+        "one": f">one\n{observed}\n>b\n{'A' * 9}\n".encode()
+    }
+
+
+def test_the_profile_of_a_family_is_cut_and_its_alignment_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_data, "PROFILE_ROWS", 1)
+    (tmp_path / "two.a3m").write_text(">a\nMKV\n>b\nMKL\n")
+    (tmp_path / "t.tsv").write_text("id\tclan\talignment\ntwo\tC\ttwo.a3m\n")
+    words = ["--table", str(tmp_path / "t.tsv"), "--clan", "C", "--output", str(tmp_path / "C")]
+    assert main(["import-clan", *words]) == 0
+    assert dict(read_entries(tmp_path / "C" / "full")) == {"two": b">a\nMKV\n>b\nMKL\n"}
+    assert dict(read_entries(tmp_path / "C" / "seed")) == {"two": b">a\nMKV\n"}

@@ -279,3 +279,19 @@ def test_a_folder_that_is_no_database_is_refused(tmp_path):
 def test_settings_mmseqs_would_not_take_are_refused(knobs):
     with pytest.raises(SettingsError):
         MmseqsSettings("db", **knobs)
+
+
+def test_hits_are_filtered_as_colabfold_filters_them(tmp_path):
+    *_, expand, _, filtered, msa = MmseqsSettings("db").argvs("mmseqs", tmp_path, threads=1)
+    assert " ".join(expand[6:]) == (
+        f"{tmp_path}/expanded --expansion-mode 0 -e inf --expand-filter-clusters 1"
+        " --max-seq-id 0.95 --threads 1 -v 1"
+    )
+    assert " ".join(filtered[6:]) == (
+        "--qid 0 --qsc 0.8 --cov 0 --diff 0 --max-seq-id 1.0 --filter-min-enable 100"
+        " --threads 1 -v 1"
+    )
+    assert " ".join(msa[6:]) == (
+        "--msa-format-mode 5 --filter-msa 1 --filter-min-enable 1000 --diff 3000"
+        " --qid 0.0,0.2,0.4,0.6,0.8,1.0 --qsc 0 --max-seq-id 0.95 --threads 1 -v 1"
+    )

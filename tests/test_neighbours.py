@@ -360,3 +360,16 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     write_neighbours(tmp_path / "neighbours.parquet", [neighbour([1], [1], target="w")], {})
     assert main(arguments) == 2
     assert "neighbours of w, which is not among the targets" in capsys.readouterr().err
+
+
+def test_columns_are_counted_over_a_gap_of_the_familys_query(tmp_path, rng, capsys):
+    if shutil.which("mmseqs") is None:
+        pytest.skip("needs MMseqs2")
+    own = protein(rng, 80)
+    target = Target("T", "test", own, np.zeros((80, 3), np.float32), "1abc_A")
+    gapped = [family("near", [own[:40] + "-" + own[41:]])]
+    assert main(["find-neighbours", *write_relatives(tmp_path, gapped, target)]) == 0
+    (found,) = read_neighbours(tmp_path / "neighbours.parquet")
+    assert found.target_positions.tolist() == found.family_columns.tolist()
+    assert len(found.family_columns) >= 79
+    capsys.readouterr()

@@ -191,3 +191,10 @@ def test_another_layout_of_the_sequences_is_an_error(archive, capsys, record, me
     assert main(["select-structures", "--entries", entries, "--seqres", seqres, *files]) == 2
     assert message in capsys.readouterr().err
     assert not (archive / "out.fasta").exists()
+
+
+def test_the_least_length_is_an_option(tmp_path):
+    (tmp_path / "entries.idx").write_text(ENTRIES)
+    (tmp_path / "pdb_seqres.txt.gz").write_text(SEQRES)
+    chosen = [select(tmp_path, "--min-length", length)[1]["1ggg"] for length in ("39", "40")]
+    assert [row["candidates"] for row in chosen] == ["1ggg_A", ""]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npm_core.alphabet import encode
+from npm_core.alphabet import decode, encode
 from npm_core.clan_targets import write_columns
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
@@ -248,3 +248,44 @@ def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):
     )
     assert status == 2
     assert "buckets are 0 to 0" in capsys.readouterr().err
+
+
+def test_the_verb_nests_depths_and_draws_anew_for_each_family_and_seed(tmp_path, capsys):
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    rows = np.stack([encode(letters[k:] + letters[:k]) for k in range(20)])
+    families = [Family(name, rows, np.ones(20, np.float32)) for name in ("PF1", "PF2")]
+    write_families(tmp_path / "families", families, {})
+    target = Target("PF1", "Clan", "WWW", np.zeros((3, 3), np.float32), "1abc_A")
+    write_targets(tmp_path / "targets", [target], {})
+    write_columns(tmp_path / "columns", {"PF1": np.array([0, 1, 2], np.int32)}, {})
+    write_buckets(tmp_path / "buckets", {"PF1": 0, "PF2": 0})
+    inputs = [f"--{n}={tmp_path / n}" for n in ("families", "targets", "columns", "buckets")]
+
+    def kept(depth, seed="1"):
+        out = tmp_path / f"{depth}-{seed}"
+        more = [f"--depth={depth}", f"--seed={seed}", f"--output={out}", f"--target-msas={out}.m"]
+        assert main(["reduce-families", *inputs, "--round=0", *more]) == 0
+        return [set(map(decode, family.residues)) for family in read_families(out)]
+
+    shallow, deep, other = kept("4"), kept("9"), kept("4", seed="2")
+    assert all(few < many for few, many in zip(shallow, deep, strict=True))
+    assert shallow[0] != shallow[1], "each family draws for itself"
+    assert shallow != other
+    capsys.readouterr()
+
+
+def test_the_verb_weighs_reduced_rows_by_its_threshold(tmp_path, capsys):
+    rows = np.stack([encode("ACDE"), encode("ACDF")])
+    write_families(tmp_path / "families", [Family("PF1", rows, np.ones(2, np.float32))], {})
+    target = Target("PF1", "Clan", "WWWW", np.zeros((4, 3), np.float32), "1abc_A")
+    write_targets(tmp_path / "targets", [target], {})
+    write_columns(tmp_path / "columns", {"PF1": np.arange(4, dtype=np.int32)}, {})
+    write_buckets(tmp_path / "buckets", {"PF1": 0})
+    words = [f"--{n}={tmp_path / n}" for n in ("families", "targets", "columns", "buckets")]
+    words += ["--round=0", "--depth=full", "--seed=1", f"--target-msas={tmp_path / 'm'}"]
+    more = [f"--output={tmp_path / 'r'}", "--identity-threshold=0.75"]
+    assert main(["reduce-families", *words, *more]) == 0
+    (reduced,), (under,) = read_families(tmp_path / "r"), read_families(tmp_path / "m")
+    assert reduced.weights.tolist() == [0.5, 0.5], "three columns of four agree"
+    assert under.weights.tolist() == [1.0, 0.5, 0.5]
+    capsys.readouterr()

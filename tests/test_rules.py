@@ -306,3 +306,57 @@ def test_a_card_says_nothing_of_the_demo_on_other_data(common):
     for changes in ([LOCAL], ["local.yaml"]):
         with pytest.raises(WorkflowError, match=r"model_card\.data and"):
             common(*changes)["described_model"](wildcards())
+
+
+def merged(*names):
+    """Settings of files of config/, laid over one another."""
+    config = {}
+    for name in names:
+        update_config(config, yaml.safe_load((ROOT / "config" / name).read_text()))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        # C.4
+        ("split", {"test_share": 0.1, "held_out": None}),
+        ("search", {"engine": "hhblits", "iterations": 3, "e_value": 0.001}),
+        ("structures.select", {"max_resolution": 2.5, "min_length": 40, "methods": []}),
+        ("structures.select", {"deposited_before": "2020-05-01"}),
+        ("structures.assign", {"identity": 0.5, "coverage": 0.8, "unit": "entry"}),
+        ("structures.assign", {"cluster_identity": 0.5}),
+        ("coverage_sweep", {"alignments": 1000}),
+        # C.3
+        ("families", {"filter_identity": 90, "filter_coverage": 0, "filter_diff": 0}),
+        ("pfam_clan", {"max_rows": 100_000, "buckets": 5, "rounds": 5}),
+        ("pfam_clan.selection", {"grid": {}}),
+        # Section 2 and C.2
+        ("families", {"identity_threshold": 0.8}),
+        ("potts", {"objective": "ccmpred", "centre": "none"}),
+        ("precision", {"contact_distance": 8.0}),
+        # Table 2
+        ("npm.trunk", {"layers": 12, "width": 768, "attention_heads": 12}),
+        ("npm.pretraining", {"steps": 175_000, "learning_rate": 4e-4}),
+        ("npm.pfam_clan.head", {"kind": "conv", "rank": 128}),
+        ("npm.pfam_clan.training", {"steps": 10_000, "batch": 64, "rows": 100, "frozen": True}),
+        ("npm.pfam_clan.training", {"lambda_couplings": 1e-3, "lambda_fields": 1e-2}),
+        ("npm.pfam_clan.training", {"head_learning_rate": 1e-4, "max_length": 512}),
+        ("npm.uniref50.training", {"steps": 135_000, "batch": 2048, "rows": 30}),
+        ("npm.uniref50.training", {"lambda_couplings": 1e-3, "lambda_fields": 1e-2}),
+        ("npm.uniref50.training", {"head_learning_rate": 3e-5, "trunk_learning_rate": 3e-5}),
+        ("npm.uniref50.training", {"max_length": 512}),
+    ],
+)
+def test_the_papers_settings_are_those_it_tells(section, expected):
+    found = merged("paper.yaml", "paper_pfam.yaml")
+    for key in section.split("."):
+        found = found[key]
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_the_papers_trunk_of_uniref50_is_that_of_table_2():
+    npm = merged("paper.yaml")["npm"]
+    trunk = {key: npm["trunk"][key] for key in ("layers", "width", "attention_heads")}
+    assert trunk == {"layers": 32, "width": 1024, "attention_heads": 16}
+    assert (npm["pretraining"]["steps"], npm["pretraining"]["learning_rate"]) == (449_000, 3e-5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from npm_core import ffindex, mmseqs, programs
+from npm_core import search as search_module
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
 from npm_core.files import read_tsv
@@ -465,3 +466,19 @@ def test_hhblits_finds_a_family_and_nothing_for_a_stranger(toy_database, tmp_pat
     assert names[0] == "relative"
     assert sum(name.startswith("member") for name in names) >= 10
     assert not any(name.startswith("decoy") for name in names)
+
+
+def test_the_verb_searches_with_the_settings_it_is_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(search_module, "search_shard", lambda *_, **knobs: told.append(knobs))
+    words = ["--queries=q", "--database=db", "--scratch=s", "--output=o"]
+    words += [f"--ledger={tmp_path / 'l'}", "--iterations=4", "--e-value=0.5"]
+    words += ["--max-memory-gib=2", "--max-length=9", "--timeout=7", "--memory-limit-gib=6"]
+    assert main(["search", *words, "--cpu=3", "--max-failed-share=0.25"]) == 0
+    more = ["--engine=mmseqs2", "--mmseqs-sensitivity=5", "--mmseqs-max-hits=8", "--mmseqs-batch=2"]
+    assert main(["search", *words, *more]) == 0
+    assert [knobs["settings"] for knobs in told] == [
+        HhblitsSettings("db", 4, 0.5, 3, 2.0),
+        MmseqsSettings("db", 4, 0.5, 5.0, 8, 2.0, 2),
+    ]
+    assert (told[0]["limits"], told[0]["max_failed_share"]) == (Limits(7.0, 6.0, 9), 0.25)

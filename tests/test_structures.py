@@ -374,3 +374,10 @@ def test_real_pdb_chains_hold_the_observed_residues(real_data):
         assert all(any(letter in ("X", found) for found in letters) for letter in query), path
         assert abs(chain.resolved.sum() - len(query)) <= 3, path
     assert len(files) >= 30
+
+
+def test_only_the_first_model_of_an_mmcif_file_is_read(tmp_path):
+    second = "ATOM CB . SER B 4 12 9 9 1.0 90 H 2\n"
+    path = tmp_path / "1abc.cif"
+    path.write_text(HEADER.format(sequence=SEQUENCE) + ATOMS + second)
+    assert read_chain(path).resolved.tolist() == [True, True, True, False, False]
