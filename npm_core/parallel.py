@@ -29,6 +29,9 @@ B = TypeVar("B")
 AHEAD = 4
 """Items drawn ahead, in units of workers."""
 
+HELD = 16
+"""Results that may wait for a slow one before them, those under way included, likewise."""
+
 
 def exit_on_sigterm() -> None:
     """Let SIGTERM, by which Snakemake and Slurm stop a job, raise SystemExit: what cleans up, can.
@@ -86,15 +89,22 @@ def map_in_order(
 ) -> Iterator[B]:
     """As `map_as_ready`, but results come in the order of the items.
 
-    No more items are drawn than `AHEAD` of each worker, however long the first of them takes.
+    Behind a slow item the work goes on, until `HELD` results of each worker wait for it.
     """
     source = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(function, item) for item in islice(source, AHEAD * workers))
+        waiting: deque[Future[B]] = deque()
         try:
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
+            while True:
+                under_way = [future for future in waiting if not future.done()]
+                room = min(AHEAD * workers - len(under_way), HELD * workers - len(waiting))
+                waiting.extend(pool.submit(function, item) for item in islice(source, max(0, room)))
+                if not waiting:
+                    return
+                if waiting[0].done():
+                    yield waiting.popleft().result()
+                else:
+                    wait(under_way, return_when=FIRST_COMPLETED)
         except BaseException:
             stop()
             _cancel(waiting)

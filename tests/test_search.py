@@ -15,7 +15,7 @@ from npm_core.files import read_tsv
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.mmseqs import MmseqsSettings
-from npm_core.parallel import AHEAD, map_as_ready, map_in_order
+from npm_core.parallel import AHEAD, HELD, map_as_ready, map_in_order
 from npm_core.search import Limits, hhblits_engine, mmseqs_engine, search_shard
 from npm_core.shard import Found, Journal
 
@@ -427,7 +427,7 @@ def test_items_are_drawn_only_a_little_ahead():
     results.close()
 
 
-def test_no_more_is_drawn_while_the_first_item_takes_long():
+def test_behind_a_slow_item_the_work_goes_on_within_bounds():
     drawn, behind_the_first = [], []
 
     def slow_first(number):
@@ -436,7 +436,7 @@ def test_no_more_is_drawn_while_the_first_item_takes_long():
             behind_the_first.append(len(drawn))
 
     list(map_in_order(slow_first, (drawn.append(n) or n for n in range(100)), workers=2))
-    assert behind_the_first[0] <= 2 * AHEAD
+    assert 2 * AHEAD < behind_the_first[0] <= 2 * HELD
 
 
 def test_an_error_in_the_work_stops_it():
