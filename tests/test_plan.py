@@ -103,7 +103,7 @@ def by_flag(command: str) -> dict[str, list[str]]:
         ("build_families/train/0000", FILTER),
         ("build_families/targets/0000", FILTER),
         ("build_clan_families/HTH", FILTER),
-        ("extract_clan/HTH", "--max-rows 999"),
+        ("extract_clan/HTH", "--clan HTH --max-rows 999 --output results/clans/HTH"),
         ("sweep_coverage", "--alignments 13 --coverages 14 15"),
         ("sweep_coverage", "--filter-identity 91 --filter-diff 12"),
         ("select_structures", "--max-resolution 2.1 --min-length 41 --deposited-before 2019-05-01"),
