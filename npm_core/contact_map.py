@@ -7,7 +7,6 @@ import numpy as np
 from npm_core.arrays import Floats
 from npm_core.files import atomic_path
 from npm_core.formats import RR_SEPARATION
-from npm_core.precision import strongest
 
 HIT, MISS, TRUTH = "tab:blue", "tab:red", "#BBBBBB"
 
@@ -43,8 +42,8 @@ def draw_contact_map(
     length = len(scores)
     i, j = np.triu_indices(length, k=RR_SEPARATION)
     apart = np.zeros(len(i)) if distances is None else distances[i, j]
-    resolved = np.flatnonzero(~np.isnan(apart))
-    ranked = resolved[strongest(scores[i, j][resolved], length)]
+    ranked = np.argsort(-scores[i, j], kind="stable")
+    ranked = ranked[~np.isnan(apart[ranked])][:length]
     hit = apart[ranked] <= contact_distance
     shown = np.full((length, length), np.nan)
     shown[j, i] = scores[i, j]
