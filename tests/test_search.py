@@ -432,7 +432,10 @@ def test_behind_a_slow_item_the_work_goes_on_within_bounds():
 
     def slow_first(number):
         if number == 0:
-            time.sleep(0.3)
+            deadline = time.monotonic() + 10
+            while len(drawn) <= 2 * AHEAD and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.1)
             behind_the_first.append(len(drawn))
 
     list(map_in_order(slow_first, (drawn.append(n) or n for n in range(100)), workers=2))

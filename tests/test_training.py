@@ -845,7 +845,7 @@ def test_crops_begin_anywhere_in_a_sequence_and_end_in_it():
     assert {tuple(set(crop.tolist())) for crop in masked_crops(three)} == {(0,), (1,), (2,)}
 
 
-def test_masks_are_those_of_the_seed():
+def test_crops_are_those_of_the_seed():
     one = Sequences(np.arange(20, dtype=np.uint8), np.array([0, 20]))
     first, again, other = (list(masked_crops(one, seed)) for seed in (1, 1, 2))
     assert all(map(torch.equal, first, again))
