@@ -9,13 +9,9 @@ split, reason, representative.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile, positive_int
-from npm_core.assignment import AssignmentSettings
-
-if TYPE_CHECKING:
-    from npm_core.assignment import Assignment
+from npm_core.assignment import Assignment, AssignmentSettings
 
 AUDIT = (
     *("id", "unit", "train_hits", "train_best", "train_identity"),
@@ -109,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
     note(f"{args.output}: {len(candidates)} candidates: {listed or 'none'}")
 
 
-def _audited(item: "Assignment") -> tuple[object, ...]:
+def _audited(item: Assignment) -> tuple[object, ...]:
     hits = (
         value
         for found in (item.hits["train"], item.hits["test"])

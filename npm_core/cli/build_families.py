@@ -22,6 +22,19 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=0.8,
         help="rows that agree in this share of columns share their weight",
     )
+    add_filter(parser)
+    parser.add_argument(
+        "--filter-coverage",
+        type=int,
+        default=FilterSettings.coverage,
+        help="hhfilter -cov, per cent",
+    )
+    parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
+    parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
+
+
+def add_filter(parser: argparse.ArgumentParser) -> None:
+    """HHfilter's settings, but for the coverage."""
     parser.add_argument(
         "--filter-identity",
         type=int,
@@ -29,19 +42,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="hhfilter -id, per cent",
     )
     parser.add_argument(
-        "--filter-coverage",
-        type=int,
-        default=FilterSettings.coverage,
-        help="hhfilter -cov, per cent",
-    )
-    parser.add_argument(
         "--filter-diff",
         type=int,
         default=FilterSettings.difference,
         help="hhfilter -diff, 0 for all",
     )
-    parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
-    parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
 
 
 def run(args: argparse.Namespace) -> None:
