@@ -8,7 +8,6 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.files import atomic_path, write_text
 from npm_core.progress import SECONDS_BETWEEN_LINES, note
 from npm_core.provenance import file_digest
+from npm_core.source_lock import SourceLock
 
 _CHUNK_BYTES = 2**20
 _GZIP_SUFFIXES = (".gz", ".tgz")
@@ -64,7 +64,7 @@ def download(
     urls: Sequence[str],
     output: Path | str,
     *,
-    lock: Path | str | None,
+    lock: SourceLock | None,
     attempts: int = 8,
     timeout: float = 60.0,
     first_wait: float = 1.0,
@@ -77,9 +77,10 @@ def download(
 
     Args:
         urls: Places of one and the same file, best first: https, http or file.
-        output: File to write. Nothing is fetched when it already has the recorded digest.
-        lock: JSON file of digests. The first download records the sha256 under the first URL;
-            from then on every download of any of `urls` must have it. None checks nothing.
+        output: File to write. Nothing is fetched when it already has the recorded digest; its
+            time becomes that of a file just fetched.
+        lock: Digests on record. The first download adds the sha256 under the first URL; from
+            then on every download of any of `urls` must have it. None checks nothing.
         attempts: For each mirror: on 429, 5xx, broken connections, stalls and truncation.
         timeout: Seconds without a byte that make a stall.
         first_wait: Seconds before the second attempt; they double, unless the server names them.
@@ -103,8 +104,9 @@ def download(
     failures: dict[str, DataError | Transient] = {}
     with FileLock(_beside(output, ".lock")):
         # Read here: another process may have fetched it meanwhile.
-        expected = None if lock is None else recorded(Path(lock), urls)
+        expected = None if lock is None else lock.digest(urls)
         if expected is not None and output.is_file() and file_digest(output) == expected:
+            output.touch()
             return expected
         for url in urls:
             try:
@@ -112,7 +114,7 @@ def download(
                     url,
                     output,
                     expected=expected,
-                    lock=None if lock is None else (Path(lock), urls[0]),
+                    lock=None if lock is None else (lock, urls[0]),
                     attempts=attempts,
                     timeout=timeout,
                     first_wait=first_wait,
@@ -144,7 +146,7 @@ def _fetch(
     output: Path,
     *,
     expected: str | None,
-    lock: tuple[Path, str] | None,
+    lock: tuple[SourceLock, str] | None,
     attempts: int,
     timeout: float,
     first_wait: float,
@@ -173,7 +175,8 @@ def _fetch(
             "purpose, delete its entry there"
         )
     if lock is not None:
-        record(lock[0], lock[1], digest, part.stat().st_size)
+        table, name = lock
+        table.record(name, digest, part.stat().st_size)
     with atomic_path(output) as whole:
         part.replace(whole)
     _discard(part)
@@ -383,43 +386,3 @@ def _gzip_problem(part: Path, *, must_be: bool) -> str:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         return f"gzip data is truncated or corrupt ({error})"
     return ""
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a lock file, held against every other writer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_beside(path, ".lock")):
-        yield _read_lock(path)
-
-
-def _read_lock(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(entry["sha256"], str) for entry in entries.values()):
-            return entries
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise DataError(f"{path}: not a lock file; expected JSON, URL -> sha256 and bytes")
-
-
-def recorded(path: Path, urls: Sequence[str]) -> str | None:
-    """The sha256 that a lock file has for any of `urls`, which are the same file."""
-    entries = _read_lock(path)
-    digests = {entries[url]["sha256"] for url in urls if url in entries}
-    if len(digests) > 1:
-        raise DataError(f"{path}: {', '.join(urls)} are mirrors, but differ in their sha256")
-    return digests.pop() if digests else None
-
-
-def record(path: Path, url: str, digest: str, size: int) -> None:
-    """Write a sha256 into a lock file; one that is there already must be the same."""
-    with _locked(path) as entries:
-        known = entries.get(url)
-        if known is not None and known["sha256"] != digest:
-            raise DataError(f"another run recorded sha256 {known['sha256']}, this one has {digest}")
-        if known is None:
-            entries[url] = {"bytes": size, "sha256": digest}
-            write_text(path, json.dumps(entries, indent=2, sort_keys=True) + "\n")

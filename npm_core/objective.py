@@ -222,8 +222,8 @@ class _MatrixFree(torch.autograd.Function):
         length = rows.shape[1]
         by_logits, by_squared = grads[0].to(left.dtype), grads[1]
         x = _one_hot(rows, left)
-        by_own = -torch.einsum("kmi,lmi->kil", by_logits, x)
-        by_own -= (2 * by_squared * own).to(left.dtype)
+        by_own = -_sums_at_rows(grads[0], rows) - 2 * by_squared * own
+        by_own = by_own.to(left.dtype)
         by_sums = _swap_states(torch.bmm(by_logits, left.reshape(K, length, -1)))
         by_left = torch.bmm(by_logits.transpose(1, 2), sums)
         if right is None:
@@ -258,6 +258,16 @@ def _gram(factor: Tensor) -> Tensor:
 def _at_rows(own: Tensor, rows: Tensor) -> Tensor:
     """J_ii(k, x^m_i): (K, L, K), (M, L) -> (K, M, L)."""
     return own.gather(2, rows.T.expand(K, -1, -1)).transpose(1, 2)
+
+
+def _sums_at_rows(by_logits: Tensor, rows: Tensor) -> Tensor:
+    """The adjoint of `_at_rows`, the sum over m with x^m_i = l: (K, M, L), (M, L) -> (K, L, K).
+
+    For a CPU: it adds one after the other, in the order of the rows; a GPU would in any order.
+    """
+    at_rows = by_logits.transpose(1, 2)
+    zeros = at_rows.new_zeros(*at_rows.shape[:2], K)
+    return zeros.scatter_add_(2, rows.T.expand(K, -1, -1), at_rows)
 
 
 def _add_own_and_gram(

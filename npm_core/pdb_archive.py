@@ -5,6 +5,7 @@ from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
 from npm_core.fetch import Absent, download
+from npm_core.source_lock import SourceLock
 
 
 class NotInArchive(DataError):
@@ -31,14 +32,14 @@ def entry_url(template: str, entry: str) -> str:
     return url
 
 
-def fetch_entry(entry: str, template: str, *, cache: Path, lock: Path | None) -> Path:
+def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | None) -> Path:
     """Fetch an entry's file, unless the cache holds what the lock file has on record.
 
     Args:
         entry: As `pdb_selection.entry_id` writes it.
         template: As in `entry_url`.
         cache: Folder of fetched files.
-        lock: sha256 of everything fetched (JSON), or None.
+        lock: sha256 of everything fetched, or None.
 
     Raises:
         NotInArchive: The archive has no such entry.
@@ -64,7 +65,7 @@ class Archive:
 
     template: str
     cache: Path
-    lock: Path | None
+    lock: SourceLock | None
     found: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
 

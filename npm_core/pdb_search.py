@@ -9,11 +9,12 @@ import requests
 
 from npm_core import __version__
 from npm_core.errors import DataError
-from npm_core.fetch import RETRIED, Transient, record, recorded, retry_after, retrying
+from npm_core.fetch import RETRIED, Transient, retry_after, retrying
 from npm_core.files import open_text, write_text
 from npm_core.pdb_selection import Criteria, entry_id
 from npm_core.progress import note
 from npm_core.provenance import file_digest
+from npm_core.source_lock import SourceLock
 
 PAGE = 10_000
 """Hits of one answer; the service gives no more."""
@@ -58,7 +59,7 @@ def search(
     criteria: Criteria,
     output: Path | str,
     *,
-    lock: Path | str | None,
+    lock: SourceLock | None,
     rows: int = PAGE,
     attempts: int = 8,
     timeout: float = 60.0,
@@ -73,7 +74,7 @@ def search(
         url: Of the service.
         criteria: What to ask for.
         output: List to write.
-        lock: As `fetch.download`; the digest stands under the URL and a digest of the question.
+        lock: Of the sources; the digest stands under the URL and a digest of the question.
         rows: Hits of one answer.
         attempts, timeout, first_wait: As `fetch.download`.
 
@@ -86,7 +87,7 @@ def search(
     """
     body = json.dumps(question(criteria), sort_keys=True)
     key = f"{url}#{hashlib.sha256(body.encode()).hexdigest()[:16]}"
-    expected = recorded(Path(lock), [key]) if lock is not None else None
+    expected = lock.digest([key]) if lock is not None else None
     output = Path(output)
     if expected is not None and output.is_file() and file_digest(output) == expected:
         return len(output.read_text(encoding="ascii").splitlines())
@@ -121,7 +122,7 @@ def search(
         )
     write_text(output, text)
     if lock is not None:
-        record(Path(lock), key, digest, len(text))
+        lock.record(key, digest, len(text))
     return len(found)
 
 

@@ -31,11 +31,14 @@ rule generate_universe:
 
 
 rule fetch_source:
-    """Download one published file, resumable, and check it against the lock file of digests."""
+    """Download one published file, resumable, and check it against the lock file of digests.
+
+    What was fetched before stays until the same or its successor is there.
+    """
     input:
         lambda w: sources.files(w.source),
     output:
-        "results/sources/{source}",
+        update("results/sources/{source}"),
     log:
         "logs/fetch_source/{source}.log",
     retries: 2

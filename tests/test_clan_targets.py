@@ -22,6 +22,7 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.pdb_archive import Archive
 from npm_core.pfam import StructureRow
+from npm_core.source_lock import SourceLock
 from npm_core.structures import Chain
 from npm_core.tables import Family, read_metadata, read_targets, write_families
 
@@ -163,7 +164,7 @@ def test_a_row_of_another_release_is_refused():
 def test_an_entry_the_archive_has_not_is_refused_and_a_broken_lock_is_an_error(tmp_path):
     (tmp_path / "1abc.cif").write_text(mmcif(DOMAIN))
     template = tmp_path.as_uri() + "/{id}.cif"
-    archive = Archive(template, tmp_path / "cache", tmp_path / "lock.json")
+    archive = Archive(template, tmp_path / "cache", SourceLock(tmp_path / "lock.tsv"))
 
     def fetch(pdb, name):
         return fetched_chain(StructureRow(pdb, name, "R/1-20", DOMAIN), archive)
@@ -199,7 +200,7 @@ def test_the_verb_writes_targets_columns_and_an_audit(tmp_path, capsys):
             *("choose-clan-targets", "--structures", str(tmp_path / "structures.tsv")),
             *("--families", str(tmp_path / "families.parquet")),
             *("--url-template", tmp_path.as_uri() + "/{middle}/{id}.cif"),
-            *("--cache", str(tmp_path / "cache"), "--lock", str(tmp_path / "lock.json")),
+            *("--cache", str(tmp_path / "cache"), "--lock", str(tmp_path / "lock.tsv")),
             *("--output", str(tmp_path / "targets.parquet")),
             *("--columns", str(tmp_path / "columns.parquet")),
             *("--audit", str(tmp_path / "audit.tsv")),

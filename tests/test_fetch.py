@@ -1,6 +1,8 @@
+import errno
 import gzip
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +12,10 @@ import pytest
 import tenacity
 
 from npm_core.cli import main
-from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import Absent, Transient, _Waits, download, is_url, record
+from npm_core.errors import DataError, OutputError, SettingsError
+from npm_core.fetch import Absent, Transient, _Waits, download, is_url
+from npm_core.files import read_tsv
+from npm_core.source_lock import SourceLock
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -96,7 +100,7 @@ def server() -> Iterator[Server]:
 def fetch(tmp_path):
     def run(*urls, name="file", **knobs):
         output = tmp_path / "out" / name
-        knobs = {"lock": tmp_path / "lock.json", "attempts": 4, "timeout": 5.0} | knobs
+        knobs = {"lock": SourceLock(tmp_path / "lock.tsv"), "attempts": 4, "timeout": 5.0} | knobs
         download(urls, output, first_wait=0.001, **knobs)
         return output.read_bytes()
 
@@ -105,8 +109,8 @@ def fetch(tmp_path):
 
 def test_fetches_from_a_server_and_records_the_digest(server, fetch, tmp_path):
     assert fetch(server.url) == BODY
-    entries = json.loads((tmp_path / "lock.json").read_text())
-    assert entries == {server.url: {"bytes": len(BODY), "sha256": DIGEST}}
+    (entry,) = read_tsv(tmp_path / "lock.tsv")
+    assert entry == {"url": server.url, "bytes": str(len(BODY)), "sha256": DIGEST}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"file", ".file.lock"}
 
 
@@ -244,7 +248,7 @@ def test_a_mirror_serves_when_the_first_place_does_not(server, fetch, tmp_path):
     (tmp_path / "copy").write_bytes(BODY)
     server.script = [says(404)]
     assert fetch(server.url, (tmp_path / "copy").as_uri()) == BODY
-    assert list(json.loads((tmp_path / "lock.json").read_text())) == [server.url]
+    assert [entry["url"] for entry in read_tsv(tmp_path / "lock.tsv")] == [server.url]
 
 
 def test_bytes_of_one_mirror_are_not_continued_by_another(server, fetch):
@@ -280,11 +284,13 @@ def test_a_server_says_when_it_wants_to_be_asked_again(asked, wait):
 
 
 def test_a_digest_on_record_stays_and_mirrors_have_one(tmp_path, server, fetch):
-    lock = tmp_path / "lock.json"
-    record(lock, server.url, DIGEST, len(BODY))
+    lock = SourceLock(tmp_path / "lock.tsv")
+    lock.record(server.url, DIGEST, len(BODY))
+    lock.record(server.url, DIGEST, len(BODY))
     with pytest.raises(DataError, match="another run recorded sha256"):
-        record(lock, server.url, "0" * 64, len(BODY))
-    record(lock, f"{server.url}/other", "0" * 64, len(BODY))
+        lock.record(server.url, "0" * 64, len(BODY))
+    lock.record(f"{server.url}/other", "0" * 64, len(BODY))
+    assert len(list(read_tsv(tmp_path / "lock.tsv"))) == 2
     with pytest.raises(DataError, match="are mirrors, but differ"):
         fetch(server.url, f"{server.url}/other")
     assert server.ranges == []
@@ -304,7 +310,7 @@ def test_damaged_gzip_data_is_no_file(server, fetch, tmp_path, body):
     with pytest.raises(DataError, match="gzip"):
         fetch(server.url, name="file.gz")
     assert not (tmp_path / "out" / "file.gz").exists()
-    assert not (tmp_path / "lock.json").exists()
+    assert not (tmp_path / "lock.tsv").exists()
 
 
 def test_a_gzip_file_that_ends_early_without_a_length_is_fetched_again(server, fetch):
@@ -351,7 +357,7 @@ def test_an_encoding_nobody_asked_for_is_refused(server, fetch):
 
 def test_the_old_file_survives_a_failed_download(server, fetch, tmp_path):
     fetch(server.url)
-    (tmp_path / "lock.json").unlink()
+    (tmp_path / "lock.tsv").unlink()
     server.script = [says(404)]
     with pytest.raises(DataError):
         fetch(server.url)
@@ -365,15 +371,60 @@ def test_two_writers_of_one_lock_file_lose_no_entry(fetch, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         for _ in pool.map(lambda place: fetch(place.as_uri(), name=place.name), places):
             pass
-    entries = json.loads((tmp_path / "lock.json").read_text())
-    assert set(entries) == {place.as_uri() for place in places}
+    urls = [entry["url"] for entry in read_tsv(tmp_path / "lock.tsv")]
+    assert sorted(urls) == sorted(place.as_uri() for place in places)
 
 
-def test_a_damaged_lock_file_is_an_error_and_not_an_empty_one(fetch, tmp_path):
+def test_a_lock_file_is_read_on_from_where_another_wrote(tmp_path):
+    first, second = (SourceLock(tmp_path / "lock.tsv") for _ in range(2))
+    for number in range(3):
+        first.record(f"a{number}", DIGEST, 1)
+        assert second.digest([f"a{number}"]) == DIGEST
+        second.record(f"b{number}", DIGEST, 1)
+        assert first.digest([f"b{number}"]) == DIGEST
+    names = [entry["url"] for entry in read_tsv(tmp_path / "lock.tsv")]
+    assert names == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+HEADER = "url\tbytes\tsha256\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{\n  "a": {"bytes": 1}\n}\n', "not a lock file"),
+        (HEADER + f"a\t1\t{DIGEST[1:]}\n", "not a lock file"),
+        (HEADER + HEADER, "not a lock file"),
+        (HEADER + f"a\t1\t{DIGEST}\r\n", "not a lock file"),
+        (HEADER + f"a\t1\t{DIGEST[:20]}", "not a whole line"),
+        ('{"a": 1', "not a whole line"),
+        (HEADER + f"a\t1\t{DIGEST}\na\t1\t{'0' * 64}\n", "two lines on a differ"),
+    ],
+)
+def test_a_damaged_lock_file_is_an_error_and_not_an_empty_one(fetch, tmp_path, text, message):
     (tmp_path / "source").write_bytes(BODY)
-    (tmp_path / "lock.json").write_text('{"a": 1')
-    with pytest.raises(DataError, match="not a lock file"):
+    (tmp_path / "lock.tsv").write_bytes(text.encode())
+    with pytest.raises(DataError, match=message):
         fetch((tmp_path / "source").as_uri())
+    assert (tmp_path / "lock.tsv").read_bytes() == text.encode()
+    assert not (tmp_path / "out" / "file").exists()
+
+
+def test_on_a_full_disk_the_lock_file_stays_as_it_was(tmp_path, monkeypatch):
+    lock = SourceLock(tmp_path / "lock.tsv")
+    lock.record("a", DIGEST, 1)
+    before = (tmp_path / "lock.tsv").read_bytes()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        lock.record("b", DIGEST, 1)
+    assert (tmp_path / "lock.tsv").read_bytes() == before
+    monkeypatch.undo()
+    lock.record("b", DIGEST, 1)
+    assert SourceLock(tmp_path / "lock.tsv").digest(["b"]) == DIGEST
 
 
 @pytest.mark.parametrize("url", ["ftp://a.b/c", "/plain/path", "file://host/x", "http:///x"])

@@ -7,9 +7,11 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError
+from npm_core.files import read_tsv
 from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_search import question, read_hits, search
 from npm_core.pdb_selection import Criteria
+from npm_core.source_lock import SourceLock
 
 HITS = ["2ABC_1", "1ABC_1", "1ABC_2", "pdb_00012abc_1", "3ABC_1"]
 
@@ -63,7 +65,7 @@ def service():
 @pytest.fixture
 def ask(service, tmp_path):
     def run(**knobs):
-        knobs = {"rows": 2, "lock": tmp_path / "lock.json", "first_wait": 0.01} | knobs
+        knobs = {"rows": 2, "lock": SourceLock(tmp_path / "lock.tsv"), "first_wait": 0.01} | knobs
         return search(service.url, Criteria(), tmp_path / "hits", **knobs)
 
     return run
@@ -142,7 +144,7 @@ def test_another_answer_is_an_error(service, ask, tmp_path, answer, message):
 
 def test_the_first_answer_is_frozen(service, ask, tmp_path):
     ask()
-    (entry,) = json.loads((tmp_path / "lock.json").read_text()).values()
+    (entry,) = read_tsv(tmp_path / "lock.tsv")
     assert len(entry["sha256"]) == 64
     asked = len(service.asked)
     service.hits.append("4ABC_1")
@@ -160,7 +162,7 @@ def test_the_selection_keeps_what_the_search_found(service, tmp_path):
     (tmp_path / "seqres").write_text(
         "".join(f">{n}abc_A mol:protein length:50\n{'MKVLA' * 10}\n" for n in (1, 2, 9))
     )
-    arguments = ["--url", service.url, "--lock", str(tmp_path / "lock.json")]
+    arguments = ["--url", service.url, "--lock", str(tmp_path / "lock.tsv")]
     assert main(["search-pdb", *arguments, "--output", str(tmp_path / "hits")]) == 0
     arguments = ["--entries", str(tmp_path / "entries.idx"), "--seqres", str(tmp_path / "seqres")]
     arguments += ["--hits", str(tmp_path / "hits"), "--output", str(tmp_path / "out.fasta")]
@@ -176,9 +178,9 @@ def test_the_selection_keeps_what_the_search_found(service, tmp_path):
 def test_another_question_has_an_answer_of_its_own_on_record(service, ask, tmp_path):
     ask()
     service.hits.append("4ABC_1")
-    lock = tmp_path / "lock.json"
+    lock = SourceLock(tmp_path / "lock.tsv")
     assert search(service.url, Criteria(min_length=50), tmp_path / "other", lock=lock) == 6
-    assert len(json.loads(lock.read_text())) == 2
+    assert len(list(read_tsv(tmp_path / "lock.tsv"))) == 2
 
 
 def test_an_archive_may_lack_some_entries_but_not_all(tmp_path):

@@ -84,7 +84,7 @@ def build(folder, chains, assigned=None, template="{middle}/{id}.cif.gz"):
             f"--queries={queries}",
             f"--url-template={(folder / 'mmCIF').as_uri()}/{template}",
             f"--cache={folder / 'cache'}",
-            f"--lock={folder / 'lock.json'}",
+            f"--lock={folder / 'lock.tsv'}",
             f"--output={output}",
             f"--audit={audit}",
         ]

@@ -119,6 +119,27 @@ def test_settings_are_chosen_without_the_evaluation_bucket_and_trained_with(fini
     assert tried == [1e-3, 1e-2]
 
 
+def test_a_fetched_file_on_record_outlives_a_change_at_its_source(tmp_path):
+    (tmp_path / "mirror").write_text(">a\nMKV\n")
+    settings = {"sources": {"uniref50": ["mirror"]}, "sources_lock": "lock.tsv"}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    fetched = tmp_path / "results/sources/uniref50"
+    assert snakemake(tmp_path, "results/sources/uniref50").returncode == 0
+    (tmp_path / "mirror").write_text(">a\nMKVLA\n")
+    again = snakemake(tmp_path, "results/sources/uniref50")
+    assert again.returncode == 0, output(again)
+    assert "rule fetch_source" in output(again)
+    assert fetched.read_text() == ">a\nMKV\n"
+    third = snakemake(tmp_path, "results/sources/uniref50")
+    assert "Nothing to be done" in output(third)
+    lock = tmp_path / "lock.tsv"
+    lock.write_text(re.sub(r"[0-9a-f]{64}", "0" * 64, lock.read_text()))
+    refused = snakemake(tmp_path, "--force", "results/sources/uniref50")
+    assert refused.returncode != 0
+    assert "the lock file has 000" in (tmp_path / "logs/fetch_source/uniref50.log").read_text()
+    assert fetched.read_text() == ">a\nMKV\n"
+
+
 def test_every_query_has_one_row_in_the_ledger(finished):
     for dataset, limit in (("train", 12), ("test", 3)):
         rows = [

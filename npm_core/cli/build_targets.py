@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
+from npm_core.source_lock import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="place of an entry; {id} is the entry, {middle} the two characters before its last",
     )
-    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    register_lock(parser)
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of fetched files")
     parser.add_argument("--workers", type=positive_int, default=4, help="files fetched at a time")
     parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table of targets")

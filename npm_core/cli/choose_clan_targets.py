@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile
+from npm_core.source_lock import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="of an mmCIF file; {id} is the entry, {middle} the two characters before its last",
     )
-    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    register_lock(parser)
     parser.add_argument("--cache", required=True, type=Path, metavar="DIR", help="of fetched files")
     parser.add_argument(
         "--min-identity", type=float, default=0.9, help="of SEQRES and row, over aligned residues"

@@ -4,9 +4,9 @@ The first download of a URL records its sha256 in the lock file; every later one
 """
 
 import argparse
-from pathlib import Path
 
 from npm_core.arguments import OutputFile
+from npm_core.source_lock import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="https://, http:// or file://, then its mirrors, best first",
     )
     parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE")
-    parser.add_argument(
-        "--lock", type=Path, metavar="JSON", help="digests on record; omit to check nothing"
-    )
+    register_lock(parser)
     parser.add_argument("--attempts", type=int, default=8, help="for each mirror")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds without a byte")
 

@@ -5,9 +5,9 @@ and enforced from then on. `select-structures --hits` keeps the entries of the l
 """
 
 import argparse
-from pathlib import Path
 
 from npm_core.arguments import OutputFile
+from npm_core.source_lock import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--url", required=True, help="of the service")
     add_criteria(parser)
-    parser.add_argument("--lock", type=Path, help="sha256 of everything fetched (JSON)")
+    register_lock(parser)
     parser.add_argument("--output", type=OutputFile, required=True, help="list of polymer entities")
 
 
