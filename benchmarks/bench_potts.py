@@ -200,7 +200,7 @@ def scaling(write: Write) -> None:
         row_weights = np.ones(depth)
         naive = naive_seconds(residues, row_weights)
         penalty = ccmpred_penalty(length)
-        problem = Problems.of([Problem(residues, row_weights, penalty)], "cpu", "float32")
+        problem = Problems.of([Problem(residues, row_weights, penalty)], "cpu")
         began = time.process_time()
         problem.evaluate(problem.each.origin)
         dense = time.process_time() - began
@@ -282,7 +282,7 @@ def long(write: Write) -> None:
 
 
 def gpu(write: Write) -> None:
-    """Wall seconds on the GPU by way to multiply, and on all cores of the CPU, in one run."""
+    """Wall seconds on the GPU and on all cores of the CPU, in one run."""
     import torch
 
     from npm_core import plm_dense
@@ -291,18 +291,15 @@ def gpu(write: Write) -> None:
         sys.exit("torch sees no CUDA device")
     note(torch.cuda.get_device_name())
     cores = os.cpu_count() or 1
-    write(["families", "depth", "length", "device", "product", "evaluations", "wall_s",
-                    "objective"])  # fmt: skip
+    write(["families", "depth", "length", "device", "evaluations", "wall_s", "objective"])
     plm.compile_kernels()
-    products: tuple[plm_dense.Product, ...] = ("split", "tf32", "float32")
-    for product in products:
-        plm_dense.fit_objectives([synthetic(20, 10)], product=product)
+    plm_dense.fit_objectives([synthetic(20, 10)])
     for count, depth, length in ((1, 20_000, 250), (50, 1000, 100)):
         made = [synthetic(depth + number, length) for number in range(count)]
-        for way in (*products, None):
+        for device in ("cuda", "cpu"):
             began = time.perf_counter()
-            if way is not None:
-                results = plm_dense.fit_objectives(made, product=way, threads=cores)
+            if device == "cuda":
+                results = plm_dense.fit_objectives(made, threads=cores)
             elif count == 1:
                 results = [plm.fit_objective(made[0], threads=cores)]
             else:
@@ -310,9 +307,7 @@ def gpu(write: Write) -> None:
             wall = time.perf_counter() - began
             evaluations = sum(result.evaluations for result in results)
             total = sum(result.objective for result in results)
-            device = "cuda" if way else "cpu"
-            row = [count, depth, length, device, way or "", evaluations, f"{wall:.2f}"]
-            write([*row, f"{total:.3f}"])
+            write([count, depth, length, device, evaluations, f"{wall:.2f}", f"{total:.3f}"])
             sys.stdout.flush()
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +32,6 @@ VECTORS = 22
 ROW_TABLES = 6
 """Tables of the size of the logits that an evaluation holds at its peak."""
 
-Product = Literal["split", "float32", "tf32"]
-
 _TF32_BITS = -(1 << 13)
 """Keeps sign, exponent and the first 10 bits of the fraction of a float32."""
 
@@ -53,7 +51,6 @@ def fit_objectives(
     stop: Stop = plm.STOP,
     threads: int = 1,
     device: str = "cuda",
-    product: Product = "split",
 ) -> list[Fit]:
     """`fit` of one of the two objectives, of several alignments together.
 
@@ -66,7 +63,7 @@ def fit_objectives(
     took = (time.perf_counter() - began) / len(problems)
     return [
         replace(result, seconds_setup=result.seconds_setup + took)
-        for result in fit(problems, stop=stop, device=device, product=product)
+        for result in fit(problems, stop=stop, device=device)
     ]
 
 
@@ -75,7 +72,6 @@ def fit(
     *,
     stop: Stop = plm.STOP,
     device: str = "cuda",
-    product: Product = "split",
 ) -> list[Fit]:
     """Fit a Potts model to each of some families, all at once, on `device`.
 
@@ -83,7 +79,6 @@ def fit(
 
     Args:
         problems: They should be of similar size: each costs as much as the largest.
-        product: How the tensor cores of a GPU multiply, see `multiply`.
 
     Raises:
         SettingsError: The device is not there, its memory is too small, or a number is outside its
@@ -103,7 +98,7 @@ def fit(
             f"{needed / memory.MIB:,.0f} MiB of memory on {device}, {free / memory.MIB:,.0f} MiB "
             "are free; fit fewer columns or use --device cpu"
         )
-    placed = Problems.of(problems, device, product)
+    placed = Problems.of(problems, device)
     seconds_setup = (time.perf_counter() - began) / len(problems)
     fits = _minimise(placed, stop)
     seconds_fit = (time.perf_counter() - began) / len(problems) - seconds_setup
@@ -251,16 +246,14 @@ class Problems:
         alone: Each as it is.
         each: Each padded, on the device.
         gap_field: As in the penalty of each.
-        product: See `multiply`.
     """
 
     alone: list[Problem]
     each: Stacked
     gap_field: bool
-    product: Product
 
     @classmethod
-    def of(cls, problems: Sequence[Problem], device: str, product: Product = "split") -> "Problems":
+    def of(cls, problems: Sequence[Problem], device: str) -> "Problems":
         """Put problems on a device.
 
         Raises:
@@ -269,7 +262,7 @@ class Problems:
         gap_field = problems[0].penalty.gap_field
         if any(problem.penalty.gap_field != gap_field for problem in problems):
             raise DataError("families of one batch must agree on whether gaps have fields")
-        return cls(list(problems), stack(problems, device), gap_field, product)
+        return cls(list(problems), stack(problems, device), gap_field)
 
     @property
     def length(self) -> int:
@@ -310,11 +303,11 @@ class Problems:
         loss = self._penalty(fields, couplings)
         for entries, weights in self._rows():
             one_hot = self._one_hot(entries, torch.float32)
-            logs = self._log_shares(fields[:, None] + multiply(one_hot, couplings, self.product))
+            logs = self._log_shares(fields[:, None] + multiply(one_hot, couplings))
             loss -= self._chosen(logs, entries, weights)
             residual = (logs.exp_() - one_hot) * weights[:, :, None].float()
             residual *= self.each.real_states[:, None]
-            gradient += multiply(one_hot.mT, residual, self.product).mT
+            gradient += multiply(one_hot.mT, residual).mT
             field_gradient += residual.sum(1)
         field_gradient += 2 * self.each.field_penalty[:, None] * fields
         if not self.gap_field:
@@ -383,21 +376,24 @@ class Problems:
         )
 
 
-def multiply(one_hot: torch.Tensor, dense: torch.Tensor, product: Product) -> torch.Tensor:
-    """one_hot @ dense.
+def multiply(one_hot: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    """one_hot @ dense in float32 precision, on a GPU by its tensor cores.
 
-    "float32" leaves the product to the device in full precision. TF32 tensor cores are many times
-    faster, but keep 11 bits of every factor: enough for the zeros and ones, not for the other
-    side. "split" gives them that side in two halves of 11 bits and adds the products, which are
-    summed in float32; "tf32" takes the first half for the whole.
+    These are many times faster in TF32, but keep 11 bits of every factor: enough for the zeros and
+    ones, not for the other side. So that side comes in two halves of 11 bits, whose products are
+    summed in float32.
     """
-    if product == "float32":
+    if not dense.is_cuda:
         return one_hot @ dense
-    high = (dense.contiguous().view(torch.int32) & _TF32_BITS).view(torch.float32)
+    high, low = halves(dense)
     with _tf32():
-        if product == "tf32":
-            return one_hot @ high
-        return one_hot @ high + one_hot @ (dense - high)
+        return one_hot @ high + one_hot @ low
+
+
+def halves(dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first 11 bits of each float32, and the rest."""
+    high = (dense.contiguous().view(torch.int32) & _TF32_BITS).view(torch.float32)
+    return high, dense - high
 
 
 @contextmanager

@@ -366,7 +366,7 @@ def dense_problems(families):
     from npm_core.plm_dense import Problem, Problems
 
     made = [Problem(residues, *CCMPRED.terms(residues)) for residues in families]
-    return Problems.of(made, "cpu", "float32")
+    return Problems.of(made, "cpu")
 
 
 def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
@@ -425,7 +425,6 @@ def test_families_fitted_together_are_those_fitted_alone(rng, objective):
         objective=objective,
         stop=Stop(1e-6),
         device="cpu",
-        product="float32",
     )
     together = fit(families)
     assert len({each.evaluations for each in together}) > 1
@@ -479,16 +478,15 @@ def test_directions_are_kept_as_the_nearest_bfloat16(rng):
     assert np.array_equal([kernels.widen(bits) for bits in kept], expected.float().numpy())
 
 
-def test_a_product_split_for_tensor_cores_is_the_product(rng):
+def test_both_halves_of_a_product_are_exact_on_tensor_cores(rng):
     import torch
 
-    from npm_core.plm_dense import multiply
+    from npm_core.plm_dense import halves
 
-    one_hot = torch.eye(21)[torch.from_numpy(rng.integers(0, 21, 50))]
     dense = torch.from_numpy(rng.normal(size=(21, 30)).astype(np.float32))
-    assert torch.equal(multiply(one_hot, dense, "split"), one_hot @ dense)
-    high = multiply(torch.eye(21), dense, "tf32")
-    for half in (high, dense - high):
+    high, low = halves(dense)
+    assert torch.equal(high + low, dense)
+    for half in (high, low):
         # What TF32 keeps of a half, 11 bits, is the half to 2^-21 of the whole.
         kept = (half.view(torch.int32) & -(1 << 13)).view(torch.float32)
         assert ((half - kept).abs() <= 2.0**-20 * dense.abs()).all()
