@@ -13,7 +13,8 @@ Three exact forms give the same number; `form="cheapest"` takes the one with the
 operations:
 
 - held: J as a (K, K, L, L) tensor. The only one for the conv head.
-- symmetric: the 231 blocks with k <= l, used in both directions.
+- symmetric: the 231 blocks with k <= l, used in both directions. Never the cheapest for the tied
+  head, which has none.
 - matrix_free: the sum over j comes first, \sum_{j: x_j = l} right_j^{kl}, then one product with
   left_i^{kl}; |J|^2 from the (d', d') Gram matrices of the factors; the terms j = i taken off.
 """
@@ -120,12 +121,12 @@ def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[T
     """
     if isinstance(couplings, Held) and form not in ("cheapest", "held"):
         raise SettingsError(f"the conv head has no {form!r} form of the loss; use 'held'")
+    if isinstance(couplings, Tied) and form == "symmetric":
+        raise SettingsError("the tied head has no 'symmetric' form of the loss; use 'cheapest'")
     if isinstance(couplings, Held) or form == "held":
         logits, squared = _held(couplings.blocks_of(1), rows[None])
         return logits[0], squared[0]
     if isinstance(couplings, Tied):
-        if form == "symmetric":
-            return _symmetric(_untied(couplings), rows)
         return _tied(couplings, rows)
     assert isinstance(couplings, Factored)
     if form == "cheapest":
@@ -339,9 +340,3 @@ def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:
     logits = torch.einsum("mr,kir->kmi", sums, factor) - torch.einsum("kil,lmi->kmi", own, x)
     gram = torch.einsum("kir,kis->rs", factor, factor)
     return logits, (_wide(gram) ** 2).sum() - (_wide(own) ** 2).sum()
-
-
-def _untied(couplings: Tied) -> Factored:
-    """The same J with the factor of k copied to every pair (k, l)."""
-    copies = couplings.factor[:, :, None].expand(-1, -1, K, -1)
-    return Factored(left=copies, right=copies)
