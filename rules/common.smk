@@ -6,20 +6,19 @@ import shlex
 from pathlib import Path
 
 # These three are beside the Snakefile.
-from config_checks import contradictions, whole_numbers
+from config_checks import contradictions, misfits, whole_numbers
 from places import ClanEvaluation, Places
 from sources import Sources
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 from npm_core.provenance import source_digest
 from npm_core.selection import grid
 
-validate(config, "../workflow/schemas/config.schema.yaml", set_default=False)
+if errors := list(misfits(config)):
+    raise WorkflowError("Settings do not fit workflow/schemas/config.schema.yaml.", *errors)
 config.update(whole_numbers(config))
 
-conflicts = list(contradictions(config))
-if conflicts:
+if conflicts := list(contradictions(config)):
     raise WorkflowError("Settings contradict one another.", *conflicts)
 
 sources = Sources(config)

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from config_checks import contradictions, whole_numbers
+from config_checks import SCHEMA, contradictions, misfits, whole_numbers
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config, validate
+from snakemake.utils import update_config
 from sources import Sources
 
 from npm_core.universe.families import UniverseSettings
 
 ROOT = Path(__file__).parent.parent
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def settings(*changes: str | dict) -> dict:
@@ -109,23 +108,50 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries": {"shards": {"train": None}}}, "None is not of type 'integer'"),
-        ({"universe": {"famlies_per_clan": 3}}, "'famlies_per_clan' was unexpected"),
-        ({"universe": {"clans": 7}}, "7 is greater than the maximum of 6"),
-        ({"universe": {"families_without_structure": 0}}, "0 is less than the minimum of 1"),
-        ({"queries": {"shards": {"train": 10001}}}, "10001 is greater than the maximum of 10000"),
-        ({"packages": {"shards": 10001}}, "10001 is greater than the maximum of 10000"),
-        ({"search": {"max_memory_gib": 0.5}}, r"0\.5 is less than the minimum of 1"),
-        ({"search": {"max_length": 20001}}, "20001 is greater than the maximum of 20000"),
+        (
+            {"queries": {"shards": {"train": None}}},
+            r"queries\.shards\.train: None is not of type 'integer'",
+        ),
+        (
+            {"universe": {"famlies_per_clan": 3}},
+            r"universe: .*\('famlies_per_clan' was unexpected\)",
+        ),
+        ({"universe": {"clans": 7}}, r"universe\.clans: 7 is greater than the maximum of 6"),
+        (
+            {"universe": {"families_without_structure": 0}},
+            r"universe\.families_without_structure: 0 is less than the minimum of 1",
+        ),
+        (
+            {"queries": {"shards": {"train": 10001}}},
+            r"queries\.shards\.train: 10001 is greater than the maximum of 10000",
+        ),
+        (
+            {"packages": {"shards": 10001}},
+            r"packages\.shards: 10001 is greater than the maximum of 10000",
+        ),
+        (
+            {"search": {"max_memory_gib": 0.5}},
+            r"search\.max_memory_gib: 0\.5 is less than the minimum of 1",
+        ),
+        (
+            {"search": {"max_length": 20001}},
+            r"search\.max_length: 20001 is greater than the maximum of 20000",
+        ),
         (
             {"families": {"identity_threshold": 0}},
-            "0 is less than or equal to the minimum of 0",
+            r"families\.identity_threshold: 0 is less than or equal to the minimum of 0",
         ),
     ],
 )
 def test_settings_that_nothing_can_be_done_with_are_refused(changes, message):
-    with pytest.raises(WorkflowError, match=message):
-        validate(settings(changes), str(SCHEMA), set_default=False)
+    (told,) = misfits(settings(changes))
+    assert re.fullmatch(message, told)
+
+
+def test_settings_that_do_not_fit_the_schema_stop_the_run_by_their_place(common):
+    with pytest.raises(WorkflowError, match=r"universe\.clans: 7 is greater") as caught:
+        common({"universe": {"clans": 7}, "search": {"engine": "blast"}})
+    assert re.search(r"search\.engine: 'blast' is not one of", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +199,19 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
 @pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)
 def test_pretraining_takes_settings_that_are_not_stated(over):
     more = {"npm": {"pretraining": {"asked": 0.2}, "trunk": {"feed_forward": 2}}}
-    validate(settings(*over, more), str(SCHEMA), set_default=False)
+    assert not list(misfits(settings(*over, more)))
+
+
+def test_descriptions_in_the_schema_are_whole():
+    """An unquoted comma in one makes the rest of it a key without a value."""
+
+    def check(part):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            assert value is not None, key
+            if isinstance(value, dict | list):
+                check(value)
+
+    check(yaml.safe_load(SCHEMA.read_text()))
 
 
 def keys(section: dict, prefix: str = "") -> set[str]:

@@ -1,10 +1,23 @@
-"""What is wrong with settings that no schema sees: above all what they say against one another."""
+"""What is wrong with settings: by the schema, and what they say against one another."""
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import yaml
+from jsonschema import Draft202012Validator
 from places import is_imported
+
+SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
+
+
+def misfits(config: dict[str, Any]) -> Iterator[str]:
+    """Where settings do not fit the schema: the place of each, and what is wrong there."""
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    for error in Draft202012Validator(schema).iter_errors(config):
+        place = ".".join(map(str, error.absolute_path))
+        yield f"{place or 'settings'}: {error.message}"
 
 
 def whole_numbers(value: Any) -> Any:
