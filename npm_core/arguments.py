@@ -40,14 +40,14 @@ def register_window(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def register_map(parser: argparse.ArgumentParser) -> None:
-    """The flag --map, a picture for the eye beside the numbers."""
+def register_map(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """The flag --map, a picture for the eye beside the numbers; `more` ends its help."""
     parser.add_argument(
         "--map",
         type=output_file(".png"),
         metavar="FILE.png",
-        help="picture of the scores (lower triangle) and the L strongest pairs (upper triangle); "
-        "with a structure its contacts are grey, right pairs blue, wrong ones red",
+        help="picture of the scores (lower triangle) and the L strongest pairs 6 or more residues "
+        f"apart (upper triangle){more}",
     )
 
 

@@ -168,7 +168,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"{path}: no such file; a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
         ) from error

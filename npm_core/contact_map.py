@@ -22,9 +22,11 @@ def draw_contact_map(
 ) -> None:
     """Draw the scores (lower triangle) and the L strongest pairs (upper triangle) as PNG.
 
-    With a structure its contacts are grey squares, and of the strongest pairs those that are
-    contacts are blue dots, others red crosses, and those with an unresolved residue are left out.
-    Pairs fewer than 6 residues apart are not shown.
+    With a structure its contacts are grey squares, and of the strongest pairs, black dots without
+    one, those that are contacts are blue dots, others red crosses, and those with an unresolved
+    residue are left out.
+    Pairs fewer than 6 residues apart are not shown, scores below zero are white,
+    and the L/5 highest equally dark.
 
     Args:
         path: File to write.
@@ -38,31 +40,44 @@ def draw_contact_map(
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
 
     length = len(scores)
     i, j = np.triu_indices(length, k=RR_SEPARATION)
     apart = np.zeros(len(i)) if distances is None else distances[i, j]
-    ranked = np.argsort(-scores[i, j], kind="stable")
-    ranked = ranked[~np.isnan(apart[ranked])][:length]
+    order = np.argsort(-scores[i, j], kind="stable")
+    ranked = order[~np.isnan(apart[order])][:length]
     hit = apart[ranked] <= contact_distance
     shown = np.full((length, length), np.nan)
     shown[j, i] = scores[i, j]
     start, end = first - 0.5, first + length - 0.5
-    figure, axes = pyplot.subplots(figsize=(6, 6), layout="constrained")
-    axes.imshow(shown, cmap="Blues", origin="upper", extent=(start, end, end, start))
+    figure, axes = pyplot.subplots(figsize=(6, 6.4), layout="constrained")
+    # Zero, the mean after the average product correction, is white; the L/5 strongest are darkest.
+    strong = scores[i, j][order[: max(1, length // 5)]]
+    darkest = max(0.0, strong.min()) if len(strong) else 1.0
+    axes.imshow(shown, cmap="Blues", vmin=0, vmax=darkest, extent=(start, end, end, start))
     size = max(2, 600 / length)
+    strongest = f"{len(ranked)} strongest pairs"
     if distances is None:
-        axes.scatter(j[ranked] + first, i[ranked] + first, s=size, color=MISS)
-        told = "scores | L strongest"
+        kinds = [(ranked, "black", "o", 1, strongest)]
+        told = f"{strongest}, separation {RR_SEPARATION} and up"
     else:
-        close = apart <= contact_distance
-        axes.scatter(j[close] + first, i[close] + first, s=2 * size, color=TRUTH, marker="s")
-        for right, color, mark in ((hit, HIT, "o"), (~hit, MISS, "x")):
-            pairs = ranked[right]
-            axes.scatter(j[pairs] + first, i[pairs] + first, s=size, color=color, marker=mark)
-        told = f"scores | {hit.sum()} of {len(hit)} strongest are contacts"
+        close = np.flatnonzero(apart <= contact_distance)
+        kinds = [
+            (close, TRUTH, "s", 2, "contacts of the structure"),
+            (ranked[hit], HIT, "o", 1, "strongest pairs: contacts"),
+            (ranked[~hit], MISS, "x", 1, "strongest pairs: no contacts"),
+        ]
+        told = f"{hit.sum()} of the {strongest} (separation {RR_SEPARATION} and up) are contacts"
+    for pairs, color, mark, times, label in kinds:
+        place = j[pairs] + first, i[pairs] + first
+        axes.scatter(*place, s=times * size, color=color, marker=mark, label=label)
     axes.set(xlim=(start, end), ylim=(end, start), xlabel="residue", ylabel="residue")
-    axes.set_title(f"{title[:60]}: {told}", parse_math=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_title(f"{title[:60]}\n{told}", parse_math=False, fontsize="medium")
+    if distances is not None:
+        figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
     pyplot.close(figure)

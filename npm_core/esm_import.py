@@ -33,7 +33,10 @@ def read_published(path: Path | str, *, sha256: str) -> EsmTrunk:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is no safe checkpoint
-        raise DataError(f"{path}: not a checkpoint of tensors and settings ({error})") from error
+        raise DataError(
+            f"{path}: not a checkpoint of tensors and settings alone ({type(error).__name__}); of "
+            "fair-esm's files those of ESM-1 and ESM-2 are read"
+        ) from error
     settings = _published_settings(content, str(path))
     trunk = EsmTrunk(settings)
     weights = {f"esm.{_PREFIX.sub('', name)}": w for name, w in content["model"].items()}

@@ -140,12 +140,13 @@ class Job:
         if self.report:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"
+        alone = " (the query alone: its couplings say nothing)" if msa.depth == 1 else ""
         replaced = f" ({msa.nonstandard} nonstandard letters replaced)" if msa.nonstandard else ""
         left_out = f" ({msa.annotations} rows of annotation left out)" if msa.annotations else ""
+        depth, length = f"depth {msa.depth}{alone}{left_out}", f"length {msa.length}{apart}"
         return (
-            f"{self.msa.name}: depth {msa.depth}{left_out}, length {msa.length}{apart}{replaced}, "
-            f"Meff {fit.meff:.1f}, objective {fit.objective:.6f}, {state} after "
-            f"{fit.evaluations} evaluations"
+            f"{self.msa.name}: {depth}, {length}{replaced}, Meff {fit.meff:.1f}, "
+            f"objective {fit.objective:.6f}, {state} after {fit.evaluations} evaluations"
         )
 
 
@@ -246,7 +247,7 @@ def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmErr
         return msa
     if announce:
         mib = job.needed_bytes(fitter, msa) / memory.MIB
-        note(f"{msa.depth} rows, {msa.length} columns: about {mib:,.0f} MiB of memory")
+        note(f"depth {msa.depth}, length {msa.length}: about {mib:,.0f} MiB of memory")
     try:
         fit = fitter.fit(msa.residues, start=start, prior=prior)
     except (DataError, SettingsError) as error:

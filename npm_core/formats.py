@@ -80,7 +80,10 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
         DataError: The file is missing, truncated, longer than it says, or holds NaN or infinity.
         SettingsError: The format is unknown or holds scores only.
     """
-    name = file_format or format_within(path)
+    try:
+        name = file_format or format_within(path, {*MODELS, "npz"})
+    except SettingsError as error:
+        raise SettingsError(f"{error}. `fit-potts` makes a model of an alignment") from error
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores; a Potts model is needed")
     return potts.check(MODELS[name][0](Path(path)), str(path))
@@ -270,9 +273,9 @@ def _suffix(path: Path | str) -> str:
     return Path(Path(path).name.removesuffix(".gz")).suffix.lstrip(".").lower()
 
 
-def format_within(path: Path | str) -> str:
+def format_within(path: Path | str, wanted: Collection[str] | None = None) -> str:
     """Format of a file to be read: as `format_of`, but an .npz with couplings is a model."""
-    name = format_of(path)
+    name = format_of(path, wanted)
     return "npz-model" if name == "npz" and "couplings" in _npz_names(Path(path)) else name
 
 

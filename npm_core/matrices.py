@@ -70,7 +70,11 @@ def load_arrays(path: Path, *, only: str | None = None) -> NDArray | dict[str, N
 def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) -> NDArray:
     matrices = {key: array for key, array in arrays.items() if array.ndim == 2}
     if name not in matrices and (by_name or len(matrices) != 1 or "distances" in matrices):
-        raise DataError(f"{path}: matrices are {sorted(matrices)}, expected one called {name!r}")
+        swapped = {name, *matrices} == {"scores", "distances"}
+        cure = "; scores and distances may stand in each other's place" if swapped else ""
+        raise DataError(
+            f"{path}: matrices are {sorted(matrices)}, expected one called {name!r}{cure}"
+        )
     return matrices.get(name, next(iter(matrices.values())))
 
 

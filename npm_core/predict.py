@@ -22,6 +22,7 @@ from npm_core.errors import DataError
 from npm_core.files import write_text
 from npm_core.formats import casp_rr, write_model, write_scores
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
+from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts, average_product_correction
 from npm_core.tables import Scores, Target
 
@@ -295,7 +296,7 @@ def write_prediction(
 
     Args:
         folder: Of the files.
-        name: Of the sequence.
+        name: Of the sequence; residues count from FIRST where it ends in /FIRST-LAST.
         sequence: Its letters, upper case.
         windows: From `predict_windows`.
         formats: "scores" (npz, array scores (L, L)), "potts" (safetensors, h and J),
@@ -305,24 +306,24 @@ def write_prediction(
     Returns:
         The files written.
     """
-    stem = file_stem(name)
+    stem, numbers = file_stem(name), residue_numbers(name, sequence)
     written = []
     if "potts" in formats:
         fitted = potts_model(windows)
         written.append(folder / f"{stem}.potts.safetensors")
         letters = alphabet.decode(alphabet.encode(sequence)).replace("-", "X")
-        facts = {**metadata, "query": letters}
+        facts = {**metadata, "query": letters, "numbers": as_text(numbers)}
         write_model(written[-1], Potts(fitted.fields, fitted.couplings, facts))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows)
     if "scores" in formats:
         written.append(folder / f"{stem}.scores.npz")
-        write_scores(written[-1], scores, query=sequence)
+        write_scores(written[-1], scores, query=sequence, numbers=numbers)
     if "rr" in formats:
         written.append(folder / f"{stem}.rr")
         text = casp_rr(scores, sequence, target=file_stem(name), method="Neural Potts Model")
         write_text(written[-1], text)
     if "png" in formats:
         written.append(folder / f"{stem}.png")
-        draw_contact_map(written[-1], name, scores)
+        draw_contact_map(written[-1], name, scores, first=int(numbers[0]))
     return written

@@ -23,9 +23,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "")
     tell a default from a choice.
     """
     hints = typing.get_type_hints(settings)
-    group = parser.add_argument_group(
-        f"{settings.__name__} ({(settings.__doc__ or '').splitlines()[0].rstrip('.')})"
-    )
+    group = parser.add_argument_group((settings.__doc__ or "").splitlines()[0].rstrip("."))
     for field in dataclasses.fields(settings):
         flag = f"--{prefix}{field.name.replace('_', '-')}"
         words = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")

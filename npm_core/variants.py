@@ -44,7 +44,9 @@ def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
             )
         number = int(found[2])
         if number not in place:
-            raise DataError(f"{part}: the model has the query's residues {as_text(numbers)}")
+            raise DataError(
+                f"{part}: residue {number} has no column in the model, which has {as_text(numbers)}"
+            )
         position = place[number]
         if query[position] != found[1]:
             raise DataError(f"{part}: residue {number} of the query is {query[position]}")

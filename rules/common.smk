@@ -15,7 +15,9 @@ from npm_core.provenance import source_digest
 from npm_core.selection import grid
 
 if errors := list(misfits(config)):
-    raise WorkflowError("Settings do not fit workflow/schemas/config.schema.yaml.", *errors)
+    raise WorkflowError(
+        "Settings do not fit workflow/schemas/config.schema.yaml.", *errors
+    )
 config.update(whole_numbers(config))
 
 if conflicts := list(contradictions(config)):

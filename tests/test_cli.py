@@ -92,6 +92,24 @@ def test_the_helps_of_all_verbs_are_in_one_style(verb):
         assert not word or word[0] in ("Parquet", "Pfam", "Potts", "Transformer"), text
 
 
+@pytest.mark.parametrize(
+    ("verb", "flag", "default"),
+    [
+        ("build-families", "--filter-coverage", "(default: 0)"),
+        ("fit-potts", "--threads", "(default: 1)"),
+        ("fit-potts", "--query", None),
+        ("score-variants", "--skip-unscorable", None),
+    ],
+)
+def test_the_help_says_defaults_that_are_values(capsys, verb, flag, default):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    text = capsys.readouterr().out.partition("options:")[2]
+    about = re.search(rf"\n  {flag}\b.*?(?=\n  --|$)", text, re.DOTALL)[0]
+    found = re.search(r"\(default: \S+\)", " ".join(about.split()))
+    assert (found and found[0]) == default
+
+
 def test_files_and_folders_are_called_so_in_the_help(capsys):
     with pytest.raises(SystemExit):
         main(["predict", "--help"])

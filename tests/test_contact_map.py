@@ -3,6 +3,7 @@
 import matplotlib.axes
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from npm_core.contact_map import HIT, MISS, TRUTH, draw_contact_map
 
@@ -43,7 +44,7 @@ def test_right_and_wrong_pairs_are_told_apart_and_unresolved_ones_left_out(tmp_p
     # All six pairs are among the nine strongest but for the unresolved one.
     assert drawn[HIT] == {(24, 30), (24, 32)}
     assert drawn[MISS] == {(24, 31), (25, 31), (25, 32)}
-    assert drawn["titles"] == {"x: scores | 2 of 5 strongest are contacts"}
+    assert drawn["titles"] == {"x\n2 of the 5 strongest pairs (separation 6 and up) are contacts"}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -54,10 +55,26 @@ def test_without_a_structure_the_strongest_pairs_have_one_colour(tmp_path, drawn
     scores[5, 11] = 3.0
     draw_contact_map(tmp_path / "a.png", "x", scores)
     # Of 21 pairs the 12 strongest
-    assert drawn[MISS] == {(1, j) for j in range(7, 13)} | {(2, j) for j in range(8, 13)} | {
-        (6, 12)
+    strongest = {(1, j) for j in range(7, 13)} | {(2, j) for j in range(8, 13)} | {(6, 12)}
+    assert drawn == {
+        "black": strongest,
+        "titles": {"x\n12 strongest pairs, separation 6 and up"},
     }
-    assert TRUTH not in drawn
+
+
+@pytest.mark.parametrize("length", [1, 6, 7])
+def test_a_peptide_has_a_picture_with_whole_residue_numbers(tmp_path, drawn, monkeypatch, length):
+    ticks = []
+    shown = Figure.savefig
+
+    def noted(self, *where, **how):
+        shown(self, *where, **how)
+        ticks.extend(self.axes[0].get_xticks())
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    draw_contact_map(tmp_path / "a.png", "x", np.zeros((length, length)), first=5)
+    assert all(tick == round(tick) for tick in ticks)
+    assert drawn["black"] == ({(5, 11)} if length == 7 else set())
 
 
 def test_dollars_in_a_name_are_no_formula(tmp_path):

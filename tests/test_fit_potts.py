@@ -37,6 +37,15 @@ def alignments(tmp_path, rng):
     ]
 
 
+def test_an_alignment_of_the_query_alone_is_said_to_say_nothing(tmp_path, alignments, capsys):
+    one, few, _ = alignments
+    for path, told in ((one, True), (few, False)):
+        assert fit("--msa", path, "--output", str(tmp_path / "a.npz")) == 0
+        text = capsys.readouterr().err
+        assert ("(the query alone: its couplings say nothing)" in text) == told
+        assert "alignments done" not in text
+
+
 def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignments, capsys):
     out, report = tmp_path / "models", tmp_path / "reports"
     words = ["--msa", *alignments, "--output", str(out), "--report", str(report)]

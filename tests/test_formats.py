@@ -336,6 +336,8 @@ def test_kinds_do_not_mix(tmp_path, model, scores):
         formats.write_model(tmp_path / "a", model, "mat")
     with pytest.raises(SettingsError, match="cannot tell the format"):
         formats.write_model(tmp_path / "a.unknown", model)
+    with pytest.raises(SettingsError, match=r"mrf\. `fit-potts` makes a model"):
+        formats.read_model(tmp_path / "a.a3m")
     target = str(tmp_path / "a.mrf")
     assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
 

@@ -51,7 +51,7 @@ def test_a_structure_is_called_so(tmp_path, name):
 
 def test_distances_are_not_taken_for_scores(tmp_path):
     np.savez(tmp_path / "c.npz", distances=DISTANCES, sequence=np.array("MKV"))
-    with pytest.raises(DataError, match=r"\['distances'\], expected one called 'scores'"):
+    with pytest.raises(DataError, match=r"\['distances'\], expected one called 'scores'; .*place"):
         read_matrix(tmp_path / "c.npz")
 
 

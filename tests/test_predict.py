@@ -251,6 +251,18 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     assert formats.query_of(model) == SEQUENCE
 
 
+def test_residues_count_from_where_the_name_says(checkpoint, tmp_path):
+    (tmp_path / "q.fasta").write_text(">P1/101-107 part\nMKVLAAG\n>P2/1-9\nMKVLAAG\n")
+    words = ["--fasta", str(tmp_path / "q.fasta"), "--checkpoint", str(checkpoint)]
+    assert main(["predict", *words, "--output", str(tmp_path), "--formats", "scores", "potts"]) == 0
+    for name, first in (("P1", 101), ("P2", 1)):
+        (scores,) = tmp_path.glob(f"{name}_*.scores.npz")
+        (model,) = tmp_path.glob(f"{name}_*.potts.safetensors")
+        expected = list(range(first, first + 7))
+        assert formats.read_scores(scores).numbers.tolist() == expected
+        assert formats.numbers_of(formats.read_model(model)).tolist() == expected
+
+
 def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
     checkpoint, tmp_path, monkeypatch
 ):

@@ -51,8 +51,8 @@ def test_a_variant_is_the_difference_of_two_energies(model, text):
     ("text", "message"),
     [
         ("G1A", "G1A: residue 1 of the query is A"),
-        ("A0G", "A0G: the model has the query's residues 1-5"),
-        ("F6A", "residues 1-5"),
+        ("A0G", "A0G: residue 0 has no column in the model, which has 1-5"),
+        ("F6A", "residue 6 has no column in the model, which has 1-5"),
         ("A1X", "no mutation"),
         ("A1-", "no mutation"),
         ("a1G", "no mutation"),
@@ -115,7 +115,7 @@ def test_rows_that_cannot_be_scored_are_left_empty_where_asked_for(tmp_path, mod
     assert stop[:3] == ["A1*", "1", ""]
     assert "no mutation" in stop[3]
     assert same == ["A1A", "2", "0.000000", ""]
-    assert outside == ["G9A", "3", "", "G9A: the model has the query's residues 1-5"]
+    assert outside == ["G9A", "3", "", "G9A: residue 9 has no column in the model, which has 1-5"]
     assert "1 mutants scored, 2 not" in capsys.readouterr().err
 
 
@@ -134,6 +134,7 @@ def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
     ("text", "message"),
     [
         ("mutant\nA1G\nC1G\n", "in.csv, line 3: C1G: residue 1"),
+        ("mutant\nA9G\n", "which has 1-5; --skip-unscorable leaves such rows"),
         ("mutant,x\nA1G\n", "line 2: 1 cells, 2 columns"),
         ("variant\nA1G\n", "expected one called mutant"),
         ("mutant,delta\nA1G,0\n", "none delta"),

@@ -41,7 +41,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
-        unsaid = action.default not in (None, False, [], argparse.SUPPRESS)
+        # 0 is a default worth saying, though it equals False.
+        flag = action.default is None or action.default is False
+        unsaid = not flag and action.default not in ([], argparse.SUPPRESS)
         if not (unsaid and action.option_strings) or "default" in text.lower():
             return text
         return f"{text} (default: %(default)s)"

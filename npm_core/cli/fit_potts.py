@@ -165,7 +165,10 @@ def run(args: argparse.Namespace) -> None:
         usable_device(args.device)
     fitter = fitting.Fitter(objective, stop, args.backend, args.device, args.threads)
     failed = []
-    for line in track(fitting.fit_files(todo, fitter), total=len(todo), what="alignments done"):
+    lines = fitting.fit_files(todo, fitter)
+    if len(todo) > 1:
+        lines = track(lines, total=len(todo), what="alignments done")
+    for line in lines:
         if isinstance(line, NpmError):
             failed.append(line)
         else:

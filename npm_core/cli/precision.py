@@ -37,7 +37,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tsv",
         help="tab-separated table",
     )
-    register_map(parser)
+    register_map(parser, ": contacts grey, right pairs blue, wrong ones red")
 
 
 def run(args: argparse.Namespace) -> None:

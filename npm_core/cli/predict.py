@@ -2,8 +2,12 @@
 
 Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
-(contact map). Sequences longer than the model was trained on are read in windows that overlap by
-half. An RR file lists pairs 6 residues or more apart with a score above zero; its p is the score
+(contact map). NAME is the first word of the header; if it has other characters than letters,
+digits and _.- or more than 64, these become _, the rest is cut, and 8 digits of the whole name's
+sha256 follow. Residues count from 1, or from FIRST where the name ends in /FIRST-LAST.
+
+Sequences longer than the model was trained on are read in windows that overlap by half. An RR file
+lists pairs 6 residues or more apart with a score above zero, numbered from 1; its p is the score
 over the largest one, not a probability.
 """
 

@@ -2,10 +2,11 @@
 
 The input is a CSV with a column `mutant`: A23G, or A23G:L40P for several mutations together, with
 the numbers of the residues in the query; WT is the query itself. The output is the same table with
-a column `delta` = E(query) - E(mutant), the sign of EVmutation. An X of the query counts as a gap.
+a column `delta` = E(query) - E(mutant) in nats, the sign of EVmutation. An X of the query counts as
+a gap.
 
-The model needs a query: .safetensors, .npz and plmc files hold it and its residue numbers, which
-are those of the alignment's first row, from FIRST where that is called NAME/FIRST-LAST.
+The model needs a query: .safetensors, .npz and plmc files hold it and its residue numbers: from 1,
+or from FIRST where the query, of an alignment or of `predict`, is called NAME/FIRST-LAST.
 """
 
 import argparse
@@ -94,7 +95,9 @@ def run(args: argparse.Namespace) -> None:
                 reasons.append("")
             except DataError as error:
                 if not args.skip_unscorable:
-                    raise DataError(f"{at}: {error}") from error
+                    raise DataError(
+                        f"{at}: {error}; --skip-unscorable leaves such rows without a delta"
+                    ) from error
                 reasons.append(str(error))
             rows.append(row)
     if not variants:
