@@ -85,7 +85,8 @@ def test_the_helps_of_all_verbs_are_in_one_style(verb):
     parser = argparse.ArgumentParser()
     importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
     for action in parser._actions:
-        text = action.help or ""
+        text = action.help
+        assert text, f"{action.option_strings} has no help"
         assert not text.endswith("."), text
         assert "Default" not in text
         word = re.match(r"[A-Z][a-z]+\b", text)

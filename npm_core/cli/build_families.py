@@ -14,8 +14,16 @@ from npm_core.hhsuite import FilterSettings
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-families`."""
     parser.add_argument("--msas", required=True, metavar="PREFIX", help="ffindex of A3M texts")
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
-    parser.add_argument("--ledger", type=OutputFile, required=True, metavar="TSV")
+    parser.add_argument(
+        "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of families"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="what became of each alignment",
+    )
     parser.add_argument(
         "--identity-threshold",
         type=float,

@@ -14,8 +14,21 @@ from npm_core.source_lock import register_lock
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `choose-clan-targets`."""
-    parser.add_argument("--structures", type=Path, required=True, metavar="FILE.tsv")
-    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--structures",
+        type=Path,
+        required=True,
+        metavar="FILE.tsv",
+        help="candidates: structures.tsv of `extract-clan`",
+    )
+    parser.add_argument(
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the clan's families",
+    )
     parser.add_argument(
         "--url-template",
         required=True,
@@ -32,9 +45,23 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-attempts", type=int, default=20, help="structures to try before a family has none"
     )
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
-    parser.add_argument("--columns", type=OutputFile, required=True, metavar="FILE.parquet")
-    parser.add_argument("--audit", type=OutputFile, required=True, metavar="FILE.tsv")
+    parser.add_argument(
+        "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of targets"
+    )
+    parser.add_argument(
+        "--columns",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="the family's column of each of a target's positions",
+    )
+    parser.add_argument(
+        "--audit",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="what became of each candidate",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -19,7 +19,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure", default="validation_pseudolikelihood", help="column of the trajectories"
     )
-    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.json")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=OutputFile,
+        metavar="FILE.json",
+        help="the record, which `train` reads by --choice",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

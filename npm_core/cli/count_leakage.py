@@ -17,19 +17,35 @@ from npm_core.arguments import OutputFile, positive_int
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `count-leakage`."""
     parser.add_argument(
-        "--msas", required=True, nargs="+", metavar="FFDATA", help="training queries' A3M texts"
+        "--msas",
+        required=True,
+        nargs="+",
+        metavar="FILE.ffdata",
+        help="training queries' A3M texts",
     )
     parser.add_argument("--test", required=True, type=Path, help="FASTA of all test sequences")
     parser.add_argument(
         "--queries", required=True, type=Path, metavar="DIR", help="shards of test queries, FASTA"
     )
     parser.add_argument(
-        "--targets", required=True, type=Path, nargs="+", metavar="PARQUET", help="all targets"
+        "--targets", required=True, type=Path, nargs="+", metavar="FILE.parquet", help="all targets"
     )
     parser.add_argument("--assignments", required=True, type=Path, help="assign-structures' audit")
     parser.add_argument("--workers", type=positive_int, default=1, help="processes")
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
-    parser.add_argument("--audit", required=True, type=OutputFile, metavar="TSV")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of the test sequences that occur",
+    )
+    parser.add_argument(
+        "--audit",
+        required=True,
+        type=OutputFile,
+        metavar="FILE.tsv",
+        help="counts of the three sets",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from npm_core.hhsuite import FilterSettings
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `coverage-sweep`."""
-    parser.add_argument("--msas", required=True, nargs="+", metavar="FFDATA", help="A3M texts")
+    parser.add_argument("--msas", required=True, nargs="+", metavar="FILE.ffdata", help="A3M texts")
     parser.add_argument("--alignments", type=int, default=1000, help="size of the sample")
     parser.add_argument(
         "--coverages", type=int, nargs="+", default=[0, *range(20, 90, 10)], help="hhfilter -cov"
@@ -23,7 +23,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=positive_int, default=1, help="calls of hhfilter at a time"
     )
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="PARQUET")
+    parser.add_argument(
+        "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of depths"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,8 +11,16 @@ from npm_core.arguments import OutputFile
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `dump-sequences`."""
-    parser.add_argument("--database", required=True, nargs="+", metavar="PREFIX")
-    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.fasta.gz")
+    parser.add_argument(
+        "--database", required=True, nargs="+", metavar="PREFIX", help="prefixes of BLAST databases"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=OutputFile,
+        metavar="FILE.fasta.gz",
+        help="sequences, each once",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -24,7 +24,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-rows", type=int, default=100_000, help="rows kept of a full alignment (C.3)"
     )
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument(
+        "--output", required=True, type=OutputFolder, help="for alignments, structures and counts"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

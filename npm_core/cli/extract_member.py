@@ -8,9 +8,11 @@ from npm_core.arguments import OutputFile
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `extract-member`."""
-    parser.add_argument("--archive", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--archive", type=Path, required=True, metavar="FILE", help="tar, compressed or not, or zip"
+    )
     parser.add_argument("--member", required=True, help="file name, without folders")
-    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE")
+    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE", help="the copy")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         action="extend",
         help="https://, http:// or file://, then its mirrors, best first",
     )
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE",
+        help="the file, whole or not at all",
+    )
     register_lock(parser)
     parser.add_argument("--attempts", type=int, default=8, help="for each mirror")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds without a byte")

@@ -22,7 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=list(FORMATS),
         help="files of each figure; all by default",
     )
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument("--output", required=True, type=OutputFolder, help="for the figures")
 
 
 def run(args: argparse.Namespace) -> None:

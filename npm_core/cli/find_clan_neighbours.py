@@ -12,8 +12,22 @@ from npm_core.arguments import OutputFile, positive_int
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `find-clan-neighbours`."""
-    parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the clan's targets",
+    )
+    parser.add_argument(
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the clan's families",
+    )
     parser.add_argument(
         "--profiles",
         required=True,
@@ -35,7 +49,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="only the targets of this bucket, from 0",
     )
     parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")
-    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.parquet")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=OutputFile,
+        metavar="FILE.parquet",
+        help="table of neighbours, one a target",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,13 +15,21 @@ from npm_core.arguments import OutputFolder
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-clan`."""
-    parser.add_argument("--table", type=Path, required=True, metavar="FILE.tsv")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        required=True,
+        metavar="FILE.tsv",
+        help="of your families; docs/formats.md has its columns",
+    )
     parser.add_argument("--clan", required=True, help="import the families of this clan")
     parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
     parser.add_argument(
         "--searched", nargs="+", default=[], metavar="PREFIX", help="of search-families' FFindex"
     )
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument(
+        "--output", required=True, type=OutputFolder, help="for alignments, targets and audit"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

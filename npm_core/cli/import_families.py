@@ -13,10 +13,18 @@ from npm_core.arguments import OutputFolder
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `import-families`."""
-    parser.add_argument("--table", type=Path, required=True, metavar="FILE.tsv")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        required=True,
+        metavar="FILE.tsv",
+        help="of your families; docs/formats.md has its columns",
+    )
     parser.add_argument("--test-share", type=float, default=0.1, help="of the families")
     parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument(
+        "--output", required=True, type=OutputFolder, help="for alignments, targets and audit"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

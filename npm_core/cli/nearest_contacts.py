@@ -14,14 +14,40 @@ from npm_core.potts_arguments import register_centre, register_objective
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nearest-contacts`."""
-    parser.add_argument("--neighbours", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--targets", type=Path, required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
+    parser.add_argument(
+        "--neighbours",
+        type=Path,
+        required=True,
+        metavar="FILE.parquet",
+        help="of `find-neighbours` or `find-clan-neighbours`",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of these targets",
+    )
+    parser.add_argument(
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the families that the neighbours name, and of others",
+    )
     register_objective(parser)
     register_centre(parser)
     parser.add_argument("--seed", type=int, required=True, help="of the reference members")
     parser.add_argument("--workers", type=positive_int, default=1, help="processes")
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of contact scores",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,18 +13,51 @@ from npm_core.arguments import OutputFile
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `reduce-families`."""
-    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--targets", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--columns", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--buckets", type=Path, required=True, metavar="FILE.tsv")
+    parser.add_argument(
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the clan's families",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of the clan's targets",
+    )
+    parser.add_argument(
+        "--columns",
+        type=Path,
+        required=True,
+        metavar="FILE.parquet",
+        help="of `choose-clan-targets` or `import-clan`",
+    )
+    parser.add_argument(
+        "--buckets", type=Path, required=True, metavar="FILE.tsv", help="of `split-buckets`"
+    )
     parser.add_argument(
         "--round", required=True, type=int, dest="cv_round", help="the bucket to reduce, from 0"
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
-    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--seed", required=True, type=int, help="of the rows that are kept")
     parser.add_argument("--identity-threshold", type=float, default=0.8, help="for the weights")
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.parquet")
-    parser.add_argument("--target-msas", type=OutputFile, required=True, metavar="FILE.parquet")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of the reduced families, for training",
+    )
+    parser.add_argument(
+        "--target-msas",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of the same rows below their targets, for the independent Potts model",
+    )
     parser.add_argument(
         "--evaluation-targets",
         type=OutputFile,

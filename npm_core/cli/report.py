@@ -16,12 +16,16 @@ from npm_core.arguments import OutputFile
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `report`."""
     add_inputs(parser)
-    parser.add_argument("--output", required=True, type=OutputFile, metavar="FILE.html")
+    parser.add_argument(
+        "--output", required=True, type=OutputFile, metavar="FILE.html", help="the page"
+    )
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """What a page is built from."""
-    parser.add_argument("--experiment", required=True, choices=("uniref50", "pfam_clan"))
+    parser.add_argument(
+        "--experiment", required=True, choices=("uniref50", "pfam_clan"), help="which of the two"
+    )
     for flag, what in (
         ("--precision", "tabulate-precision's tables"),
         ("--targets", "structures of the targets"),
@@ -45,7 +49,13 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leakage", type=Path, metavar="FILE.tsv", help="count-leakage's audit: test in training"
     )
-    parser.add_argument("--settings", required=True, type=Path, metavar="FILE.yaml")
+    parser.add_argument(
+        "--settings",
+        required=True,
+        type=Path,
+        metavar="FILE.yaml",
+        help="of the run, as `record-settings` writes them",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
     parser.add_argument("--cards", type=int, default=300, help="most targets with a card")
 

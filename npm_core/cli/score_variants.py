@@ -30,7 +30,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query",
         type=Path,
-        metavar="FASTA",
+        metavar="FILE.fasta",
         help="one sequence, of the model's length: the query where the model's file holds none",
     )
     parser.add_argument(

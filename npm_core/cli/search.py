@@ -21,7 +21,9 @@ from npm_core.search import Limits
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search`."""
-    parser.add_argument("--queries", type=Path, required=True, metavar="FASTA")
+    parser.add_argument(
+        "--queries", type=Path, required=True, metavar="FILE.fasta", help="sequences to search with"
+    )
     parser.add_argument(
         "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"
     )
@@ -81,8 +83,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
     parser.add_argument("--scratch", required=True, metavar="DIR", help="where a journal is kept")
-    parser.add_argument("--output", required=True, metavar="PREFIX")
-    parser.add_argument("--ledger", type=OutputFile, required=True, metavar="TSV")
+    parser.add_argument(
+        "--output", required=True, metavar="PREFIX", help="of the FFindex of alignments"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="what became of each query",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,15 +17,25 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profiles", type=Path, required=True, metavar="FILE.h3m", help="HMMER3 profiles"
     )
-    parser.add_argument("--sequences", type=Path, required=True, metavar="FILE.fasta[.gz]")
+    parser.add_argument(
+        "--sequences", type=Path, required=True, metavar="FILE.fasta[.gz]", help="to search in"
+    )
     parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")
     parser.add_argument("--clan", required=True, help="e.g. NADP_Rossmann")
     parser.add_argument("--shard", type=int, default=0, help="part of the clan, from 0")
     parser.add_argument("--shards", type=int, default=1, help="how many parts there are")
     parser.add_argument("--workers", type=positive_int, default=1, help="families at a time")
     parser.add_argument("--scratch", required=True, metavar="DIR", help="where a journal is kept")
-    parser.add_argument("--output", required=True, metavar="PREFIX")
-    parser.add_argument("--ledger", type=OutputFile, required=True, metavar="TSV")
+    parser.add_argument(
+        "--output", required=True, metavar="PREFIX", help="of the FFindex of alignments"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="what became of each family",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

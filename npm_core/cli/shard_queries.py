@@ -16,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"
     )
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument("--output", required=True, type=OutputFolder, help="for the shards")
 
 
 def run(args: argparse.Namespace) -> None:

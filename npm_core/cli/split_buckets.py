@@ -11,11 +11,30 @@ from npm_core.arguments import OutputFile
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `split-buckets`."""
-    parser.add_argument("--families", type=Path, required=True, nargs="+", metavar="FILE.parquet")
-    parser.add_argument("--targets", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument(
+        "--families",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE.parquet",
+        help="tables of the clan's families",
+    )
+    parser.add_argument(
+        "--targets",
+        type=Path,
+        required=True,
+        metavar="FILE.parquet",
+        help="table of the clan's targets, which name their structures",
+    )
     parser.add_argument("--buckets", type=int, default=5, help="how many (C.3: five)")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--output", type=OutputFile, required=True, metavar="FILE.tsv")
+    parser.add_argument("--seed", type=int, required=True, help="of the partition")
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help="table of family and bucket",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

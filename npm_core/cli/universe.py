@@ -14,7 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     from npm_core.settings import add_flags
     from npm_core.universe.families import UniverseSettings
 
-    parser.add_argument("--output", required=True, type=OutputFolder)
+    parser.add_argument("--output", required=True, type=OutputFolder, help="for the files")
     add_flags(parser, UniverseSettings)
 
 

@@ -6,8 +6,12 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `unpack-database`."""
-    parser.add_argument("--archive", type=Path, required=True, metavar="FILE.tar.gz")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX")
+    parser.add_argument(
+        "--archive", type=Path, required=True, metavar="FILE.tar.gz", help="as it is published"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="PREFIX", help="of the database's files"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
