@@ -32,19 +32,17 @@ MEFF_EDGES = (15.0, 50.0, 100.0, 500.0)
 """Right-closed bins of Fig. 5: (0, 15], (15, 50], (50, 100], (100, 500], > 500."""
 
 
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Residue pairs of one protein in one separation range, strongest first.
+@dataclass(frozen=True)
+class Scorable:
+    """Residue pairs of one protein in one separation range.
 
     Attributes:
         length: L, the full sequence length, unresolved residues included.
-        contacts: Whether each of the first min(L, pairs) pairs is a contact.
         pairs: How many pairs of the range can be scored (both residues resolved).
         true_contacts: How many of them are contacts.
     """
 
     length: int
-    contacts: Bools
     pairs: int
     true_contacts: int
 
@@ -52,9 +50,33 @@ class Ranking:
         """T = max(1, floor(L/k)), or all pairs where there are fewer."""
         return min(max(1, self.length // k), self.pairs)
 
+    def chance(self) -> float:
+        """Expected precision, at any cutoff, of pairs drawn at random: contacts / pairs."""
+        return self.true_contacts / self.pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking(Scorable):
+    """The same, sorted by score.
+
+    Attributes:
+        scores: Of the first min(L + 1, pairs) pairs, the strongest first.
+        contacts: Whether each of them is a contact.
+    """
+
+    scores: Floats
+    contacts: Bools
+
     def precision(self, k: int) -> float:
         """P@L/k: the share of contacts among the T strongest pairs."""
         return float(self.contacts[: self.ranked(k)].mean())
+
+    def tied(self, k: int) -> int:
+        """How many of the T strongest pairs have the score of one left out: (i, j) chose them."""
+        ranked = self.ranked(k)
+        if ranked == self.pairs or self.scores[ranked] != self.scores[ranked - 1]:
+            return 0
+        return int((self.scores[:ranked] == self.scores[ranked]).sum())
 
     def auc(self) -> float:
         """Mean of P@(m L/10), m = 1..10 ("stepwise per L/10 increment up to L", C.2).
@@ -66,10 +88,6 @@ class Ranking:
         ranked = np.minimum(steps, self.pairs)
         return float(np.mean(hits[ranked - 1] / ranked))
 
-    def chance(self) -> float:
-        """Expected precision, at any cutoff, of pairs drawn at random: contacts / pairs."""
-        return self.true_contacts / self.pairs
-
 
 def scorable_pairs(
     distances: Floats, separation: range
@@ -78,6 +96,17 @@ def scorable_pairs(
     i, j = np.triu_indices(len(distances), k=separation.start)
     scorable = (j - i < separation.stop) & ~np.isnan(distances[i, j])
     return i[scorable], j[scorable]
+
+
+def count_pairs(distances: Floats, *, contact_distance: float) -> dict[str, Scorable]:
+    """The pairs of every range in RANGES that has any to score; arguments as in `rank_pairs`."""
+    found = {}
+    for name, separation in RANGES.items():
+        apart = distances[scorable_pairs(distances, separation)]
+        if apart.size:
+            contacts = int((apart <= contact_distance).sum())
+            found[name] = Scorable(len(distances), apart.size, contacts)
+    return found
 
 
 def rank_pairs(
@@ -143,8 +172,8 @@ def _rank(
     if not np.isfinite(values).all():
         raise DataError("scores hold NaN or infinity; the model that made them has diverged")
     contacts = distances[i, j] <= contact_distance
-    first = strongest(values, len(scores))
-    return Ranking(len(scores), contacts[first], int(i.size), int(contacts.sum()))
+    first = strongest(values, len(scores) + 1)
+    return Ranking(len(scores), int(i.size), int(contacts.sum()), values[first], contacts[first])
 
 
 def strongest(values: Floats, count: int) -> NDArray[np.intp]:
@@ -191,6 +220,7 @@ class Measure:
         precision: In [0, 1]; for "AUC" the mean over its ten thresholds.
         pairs: Pairs ranked; for "AUC" those of its last threshold, L.
         contacts: Contacts among them; None for "AUC" and for an expectation.
+        tied: How many of them have the score of a pair left out; None likewise.
     """
 
     range: str
@@ -198,6 +228,7 @@ class Measure:
     precision: float
     pairs: int
     contacts: int | None
+    tied: int | None
 
 
 def measure(ranking: Ranking, range_name: str) -> Iterator[Measure]:
@@ -205,15 +236,15 @@ def measure(ranking: Ranking, range_name: str) -> Iterator[Measure]:
     for cutoff, k in CUTOFFS.items():
         ranked = ranking.ranked(k)
         found = int(ranking.contacts[:ranked].sum())
-        yield Measure(range_name, cutoff, found / ranked, ranked, found)
-    yield Measure(range_name, AUC, ranking.auc(), ranking.ranked(1), None)
+        yield Measure(range_name, cutoff, found / ranked, ranked, found, ranking.tied(k))
+    yield Measure(range_name, AUC, ranking.auc(), ranking.ranked(1), None, None)
 
 
-def measure_chance(ranking: Ranking, range_name: str) -> Iterator[Measure]:
+def measure_chance(pairs: Scorable, range_name: str) -> Iterator[Measure]:
     """What `measure` gives on average for scores that know nothing; exact, no draws."""
     for cutoff in (*CUTOFFS, AUC):
-        ranked = ranking.ranked(CUTOFFS.get(cutoff, 1))
-        yield Measure(range_name, cutoff, ranking.chance(), ranked, None)
+        ranked = pairs.ranked(CUTOFFS.get(cutoff, 1))
+        yield Measure(range_name, cutoff, pairs.chance(), ranked, None, None)
 
 
 def meff_bin(meff: float) -> str:

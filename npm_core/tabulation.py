@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from npm_core.errors import DataError
-from npm_core.precision import RANGES, Measure, measure, measure_chance, rank_ranges
+from npm_core.precision import (
+    RANGES,
+    Measure,
+    count_pairs,
+    measure,
+    measure_chance,
+    rank_ranges,
+)
 from npm_core.tables import Scores, Target, read_table, write_rows
 
 CHANCE = "chance"
@@ -31,6 +37,7 @@ MEASURE = [
     ("precision", pa.float64()),
     ("pairs", pa.int32()),
     ("contacts", pa.int32()),
+    ("tied", pa.int32()),
 ]
 
 _ROWS_PER_GROUP = 50_000
@@ -90,7 +97,7 @@ def count_left_out(
     """What `precision_rows` will not give a row."""
     unscorable = Counter(dict.fromkeys(RANGES, 0))
     for target in targets.values():
-        unscorable.update(RANGES.keys() - _rank_nothing(target, contact_distance=0.0).keys())
+        unscorable.update(RANGES.keys() - count_pairs(target.distances, contact_distance=0).keys())
     unscored = {model: len(targets.keys() - ids.keys()) for model, ids in scored.items()}
     return LeftOut(dict(unscorable), unscored)
 
@@ -128,9 +135,9 @@ def precision_rows(
             }
 
     for target in targets.values():
-        rankings = _rank_nothing(target, contact_distance=contact_distance)
-        for name, ranking in rankings.items():
-            yield from rows(CHANCE, target, measure_chance(ranking, name))
+        found = count_pairs(target.distances, contact_distance=contact_distance)
+        for name, pairs in found.items():
+            yield from rows(CHANCE, target, measure_chance(pairs, name))
     for score in scores:
         if score.id not in targets:
             raise DataError(f"scores of {score.id} by {score.model}: no target has that id")
@@ -143,12 +150,6 @@ def precision_rows(
             raise DataError(f"scores of {score.id} by {score.model}: {error}") from error
         for name, ranking in rankings.items():
             yield from rows(score.model, target, measure(ranking, name))
-
-
-def _rank_nothing(target: Target, *, contact_distance: float) -> dict:
-    """Rankings of which only the numbers of pairs and contacts mean something."""
-    distances = target.distances
-    return rank_ranges(np.zeros_like(distances), distances, contact_distance=contact_distance)
 
 
 def write_precision(

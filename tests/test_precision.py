@@ -71,6 +71,28 @@ def test_ties_are_broken_by_row_then_column():
     assert ranking.contacts.tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("scores", "tied"),
+    [
+        ([9, 8, 7, 6, 5, 4], (0, 0, 0)),
+        ([9, 8, 7, 7, 5, 4], (0, 0, 0)),
+        ([9, 8, 8, 7, 7, 4], (1, 1, 0)),
+        ([9, 8, 7, 7, 7, 7], (2, 0, 0)),
+        ([0, 0, 0, 0, 0, 0], (4, 2, 1)),
+    ],
+)
+def test_pairs_that_a_cutoff_takes_from_others_of_their_score_are_counted(scores, tied):
+    """Six pairs of four residues: L takes four of them, L/2 two, L/4 one."""
+    table = np.zeros((4, 4))
+    table[np.triu_indices(4, 1)] = scores
+    distances = np.full((4, 4), 20.0)
+    ranking = rank_pairs(table, distances, separation=range(1, 4), contact_distance=8.0)
+    assert tuple(ranking.tied(k) for k in (1, 2, 4)) == tied
+    # All pairs are ranked: none is left out.
+    few = rank_pairs(table, distances, separation=range(2, 4), contact_distance=8.0)
+    assert few.tied(1) == 0
+
+
 def test_the_strongest_pairs_are_those_of_a_full_stable_sort(rng):
     length = 60
     scores = rng.integers(0, 5, size=(length, length)).astype(float)
@@ -79,7 +101,7 @@ def test_the_strongest_pairs_are_those_of_a_full_stable_sort(rng):
         i, j = np.triu_indices(length, k=separation.start)
         keep = j - i < separation.stop
         i, j = i[keep], j[keep]
-        order = np.argsort(-scores[i, j], kind="stable")[:length]
+        order = np.argsort(-scores[i, j], kind="stable")[: length + 1]
         ranking = rank_pairs(scores, distances, separation=separation, contact_distance=8.0)
         assert (ranking.contacts == (distances[i[order], j[order]] <= 8.0)).all()
 

@@ -112,17 +112,22 @@ def test_a_handful_of_targets_has_a_mean_and_no_interval(count):
 
 
 def test_rounds_are_averaged_before_their_deviation_is_taken():
-    table = precision_table(npm=[0.2, 0.4, 0.7], potts=[0.1, 0.1, 0.1])
-    table["round"] = ["0", "0", "1"] * 2
+    table = precision_table(npm=[0.2, 0.4, 0.7, 0.7, 0.7], potts=[0.1] * 5)
+    table["round"] = ["0", "0", "1", "1", "1"] * 2
     npm = summary.rounds(table, ["bin"]).set_index("model").loc["npm"]
     assert npm["mean"] == pytest.approx(0.5)
     assert npm["sd"] == pytest.approx(np.std([0.3, 0.7], ddof=1))
     (row,) = summary.round_differences(table, ["bin"], baseline="potts").to_dict("records")
     assert row["difference"] == pytest.approx(0.4)
-    assert (row["rounds"], row["n"]) == (2, 3)
+    assert (row["rounds"], row["n"]) == (2, 5)
     # Student's t at 97.5 % with one degree of freedom is 12.706; the rounds differ by 0.2 and 0.6.
     assert row["low"] == pytest.approx(0.4 - 12.706 * 0.2, abs=1e-3)
     assert row["high"] == pytest.approx(0.4 + 12.706 * 0.2, abs=1e-3)
+    # Of fewer than five targets there is none, however they agree.
+    (row,) = summary.round_differences(
+        table[table["id"].isin(table["id"].unique()[1:])], ["bin"], baseline="potts"
+    ).to_dict("records")
+    assert (row["rounds"], row["n"], row["low"], row["high"]) == (2, 4, None, None)
 
 
 def test_one_round_has_no_deviation():

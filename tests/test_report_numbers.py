@@ -87,6 +87,17 @@ def test_controls_are_each_compared_with_npm(by_hand):
     assert test == pytest.approx({"potts": -0.0125, "npm_shuffled": -0.05, "nearest": 0.4})
 
 
+def test_controls_whose_ranking_breaks_off_among_ties_are_named():
+    table = long_range("test", 9.0, 6, npm=0.5, potts=0.2, nearest=0.1)
+    tied = {"npm": 0, "potts": 2, "nearest": 3}
+    table["tied"] = table["model"].map(tied)
+    table.loc[table["id"] == "test9n0", "tied"] = 0
+    caption = figure(uniref50.page(inputs(table)), "controls").caption
+    assert "in these shares of the predictions: Independent Potts 5 of 6, Nearest" in caption
+    table["tied"] = 0
+    assert "pairs of one score" not in figure(uniref50.page(inputs(table)), "controls").caption
+
+
 def test_figure_10_names_the_cut_off_of_each_panel(by_hand):
     found = figure(by_hand, "figure-10").table
     found = found[(found["model"] == "npm") & (found["bin"] == "(0, 15]")]
@@ -204,7 +215,7 @@ def test_lines_of_figure_4_are_depths(three_clans):
 
 def test_an_interval_over_three_rounds_is_students_with_two_degrees_of_freedom():
     rounds = [
-        long_range("A", 9.0, 1, round=k, cutoff="L", depth="10", npm=npm, potts=0.0)
+        long_range("A", 9.0, 2, round=k, cutoff="L", depth="10", npm=npm, potts=0.0)
         for k, npm in enumerate((0.1, 0.2, 0.6))
     ]
     (row,) = summary.round_differences(pd.concat(rounds), ["clan"], baseline="potts").to_dict(

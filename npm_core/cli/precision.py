@@ -77,13 +77,19 @@ def run(args: argparse.Namespace) -> None:
     for name in (name for name in RANGES if name not in rankings):
         note(f"no pair of resolved residues in the {name} range; left out")
     columns = ("range", "cutoff", "precision", "pairs", "contacts", "chance")
-    rows = (
+    rows = [
         (name, row.cutoff, f"{row.precision:.6f}", row.pairs, row.contacts, f"{chance:.6f}")
         for name, ranking in rankings.items()
         for chance in [ranking.chance()]
         for row in measure(ranking, name)
-    )
+    ]
     write_tsv(args.output, columns, rows)
+    for name, ranking in rankings.items():
+        if tied := ranking.tied(1):
+            note(
+                f"{name} range: {tied} of the {ranking.ranked(1)} strongest pairs have the score "
+                "of others, which come after them by (i, j) alone"
+            )
     if args.map:
         draw_contact_map(
             args.map,

@@ -153,6 +153,7 @@ def controls(
     found = completed(found, levels, columns)
     (panel, panels), (x, order) = levels.items()
     missing = [MODELS[name].name for name in expected if name not in present]
+    ties = _ties(main, present)
     worth = " ".join(MODELS[name].worth for name in present if MODELS[name].worth)
     without = f" Not computed in this run: {'; '.join(missing)}." if missing else ""
     return Figure(
@@ -160,13 +161,33 @@ def controls(
         short="Controls",
         title="Controls · What NPM's precision is worth",
         caption=f"Mean paired difference in {metric}, NPM minus each other model; {spread}; n "
-        f"targets. {worth}{without}",
+        f"targets. {worth}{without}{ties}",
         alt=f"Points with intervals: NPM minus independent Potts and minus each control by {x}.",
         chart=control_differences(
             found, panel=panel, panels=panels, x=x, order=order, x_title=x_title
         ),
         table=found,
         verb="tabulate-precision",
+    )
+
+
+def _ties(main: pd.DataFrame, models: Sequence[str]) -> str:
+    """Of which models the order of (i, j) chose among pairs of one score, in a sentence."""
+    if "tied" not in main.columns:
+        return ""
+    by_model = main[main["model"].isin(list(models))].groupby("model")["tied"]
+    counts = by_model.agg(tied=lambda ties: int((ties > 0).sum()), rows="size")
+    told = [
+        f"{MODELS[name].name} {counts.at[name, 'tied']} of {counts.at[name, 'rows']}"
+        for name in models
+        if counts.at[name, "tied"]
+    ]
+    if not told:
+        return ""
+    return (
+        " The ranking breaks off among pairs of one score, of which the order of (i, j) takes the "
+        f"first, in these shares of the predictions: {', '.join(told)}. Where that is most of "
+        "them, the comparison says little."
     )
 
 

@@ -152,12 +152,14 @@ def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) 
 
     Returns:
         `by`, model (the baseline), difference, sd, rounds, n, and low, high: Student's 95 %
-        interval of the mean over the rounds, which two rounds make very wide.
+        interval of the mean over the rounds, which two rounds make very wide; None of one round
+        and of fewer than FEWEST targets.
     """
     both = pairs(table, baseline)
     both = both.assign(model=baseline, precision=both["difference"])
     found = rounds(both, by).rename(columns={"mean": "difference"})
-    several = found["rounds"] > 1
+    several = (found["rounds"] > 1) & (found["n"] >= FEWEST)
+    found.loc[~several, ["low", "high"]] = None
     count = found.loc[several, "rounds"].astype(float)
     sd = found.loc[several, "sd"].astype(float)
     reach = sd / np.sqrt(count) * student_t.ppf(0.975, count - 1)
@@ -173,7 +175,7 @@ def pairs(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
         The table's columns without model and precision, then npm, `baseline`, difference.
     """
     key = ["id", "split", *stamps(table), "range", "cutoff"]
-    dropped = ["model", "pairs", "contacts"]
+    dropped = ["model", "pairs", "contacts", "tied"]
     first = table[table["model"] == "npm"].drop(columns=dropped, errors="ignore")
     second = table.loc[table["model"] == baseline, [*key, "precision"]]
     both = first.rename(columns={"precision": "npm"}).merge(
