@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,23 @@ def pfam_clan(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[
     words = ["report", "--experiment", "pfam_clan", *flags(made), "--output", str(output)]
     assert main(words) == 0
     return made, output.read_text(encoding="utf-8")
+
+
+def test_each_input_stands_in_the_page_and_the_families_trained_on_in_one_line(uniref50, tmp_path):
+    made, page = uniref50
+    for paths in (made["targets"], made["metrics"], made["settings"]):
+        digest = hashlib.sha256(paths[0].read_bytes()).hexdigest()[:16]
+        assert f"<td>{paths[0]}</td><td><code>{digest}</code></td>" in page
+    (families,) = made["families"]
+    size = families.stat().st_size
+    assert f"<td>{families}</td><td><code>{size:,} bytes</code></td>" in page
+    again = tmp_path / "again.parquet"
+    shutil.copy(families, again)
+    output = tmp_path / "page.html"
+    words = flags(made | {"families": [families, again]})
+    assert main(["report", "--experiment", "uniref50", *words, "--output", str(output)]) == 0
+    line = f"<td>{families} to {again}, 2 tables</td><td><code>{2 * size:,} bytes</code></td>"
+    assert line in output.read_text(encoding="utf-8")
 
 
 def test_a_paired_difference_counts_only_targets_both_models_have():

@@ -48,8 +48,9 @@ class Files:
     output: Path
 
     def __iter__(self) -> Iterator[Path]:
+        """All but the families trained on, which may be terabytes."""
         yield from (*self.precision, *self.targets, *self.scores, *self.alignments)
-        yield from (*self.families, *self.ledgers, *self.metrics, *self.timed)
+        yield from (*self.ledgers, *self.metrics, *self.timed)
         yield from (path for path in (self.coverage_sweep, self.leakage) if path)
         yield self.settings
 
@@ -97,7 +98,7 @@ def record(files: Files, *, seed: int, command: Sequence[str]) -> Record:
     """How the run went that a page is about.
 
     Args:
-        files: Of the run; each is read whole, for its digest.
+        files: Of the run; each is read whole, for its digest, but for the families trained on.
         seed: Of the bootstrap.
         command: That made the page, for its footer.
     """
@@ -106,7 +107,7 @@ def record(files: Files, *, seed: int, command: Sequence[str]) -> Record:
         drops=[*inputs.read_drops(files.ledgers), *inputs.left_out(files.precision)],
         settings=text,
         provenance=_provenance(files, settings, seed, command),
-        inputs=[_described(path) for path in files],
+        inputs=[*map(_described, files), *_families(files.families)],
         hours=inputs.read_hours([*files.ledgers, *files.timed, *files.metrics]),
         command=f"snakemake {MADE[files.experiment]}",
     )
@@ -136,7 +137,8 @@ def _provenance(
     files: Files, settings: dict, seed: int, command: Sequence[str]
 ) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    recorded = [read_metadata(path) for path in files if path.suffix == ".parquet"]
+    tables = [path for path in (*files, *files.families) if path.suffix == ".parquet"]
+    recorded = [read_metadata(path) for path in tables]
     tools = {str(facts[tool]) for facts in recorded for tool in TOOLS if tool in facts}
     return [
         ("version", f"neural-potts-model {version('neural-potts-model')}"),
@@ -151,7 +153,21 @@ def _provenance(
 
 
 def _described(path: Path) -> dict[str, str]:
+    return {"path": str(path), "digest": file_digest(path)[:16], "made": _made(path)}
+
+
+def _families(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """One line for all: at the paper's scale they are thousands, and the model's own record has
+    the digest of what it was trained on."""
+    if not paths:
+        return []
+    several = f" to {paths[-1]}, {len(paths)} tables" if len(paths) > 1 else ""
+    size = sum(path.stat().st_size for path in paths)
+    return [{"path": f"{paths[0]}{several}", "digest": f"{size:,} bytes", "made": _made(paths[0])}]
+
+
+def _made(path: Path) -> str:
+    """What a table's metadata says of its making."""
     facts = read_metadata(path) if path.suffix == ".parquet" else {}
-    facts = {key: value for key, value in facts.items() if key not in ("pandas", "ARROW:schema")}
-    made = "; ".join(f"{key} {value}" for key, value in facts.items())
-    return {"path": str(path), "digest": file_digest(path)[:16], "made": made}
+    kept = {key: value for key, value in facts.items() if key not in ("pandas", "ARROW:schema")}
+    return "; ".join(f"{key} {value}" for key, value in kept.items())
