@@ -391,14 +391,32 @@ def _label_by_author(structure: gemmi.Structure) -> None:
 def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozenset[str]]:
     """mmCIF categories of a file without label numbering, and which entities lack a SEQRES."""
     del structure[1:]
+    structure.assign_label_seq_id()
+    _drop_alternatives(structure)
     observed = set()
     for entity in structure.entities:
         if entity.entity_type == gemmi.EntityType.Polymer and not entity.full_sequence:
             observed.add(entity.name)
             for label in entity.subchains:
                 entity.full_sequence = _number_observed(structure[0].get_subchain(label))
-    structure.assign_label_seq_id()
     return structure.make_mmcif_document().sole_block(), frozenset(observed)
+
+
+def _drop_alternatives(structure: gemmi.Structure) -> None:
+    """Of alternative residues at one number the one in SEQRES stays, or else the first listed."""
+    listed = {
+        (label, number, gemmi.Entity.first_mon(names))
+        for entity in structure.entities
+        for label in entity.subchains
+        for number, names in enumerate(entity.full_sequence, start=1)
+    }
+    for chain in structure[0]:
+        for index in range(len(chain) - 1, 0, -1):
+            one, other = chain[index - 1], chain[index]
+            # Without letters of alternatives two residues of one number contradict each other.
+            if one.seqid == other.seqid and one[0].has_altloc() and other[0].has_altloc():
+                keeps_other = (other.subchain, other.label_seq, other.name) in listed
+                del chain[index - keeps_other]
 
 
 def _number_observed(residues: gemmi.ResidueSpan) -> list[str]:

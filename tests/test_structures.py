@@ -284,6 +284,49 @@ def test_a_number_skipped_without_a_break_is_not_missing(write):
     assert read_chain(write(bonded, "1abc.pdb")).sequence == "AVTL"
 
 
+def alternatives(first, second):
+    """Alanine, two kinds of residue 2 (at 3.8 and 4 angstrom, the second fuller), and valine."""
+    return (
+        trace(("ALA", 1, 0))
+        + "".join(pdb_atom(name, "LYS", 2, 3.8, "A", first, 0.4) for name in ("CA", "CB"))
+        + "".join(pdb_atom(name, "ARG", 2, 4.0, "A", second, 0.6) for name in ("CA", "CB"))
+        + trace(("VAL", 3, 7.6))
+    )
+
+
+@pytest.mark.parametrize(
+    ("seqres", "sequence", "x"),
+    [
+        ("", "AKV", 3.8),
+        ("SEQRES   1 A    3  ALA LYS VAL\n", "AKV", 3.8),
+        ("SEQRES   1 A    3  ALA ARG VAL\n", "ARV", 4.0),
+        ("SEQRES   1 A    4  MET ALA ARG VAL\n", "MARV", 4.0),
+    ],
+)
+def test_of_alternative_residues_of_a_pdb_file_that_of_seqres_or_the_first_counts(
+    write, seqres, sequence, x
+):
+    chain = read_chain(write(seqres + alternatives("A", "B"), "1abc.pdb"))
+    assert chain.sequence == sequence
+    assert chain.coordinates[-3:, 0].tolist() == pytest.approx([0, x, 7.6])
+    assert chain.author_numbers[-3:] == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("seqres", "first", "second", "reason"),
+    [
+        ("", " ", " ", "a ARG has label_seq_id ."),
+        ("SEQRES   1 A    3  ALA SER VAL\n", "A", "B", "are LYS, the sequence has SER"),
+    ],
+)
+def test_residues_of_one_number_that_are_no_alternatives_refuse_the_chain(
+    write, seqres, first, second, reason
+):
+    structure = read_structure(write(seqres + alternatives(first, second), "1abc.pdb"))
+    assert structure.chains == ()
+    assert reason in structure.refused["A"]
+
+
 @pytest.mark.parametrize("broken", ["  xx.000", "        ", "   1.0e1", "     nan"])
 def test_a_coordinate_of_a_pdb_file_that_is_no_number_is_an_error(write, broken):
     atoms = trace(("ALA", 1, 0), ("VAL", 2, 3.8)).replace("   3.800", broken, 1)
