@@ -7,7 +7,7 @@ serves both formats: gemmi turns a PDB file into the mmCIF categories first.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +38,8 @@ class Chain:
         coordinates: (L, 3) float32, angstrom: C-beta, C-alpha of glycine. NaN where unresolved;
             a residue other than glycine that has a C-alpha but no C-beta is unresolved.
         sequence_from: "SEQRES", or "observed residues" where the file does not give the full
-            sequence: then breaks of the chain are filled with as many X as the author's numbers
-            leave out.
+            sequence: then breaks of the chain are filled with as many X as label_seq_id, or without
+            it the author's numbers, leave out.
         author_numbers: L texts, auth_seq_id and insertion code ("52A"); "" where the file has
             neither a C-alpha nor a C-beta.
     """
@@ -397,8 +397,11 @@ def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozen
     for entity in structure.entities:
         if entity.entity_type == gemmi.EntityType.Polymer and not entity.full_sequence:
             observed.add(entity.name)
-            for label in entity.subchains:
-                entity.full_sequence = _number_observed(structure[0].get_subchain(label))
+            chains = [structure[0].get_subchain(label) for label in entity.subchains]
+            entity.full_sequence = _labelled(chains)
+            if not entity.full_sequence:
+                for chain in chains:
+                    entity.full_sequence = _number_observed(chain)
     return structure.make_mmcif_document().sole_block(), frozenset(observed)
 
 
@@ -417,6 +420,21 @@ def _drop_alternatives(structure: gemmi.Structure) -> None:
             if one.seqid == other.seqid and one[0].has_altloc() and other[0].has_altloc():
                 keeps_other = (other.subchain, other.label_seq, other.name) in listed
                 del chain[index - keeps_other]
+
+
+def _labelled(chains: Sequence[gemmi.ResidueSpan]) -> list[str]:
+    """Names of an entity's residues at their label_seq_id, X where none of its chains has one.
+
+    Empty where labels are missing, do not increase, or are the author's numbers once more: so some
+    programs write them, and they would say nothing of a break.
+    """
+    labels = [[residue.label_seq or 0 for residue in chain] for chain in chains]
+    if any((np.diff([0, *numbers]) < 1).any() for numbers in labels):
+        return []
+    if labels == [[residue.seqid.num for residue in chain] for chain in chains]:
+        return []
+    names = {residue.label_seq or 0: residue.name for chain in chains for residue in chain}
+    return [names.get(number, "UNK") for number in range(1, max(names) + 1)]
 
 
 def _number_observed(residues: gemmi.ResidueSpan) -> list[str]:

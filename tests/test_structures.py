@@ -217,21 +217,61 @@ def test_a_missing_file_is_an_error(tmp_path):
         read_structure(tmp_path / "none.cif")
 
 
-def test_an_mmcif_file_of_atoms_alone_is_numbered_by_what_was_observed(write):
-    """As some programs write it: no entities, author numbers as labels."""
-    tags = "_atom_site.id\n_atom_site.type_symbol\n_atom_site"
+def atoms_alone(*residues):
+    """mmCIF of atoms without entities: name, chain, label_seq_id, place and author's number."""
+    tags = "_atom_site.id\n_atom_site.type_symbol\n_atom_site.label_entity_id\n_atom_site"
     header = f"data_x\nloop_\n{tags}" + HEADER.partition("loop_\n_atom_site")[2]
-    rows = "".join(
-        f"1 C ATOM {atom} . {name} A {number} {x} 0 0 1.0 {number} A 1\n"
-        for name, number, x in (("ALA", 7, 0), ("SER", 8, 3.8), ("VAL", 11, 12))
+    return header + "".join(
+        f"1 C 1 ATOM {atom} . {name} {chain} {label} {x} 0 0 1.0 {author} {chain} 1\n"
+        for name, chain, label, x, author in residues
         for atom in ("CA", "CB")
     )
-    chain = read_chain(write(header + rows))
+
+
+def test_an_mmcif_file_of_atoms_alone_is_numbered_by_what_was_observed(write):
+    """As some programs write it: no entities, author numbers as labels."""
+    text = atoms_alone(("ALA", "A", 7, 0, 7), ("SER", "A", 8, 3.8, 8), ("VAL", "A", 11, 12, 11))
+    chain = read_chain(write(text))
     assert (chain.label, chain.sequence) == ("A", "ASXXV")
     assert chain.sequence_from == "observed residues"
     assert chain.resolved.tolist() == [True, True, False, False, True]
     with pytest.raises(DataError, match="no atoms; expected _atom_site with id"):
-        read_chain(write((header + rows).replace("_atom_site.id\n", "_atom_site.other\n")))
+        read_chain(write(text.replace("_atom_site.id\n", "_atom_site.other\n")))
+
+
+LABELLED = (
+    ("SER", "A", 2, 3.8, 10),
+    ("THR", "A", 3, 7.6, 11),
+    ("VAL", "A", 6, 18, 12),
+    ("LEU", "A", 7, 21.8, 13),
+)
+
+
+def test_an_mmcif_file_of_atoms_alone_keeps_label_numbers_of_its_own(write):
+    """Author's numbers 10 to 13 skip nothing; labels 2, 3, 6 and 7 skip three residues."""
+    chain = read_chain(write(atoms_alone(*LABELLED)))
+    assert (chain.sequence, chain.sequence_from) == ("XSTXXVL", "observed residues")
+    assert chain.author_numbers == ("", "10", "11", "", "", "12", "13")
+    assert chain.coordinates[:, 0].tolist() == pytest.approx(
+        [np.nan, 3.8, 7.6, np.nan, np.nan, 18, 21.8], nan_ok=True
+    )
+
+
+def test_chains_of_one_entity_show_each_other_what_they_lack(write):
+    other = (("ALA", "B", 1, 0, 9), ("SER", "B", 2, 3.8, 10))
+    first, second = read_structure(write(atoms_alone(*LABELLED, *other))).chains
+    assert (first.sequence, second.sequence) == ("ASTXXVL", "ASTXXVL")
+    assert first.resolved.tolist() == [False, True, True, False, False, True, True]
+    assert second.resolved.tolist() == [True, True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize("labels", [(2, 3, 3, 7), (2, 6, 3, 7), (2, 3, ".", 7)])
+def test_label_numbers_that_do_not_increase_are_not_followed(write, labels):
+    residues = [
+        (name, chain, label, x, author)
+        for (name, chain, _, x, author), label in zip(LABELLED, labels, strict=True)
+    ]
+    assert read_chain(write(atoms_alone(*residues))).sequence == "STVL"
 
 
 def test_peptides_of_the_other_hand_are_refused(write):
