@@ -113,9 +113,9 @@ def fetched_chain(row: StructureRow, archive: Archive) -> Chain:
         archive: Has the entry's file.
 
     Raises:
-        Refused: The archive has no such entry (it may be obsolete), or the file no such chain.
-        DataError: The fetch failed otherwise (the next run goes on from here), or the file cannot
-            be read.
+        Refused: The archive has no such entry (it may be obsolete), or the file cannot be read or
+            has no such chain.
+        DataError: The fetch failed otherwise (the next run goes on from here).
     """
     try:
         entry = entry_id(row.pdb)
@@ -125,11 +125,10 @@ def fetched_chain(row: StructureRow, archive: Archive) -> Chain:
         path = archive.fetch(entry)
     except NotInArchive as error:
         raise Refused(str(error)) from error
-    structure = read_structure(path)
     try:
-        return structure.chain(row.chain)
+        return read_structure(path).chain(row.chain)
     except DataError as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error).removeprefix(f"{path}: ")) from error
 
 
 def in_order_of_preference(structures: Iterable[StructureRow]) -> list[StructureRow]:

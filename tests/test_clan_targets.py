@@ -161,7 +161,7 @@ def test_a_row_of_another_release_is_refused():
         choose([row], lambda _: chain(DOMAIN))
 
 
-def test_an_entry_the_archive_has_not_is_refused_and_a_broken_lock_is_an_error(tmp_path):
+def test_an_entry_that_is_absent_or_unreadable_is_refused_and_a_broken_lock_is_an_error(tmp_path):
     (tmp_path / "1abc.cif").write_text(mmcif(DOMAIN))
     template = tmp_path.as_uri() + "/{id}.cif"
     archive = Archive(template, tmp_path / "cache", SourceLock(tmp_path / "lock.tsv"))
@@ -176,6 +176,13 @@ def test_an_entry_the_archive_has_not_is_refused_and_a_broken_lock_is_an_error(t
         fetch("../1abc", "X")
     with pytest.raises(Refused, match="'B'"):
         fetch("1abc", "B")
+    for name, text, reason in [
+        ("3abc", "data_3abc\n_entry.id 3ABC\n", "no _atom_site"),
+        ("4abc", mmcif(DOMAIN).replace(" 1.0 0.0 0.0 ", " one 0.0 0.0 "), "_atom_site holds 'one'"),
+    ]:
+        (tmp_path / f"{name}.cif").write_text(text)
+        with pytest.raises(Refused, match=f"^{reason}"):
+            fetch(name, "X")
     (tmp_path / "1abc.cif").write_text(mmcif(DOMAIN[1:]))
     (tmp_path / "cache" / "1abc.cif").unlink()
     with pytest.raises(DataError, match="sha256") as caught:
