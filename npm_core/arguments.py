@@ -61,6 +61,16 @@ def register_contact_distance(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def register_min_resolved(parser: argparse.ArgumentParser) -> None:
+    """The flag --min-resolved, the same wherever targets are made."""
+    parser.add_argument(
+        "--min-resolved",
+        type=share,
+        default=0.5,
+        help="share of a target's residues that must be resolved",
+    )
+
+
 def positive_int(text: str) -> int:
     """A whole number from 1."""
     if not (text.isdecimal() and int(text) >= 1):

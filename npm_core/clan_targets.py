@@ -149,6 +149,7 @@ def choose_target(
     *,
     min_identity: float,
     min_coverage: float,
+    min_resolved: float,
     max_attempts: int,
 ) -> tuple[Target | None, Indices | None, list[Attempt]]:
     """A single structure for a family (C.3, "Evaluation"): the first that is not refused.
@@ -161,6 +162,7 @@ def choose_target(
         read: Fetches and reads a candidate's chain, or raises `Refused`.
         min_identity: Least identity of chain and row over the aligned residues.
         min_coverage: Least share of the row's residues that the chain must cover.
+        min_resolved: Least share of the domain's residues that must be resolved.
         max_attempts: Candidates to try before the family goes without a target.
 
     Returns:
@@ -182,24 +184,33 @@ def choose_target(
         try:
             chain = read(structure)
             found = map_to_family(chain.sequence, structure.a3m)
-            _check(found, chain, min_identity, min_coverage)
+            _check(found, min_identity, min_coverage)
+            target = _target(structure, chain, family, clan, found.part, min_resolved)
         except Refused as refusal:
             identity, coverage = (found.identity, found.coverage) if found else (None, None)
             attempts.append(Attempt(structure, "refused", identity, coverage, str(refusal)))
             continue
         attempts.append(Attempt(structure, "chosen", found.identity, found.coverage))
-        source = f"{structure.pdb}_{structure.chain}"
-        return chain.target(family, clan, source, found.part), found.columns, attempts
+        return target, found.columns, attempts
     return None, None, attempts
 
 
-def _check(found: DomainMap, chain: Chain, min_identity: float, min_coverage: float) -> None:
+def _check(found: DomainMap, min_identity: float, min_coverage: float) -> None:
     if found.identity < min_identity:
         raise Refused(f"identity {found.identity:.2f} is below {min_identity}")
     if found.coverage < min_coverage:
         raise Refused(f"the chain covers {found.coverage:.2f} of the row, below {min_coverage}")
-    if not chain.resolved[found.part].any():
-        raise Refused("no residue of the domain is resolved")
+
+
+def _target(
+    row: StructureRow, chain: Chain, family: str, clan: str, part: slice, min_resolved: float
+) -> Target:
+    """The domain as the family's target; refused where too little of it is resolved."""
+    source = f"{row.pdb}_{row.chain}"
+    try:
+        return chain.target(family, clan, source, part, min_resolved=min_resolved)
+    except DataError as error:
+        raise Refused(str(error)) from error
 
 
 def write_structures(

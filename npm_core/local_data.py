@@ -129,27 +129,31 @@ def _family(row: dict[str, str], table: Path, where: str) -> LocalFamily:
     )
 
 
-def import_anchored(family: LocalFamily, *, test_share: float, salt: str) -> ImportedFamily:
+def import_anchored(
+    family: LocalFamily, *, test_share: float, salt: str, min_resolved: float
+) -> ImportedFamily:
     """A family in its query's columns, and its target with the whole alignment in its numbering.
 
     Args:
         family: The table line.
         test_share: Share of ids that a hash puts into the test split.
         salt: Of that hash.
+        min_resolved: As in `Chain.target`.
     """
     msa = read_msa(family.alignment, query=_query(family))
     split = family.split or ("test" if is_test(family.id, share=test_share, salt=salt) else "train")
-    return _with_target(family, msa, 0, split, whole_chain=True)
+    return _with_target(family, msa, 0, split, whole_chain=True, min_resolved=min_resolved)
 
 
 def import_unanchored(
-    family: LocalFamily, *, max_rows: int, searched: bytes | None = None
+    family: LocalFamily, *, max_rows: int, min_resolved: float, searched: bytes | None = None
 ) -> ImportedFamily:
     """A clan's family with all its columns, and its target cut to the stretch they cover.
 
     Args:
         family: The table line.
         max_rows: Rows kept.
+        min_resolved: As in `Chain.target`; of the stretch.
         searched: More rows (A3M) in the same columns, as `search-families` finds them.
 
     Raises:
@@ -162,7 +166,7 @@ def import_unanchored(
         row = msa.row(_query(family))
     except DataError as error:
         raise DataError(f"{family.alignment}: {error}") from error
-    return _with_target(family, msa, row, family.clan, whole_chain=False)
+    return _with_target(family, msa, row, family.clan, whole_chain=False, min_resolved=min_resolved)
 
 
 def _query(family: LocalFamily) -> int | str:
@@ -198,7 +202,13 @@ def _deepened(msa: Msa, found: Msa, family: LocalFamily, max_rows: int) -> Msa:
 
 
 def _with_target(
-    family: LocalFamily, msa: Msa, row: int, split: str, *, whole_chain: bool
+    family: LocalFamily,
+    msa: Msa,
+    row: int,
+    split: str,
+    *,
+    whole_chain: bool,
+    min_resolved: float,
 ) -> ImportedFamily:
     if family.structure is None:
         return ImportedFamily(family.id, msa, split)
@@ -215,7 +225,8 @@ def _with_target(
                 "numbers count from 1: residues in the chain's full sequence, columns in the query"
             )
         part = slice(0, len(columns)) if whole_chain else domain(columns)
-        target = chain.target(family.id, split, _source(family.structure, chain), part)
+        source = _source(family.structure, chain)
+        target = chain.target(family.id, split, source, part, min_resolved=min_resolved)
     except DataError as error:
         return ImportedFamily(family.id, msa, split, refusal=str(error), identity=same)
     return ImportedFamily(family.id, msa, split, target, columns[part], identity=same)

@@ -57,17 +57,34 @@ class Chain:
         return np.isfinite(self.coordinates.sum(axis=1))
 
     def target(
-        self, id: str, split: str = "", source: str = "", part: slice | None = None
+        self,
+        id: str,
+        split: str = "",
+        source: str = "",
+        part: slice | None = None,
+        *,
+        min_resolved: float = 0.0,
     ) -> Target:
         """This chain, or a domain of it, as a row of the targets table.
 
+        Args:
+            id, split, source: As in `Target`.
+            part: The domain.
+            min_resolved: Least share of its residues that are resolved.
+
         Raises:
-            DataError: No residue is resolved.
+            DataError: No residue is resolved, or a smaller share.
         """
         domain = slice(None) if part is None else part
-        if not self.resolved[domain].any():
-            of_it = "" if part is None else " of the domain"
+        resolved = self.resolved[domain]
+        of_it = " of the domain" if len(resolved) < len(self.sequence) else ""
+        if not resolved.any():
             raise DataError(f"no residue{of_it} is resolved")
+        if resolved.mean() < min_resolved:
+            raise DataError(
+                f"{resolved.sum()} of {len(resolved)} residues{of_it} are resolved, expected at "
+                f"least {min_resolved:.0%}"
+            )
         return Target(id, split, self.sequence[domain], self.coordinates[domain], source)
 
     def __str__(self) -> str:

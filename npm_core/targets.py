@@ -47,7 +47,9 @@ def read_assigned(path: Path | str) -> dict[str, str]:
     return splits
 
 
-def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Built:
+def build_target(
+    query: Query, split: str, fetch: Callable[[str], Path], *, min_resolved: float
+) -> Built:
     """The target of one chain, or why there is none.
 
     The target has the sequence that was searched with, so that it fits its alignment. The
@@ -57,6 +59,7 @@ def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Buil
         query: Id like "1abc_A" (entry and author's chain) and sequence.
         split: Passed on.
         fetch: Path of an entry's file; raises NotInArchive.
+        min_resolved: As in `Chain.target`.
 
     Raises:
         DataError: The id is no entry and chain, or the fetch failed for another reason than that
@@ -70,7 +73,7 @@ def build_target(query: Query, split: str, fetch: Callable[[str], Path]) -> Buil
     try:
         chain = read_structure(path).chain(name)
         _check_sequence(chain.sequence, query.sequence)
-        target = chain.target(query.id, split, query.id)
+        target = chain.target(query.id, split, query.id, min_resolved=min_resolved)
     except DataError as error:
         return Built(query.id, split, None, str(error).removeprefix(f"{path}: "))
     return Built(query.id, split, replace(target, sequence=query.sequence))

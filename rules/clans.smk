@@ -75,11 +75,12 @@ rule choose_clan_targets:
     params:
         place=lambda w: config["sources"]["structures"],
         settings=flags(config["pfam_clan"]["targets"]),
+        min_resolved=config["structures"]["min_resolved"],
         recipe=1,
     shell:
         "python -m npm_core choose-clan-targets --structures {input.structures:q}"
         " --families {input.families:q} {resources.published}"
-        " {params.settings} --cache results/sources/mmCIF"
+        " {params.settings} --min-resolved {params.min_resolved} --cache results/sources/mmCIF"
         " --output {output.targets:q} --columns {output.columns:q} --audit {output.audit:q}"
         " > {log} 2>&1"
 

@@ -18,11 +18,12 @@ rule import_uniref50:
         "../envs/core.yaml"
     params:
         settings=flags(config["split"]),
+        min_resolved=config["structures"]["min_resolved"],
         output=subpath(output.targets, parent=True),
         recipe=1,
     shell:
         "python -m npm_core import-families --table {input.table:q} {params.settings}"
-        " --output {params.output:q} > {log} 2>&1"
+        " --min-resolved {params.min_resolved} --output {params.output:q} > {log} 2>&1"
 
 
 rule import_clan:
@@ -44,8 +45,10 @@ rule import_clan:
     params:
         output=subpath(output.targets, parent=True),
         max_rows=config["pfam_clan"]["max_rows"],
+        min_resolved=config["structures"]["min_resolved"],
         searched=searched_prefixes,
         recipe=1,
     shell:
         "python -m npm_core import-clan --table {input.table:q} --clan {wildcards.clan:q}"
-        " --max-rows {params.max_rows} {params.searched} --output {params.output:q} > {log} 2>&1"
+        " --max-rows {params.max_rows} --min-resolved {params.min_resolved} {params.searched}"
+        " --output {params.output:q} > {log} 2>&1"

@@ -86,10 +86,11 @@ rule build_targets:
         published=lambda w: published(url_template=sources.structure_template()),
     params:
         place=lambda w: config["sources"]["structures"],
+        min_resolved=config["structures"]["min_resolved"],
         code=verb_digest("build-targets"),
     shell:
         "python -m npm_core build-targets --assigned {input.assigned:q}"
         " --queries {input.queries:q}/{wildcards.shard}.fasta"
-        " {resources.published}"
+        " {resources.published} --min-resolved {params.min_resolved}"
         " --cache results/sources/mmCIF"
         " --output {output.targets:q} --audit {output.audit:q} > {log} 2>&1"

@@ -62,8 +62,8 @@ def mmcif(sequence):
 
 
 def choose(structures, read, **settings):
-    settings = {"min_identity": 0.9, "min_coverage": 0.5, "max_attempts": 20} | settings
-    return choose_target("PF00002", "Clan", 20, structures, read, **settings)
+    limits = {"min_identity": 0.9, "min_coverage": 0.5, "min_resolved": 0.5, "max_attempts": 20}
+    return choose_target("PF00002", "Clan", 20, structures, read, **limits | settings)
 
 
 def test_residues_of_a_row_know_their_columns_and_inserts_have_none():
@@ -124,7 +124,9 @@ def test_the_fullest_row_is_tried_first_and_refusals_are_recorded():
     [
         ("ACWEFGWIKLWNPQRWTVWY", (), "identity"),
         (DOMAIN[:6], (), "covers"),
-        (DOMAIN, range(20), "resolved"),
+        (DOMAIN, range(20), "no residue is resolved"),
+        # The tags at both ends, which are resolved, are not of the domain.
+        ("GSGS" + DOMAIN + "GSGS", range(4, 15), "9 of 20 residues of the domain are resolved"),
     ],
 )
 def test_a_refusal_says_why(sequence, unresolved, reason):
@@ -147,6 +149,13 @@ def test_a_structure_just_at_a_limit_is_taken(sequence):
     row = StructureRow("1abc", "A", "ROW/1-20", DOMAIN)
     target, _, _ = choose([row], lambda _: chain(sequence))
     assert target is not None
+
+
+def test_a_domain_just_half_resolved_is_taken_whatever_the_chain_is():
+    row = StructureRow("1abc", "A", "ROW/1-20", DOMAIN)
+    unresolved = [*range(4, 14), *range(24, 44)]
+    target, _, _ = choose([row], lambda _: chain("GSGS" + DOMAIN + "GS" * 10, unresolved))
+    assert target.resolved.tolist() == [False] * 10 + [True] * 10
 
 
 def test_no_more_structures_are_tried_than_asked():

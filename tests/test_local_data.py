@@ -80,7 +80,7 @@ def test_a_query_is_aligned_to_the_full_sequence_of_its_chain():
 
 def test_a_target_is_numbered_like_seqres_and_its_alignment_with_it(folder):
     one, *_ = (
-        import_anchored(f, test_share=0.1, salt="")
+        import_anchored(f, test_share=0.1, salt="", min_resolved=0.5)
         for f in read_local_families(folder / "table.tsv")
     )
     assert one.target.sequence == SEQUENCE
@@ -98,13 +98,14 @@ def test_a_query_that_is_not_the_target_stays_below_it(folder):
     (folder / "m.a3m").write_text(f">m\n{rows[0]}\n>b\n{rows[1]}\n")
     (folder / "t.tsv").write_text("id\talignment\tstructure\nm\tm.a3m\tone.cif\n")
     (family,) = read_local_families(folder / "t.tsv")
-    msa = aligned_to_target(import_anchored(family, test_share=0.1, salt=""))
+    msa = aligned_to_target(import_anchored(family, test_share=0.1, salt="", min_resolved=0.5))
     assert [alphabet.decode(row) for row in msa.residues] == [SEQUENCE, *rows]
 
 
 def test_a_clan_family_keeps_its_columns_and_its_target_the_stretch_they_cover(folder):
     _, two, three = (
-        import_unanchored(f, max_rows=10) for f in read_local_families(folder / "table.tsv")
+        import_unanchored(f, max_rows=10, min_resolved=0.5)
+        for f in read_local_families(folder / "table.tsv")
     )
     assert two.msa.depth == 2
     assert two.msa.length == 5
@@ -120,7 +121,7 @@ def test_a_given_map_of_columns_is_followed(folder):
         "id\talignment\tstructure\tcolumns\nx\ttwo.sto\tone.cif\tmap.tsv\n"
     )
     (family,) = read_local_families(folder / "t.tsv")
-    imported = import_unanchored(family, max_rows=10)
+    imported = import_unanchored(family, max_rows=10, min_resolved=0.5)
     assert imported.target.sequence == "VLA"
     assert imported.target_columns.tolist() == [0, -1, 3]
 
@@ -133,7 +134,7 @@ def test_a_gap_of_the_row_counts_neither_for_nor_against_identity(folder):
         "id\talignment\tquery\tstructure\tcolumns\nx\ttwo.sto\tq\tone.cif\tmap.tsv\n"
     )
     (family,) = read_local_families(folder / "t.tsv")
-    assert import_unanchored(family, max_rows=10).identity == 1.0
+    assert import_unanchored(family, max_rows=10, min_resolved=0.5).identity == 1.0
 
 
 @pytest.mark.parametrize(("shift", "share"), [(0, 1.0), (1, 0.0)])
@@ -149,9 +150,9 @@ def test_a_shifted_map_is_refused_where_the_row_is_the_proteins_and_reported_els
         "clan\ttwo.sto\tq\tone.cif\tmap.tsv\nanchored\tquery.fasta\t\tone.cif\tmap.tsv\n"
     )
     clan, anchored = read_local_families(folder / "t.tsv")
-    reported = import_unanchored(clan, max_rows=10)
+    reported = import_unanchored(clan, max_rows=10, min_resolved=0.5)
     assert (reported.identity, reported.refusal) == (share, "")
-    imported = import_anchored(anchored, test_share=0.0, salt="")
+    imported = import_anchored(anchored, test_share=0.0, salt="", min_resolved=0.5)
     assert imported.identity == share
     assert (imported.target is None) == (share < 0.9)
     assert ("0% of the residues" in imported.refusal) == (share < 0.9)
@@ -183,7 +184,7 @@ def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder
     write_structure(folder / "one.cif", sequence="GGGGGGGGGG")
     (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tone.a3m.gz\tone.cif\n")
     (family,) = read_local_families(folder / "t.tsv")
-    imported = import_anchored(family, test_share=0.0, salt="")
+    imported = import_anchored(family, test_share=0.0, salt="", min_resolved=0.5)
     assert imported.target is None
     assert "agree with the chain's 10, expected 90%" in imported.refusal
 
@@ -191,9 +192,28 @@ def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder
 def test_a_domain_without_resolved_residues_is_refused(folder):
     write_structure(folder / "one.cif", missing=range(2, 6))
     (_, two, _) = read_local_families(folder / "table.tsv")
-    imported = import_unanchored(two, max_rows=10)
+    imported = import_unanchored(two, max_rows=10, min_resolved=0.5)
     assert imported.target is None
     assert "no residue of the domain is resolved" in imported.refusal
+
+
+def test_a_target_of_the_table_needs_half_of_its_residues_by_default(folder, capsys):
+    """Of the chain of 10 residues 5 and then 4 are resolved, and of the domain (3 to 6) 2 and 1."""
+    table = ["--table", str(folder / "table.tsv"), "--output", str(folder / "out")]
+    for missing, told in [
+        ((2, 3, 6, 7, 8), []),
+        ((2, 3, 4, 6, 7, 8), ["4 of 10 residues", "1 of 4 residues of the domain"]),
+    ]:
+        write_structure(folder / "one.cif", missing=missing)
+        rows = []
+        for verb in (["import-families"], ["import-clan", "--clan", "C"]):
+            assert main([*verb, *table]) == 0
+            rows.append((folder / "out" / "audit.tsv").read_text().splitlines()[1])
+        assert [row.split("\t")[1] for row in rows] == ["refused" if told else "ok"] * 2
+        for row, words in zip(rows, told, strict=False):
+            assert f"{words} are resolved, expected at least 50%" in row
+    assert main(["import-clan", "--clan", "C", *table, "--min-resolved", "0.25"]) == 0
+    assert "1 targets, 0 structures refused" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -223,9 +243,9 @@ def test_a_query_that_is_no_row_is_refused(folder, query, message):
     (folder / "t.tsv").write_text(f"id\talignment\tquery\nx\ttwo.sto\t{query}\n")
     (family,) = read_local_families(folder / "t.tsv")
     with pytest.raises(DataError, match=f"two.sto: {message}"):
-        import_unanchored(family, max_rows=10)
+        import_unanchored(family, max_rows=10, min_resolved=0.5)
     with pytest.raises(DataError, match=f"two.sto: {message}"):
-        import_anchored(family, test_share=0.1, salt="")
+        import_anchored(family, test_share=0.1, salt="", min_resolved=0.5)
 
 
 @pytest.mark.parametrize("share", ["7", "nan"])
@@ -277,7 +297,10 @@ def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsy
 def test_rows_of_annotation_are_counted_in_the_outcome(folder):
     (folder / "two.sto").write_text("ss_pred CCHHH\nother AAAAA\nq MVLAW\n//\n")
     _, two, three = read_local_families(folder / "table.tsv")
-    imported = [import_unanchored(one, max_rows=9, searched=b">x\nAAAAA\n") for one in (two, three)]
+    imported = [
+        import_unanchored(one, max_rows=9, min_resolved=0.5, searched=b">x\nAAAAA\n")
+        for one in (two, three)
+    ]
     assert outcome(imported, "audit").endswith("; 2 rows of annotation left out")
     assert [one.msa.depth for one in imported] == [3, 3]
 
@@ -291,7 +314,7 @@ def test_a_profile_has_rows_at_even_steps_from_the_first():
 
 def test_no_more_rows_of_a_clans_family_are_kept_than_asked(folder):
     *_, three = read_local_families(folder / "table.tsv")
-    assert import_unanchored(three, max_rows=1).msa.depth == 1
+    assert import_unanchored(three, max_rows=1, min_resolved=0.5).msa.depth == 1
 
 
 def test_a_family_without_a_split_is_put_into_one_by_its_id_and_the_salt(folder):
@@ -300,7 +323,9 @@ def test_a_family_without_a_split_is_put_into_one_by_its_id_and_the_salt(folder)
 
     def held(salt):
         families = (replace(bare, id=str(number)) for number in range(30))
-        imported = (import_anchored(one, test_share=0.1, salt=salt) for one in families)
+        imported = (
+            import_anchored(one, test_share=0.1, salt=salt, min_resolved=0.5) for one in families
+        )
         return [one.id for one in imported if one.split == "test"]
 
     assert held("uniref50") == ["0", "8", "14", "15", "26"]
@@ -314,7 +339,7 @@ def test_a_map_to_what_is_not_there_is_refused(folder, residue, column):
         "id\talignment\tstructure\tcolumns\nx\ttwo.sto\tone.cif\tmap.tsv\n"
     )
     (family,) = read_local_families(folder / "t.tsv")
-    imported = import_unanchored(family, max_rows=10)
+    imported = import_unanchored(family, max_rows=10, min_resolved=0.5)
     assert imported.target is None
     assert f"residue {residue}, column {column} is outside the chain's 10" in imported.refusal
 
@@ -326,7 +351,9 @@ def test_a_target_says_its_file_and_chain_once(folder, name, source):
     write_structure(folder / f"{name}.cif")
     (folder / "t.tsv").write_text(f"id\talignment\tstructure\nx\tone.a3m.gz\t{name}.cif\n")
     (family,) = read_local_families(folder / "t.tsv")
-    assert import_anchored(family, test_share=0.0, salt="").target.source == source
+    assert (
+        import_anchored(family, test_share=0.0, salt="", min_resolved=0.5).target.source == source
+    )
 
 
 def test_an_unknown_clan_lists_the_known(folder):

@@ -26,6 +26,7 @@ TOLD = {
     },
     "coverage_sweep": {"alignments": 13, "coverages": [14, 15]},
     "structures": {
+        "min_resolved": 0.55,
         "select": {"max_resolution": 2.1, "min_length": 41, "deposited_before": "2019-05-01"},
         "assign": {
             "identity": 0.51,
@@ -113,6 +114,8 @@ def by_flag(command: str) -> dict[str, list[str]]:
         ("assign_structures", "--cluster-identity 0.52 --cluster-coverage 0.84"),
         ("assign_structures", "--max-hits 301 --unit chain"),
         ("choose_clan_targets/HTH", "--min-identity 0.91 --min-coverage 0.53 --max-attempts 19"),
+        ("choose_clan_targets/HTH", "--min-resolved 0.55"),
+        ("build_targets/0000", "--min-resolved 0.55"),
         ("split_buckets/HTH", "--buckets 3 --seed 5"),
         ("reduce_families/HTH/0/10", "--round 0 --depth 10 --seed 5 --identity-threshold 0.77"),
         ("pretrain", "--fasta results/queries/train.fasta"),

@@ -183,6 +183,9 @@ def test_every_setting_of_the_universe_is_known_to_the_schema():
     assert set(known) == {field.name for field in dataclasses.fields(UniverseSettings)}
 
 
+MAKE_TARGETS = ("build_targets", "choose_clan_targets", "import_families", "import_clan")
+
+
 def test_settings_that_only_a_verb_had_are_its_defaults():
     config = settings()
     for verb, section in [
@@ -190,6 +193,7 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
         ("assign_structures", config["structures"]["assign"]),
         ("choose_clan_targets", config["pfam_clan"]["targets"]),
         ("find_neighbours", config["neighbours"]),
+        *((verb, {"min_resolved": config["structures"]["min_resolved"]}) for verb in MAKE_TARGETS),
     ]:
         parser = argparse.ArgumentParser()
         importlib.import_module(f"npm_core.cli.{verb}").register(parser)

@@ -200,6 +200,18 @@ def test_a_chain_nobody_saw_is_no_target(write):
         structure.chain("B").target("1abc_B")
 
 
+@pytest.mark.parametrize(
+    ("part", "share", "told"),
+    [(None, 0.6, "3 of 5 residues"), (slice(1, 5), 0.5, "2 of 4 residues of the domain")],
+)
+def test_a_target_needs_a_share_of_its_residues(entry, part, share, told):
+    chain = read_chain(entry)
+    length = len(chain.sequence[part or slice(None)])
+    assert chain.target("1abc_H", part=part, min_resolved=share).length == length
+    with pytest.raises(DataError, match=rf"^{told} are resolved, expected at least {share:.0%}$"):
+        chain.target("1abc_H", part=part, min_resolved=share + 1e-6)
+
+
 def test_a_coordinate_that_is_no_number_is_an_error(write):
     text = HEADER.format(sequence=SEQUENCE) + ATOMS.replace("GLY B 2 4", "GLY B 2 four")
     with pytest.raises(DataError, match=r"1abc\.cif: .*'four' where a coordinate"):

@@ -134,6 +134,18 @@ def test_a_target_has_the_searched_sequence_and_the_structures_coordinates(mirro
     assert np.isnan(targets["1aaa_Q"].distances[1]).all()
 
 
+def test_a_chain_just_half_resolved_is_a_target_and_one_below_is_not(mirror):
+    for name, unresolved in [("1fff", (1, 2)), ("1ggg", (1, 2, 3))]:
+        path = mirror / "mmCIF" / name[1:3] / f"{name}.cif.gz"
+        path.parent.mkdir()
+        path.write_bytes(gzip.compress(mmcif("ACDE", unresolved).encode()))
+    chains = {"1fff_Q": "ACDE", "1ggg_Q": "ACDE"}
+    targets, audit = build(mirror, chains, dict.fromkeys(chains, "test"))
+    assert list(targets) == ["1fff_Q"]
+    reason = audit["1ggg_Q"]["reason"]
+    assert reason == "1 of 4 residues are resolved, expected at least 50%"
+
+
 def test_an_archive_with_none_of_the_entries_is_an_error(mirror, capsys):
     assigned = dict.fromkeys(CHAINS, "test")
     assert build(mirror, CHAINS, assigned, "{middle}/{id}.cif") == 2

@@ -1,16 +1,16 @@
 """Fetch the mmCIF files of assigned PDB chains and tabulate their C-beta coordinates.
 
 A chain whose entry is not in the archive, whose file cannot be read, whose sequence differs from
-the one searched with, or of which no residue is resolved is dropped with its reason; a fetch that
-fails for another reason stops the run, and the next run goes on from there; an archive that has
-none of the entries stops it, too. The audit has a row for every chain: id, split, status (built or
-dropped), reason, length, resolved.
+the one searched with, or of which too few residues are resolved is dropped with its reason; a fetch
+that fails for another reason stops the run, and the next run goes on from there; an archive that
+has none of the entries stops it, too. The audit has a row for every chain: id, split, status (built
+or dropped), reason, length, resolved.
 """
 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, register_min_resolved
 from npm_core.source_lock import register_lock
 
 
@@ -27,6 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     register_lock(parser)
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of fetched files")
+    register_min_resolved(parser)
     parser.add_argument("--workers", type=positive_int, default=4, help="files fetched at a time")
     parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table of targets")
     parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> None:
     built = list(
         track(
             map_in_order(
-                lambda query: build_target(query, splits[query.id], archive.fetch),
+                lambda query: build_target(
+                    query, splits[query.id], archive.fetch, min_resolved=args.min_resolved
+                ),
                 queries,
                 workers=args.workers,
             ),
@@ -76,7 +79,9 @@ def run(args: argparse.Namespace) -> None:
     count = write_targets(
         args.output,
         (item.target for item in built if item.target is not None),
-        provenance(verb="build-targets", url_template=args.url_template),
+        provenance(
+            verb="build-targets", url_template=args.url_template, min_resolved=args.min_resolved
+        ),
     )
     dropped = Counter(item.reason for item in built if item.target is None)
     note(f"{args.output}: {count} targets of {len(queries)} chains, {dropped.total()} dropped")

@@ -8,7 +8,7 @@ audit, when they are not the same protein. The target is the stretch the family'
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, register_min_resolved
 from npm_core.source_lock import register_lock
 
 
@@ -42,6 +42,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-coverage", type=float, default=0.5, help="share of the row that SEQRES must cover"
     )
+    register_min_resolved(parser)
     parser.add_argument(
         "--max-attempts", type=int, default=20, help="structures to try before a family has none"
     )
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
             lambda row: fetched_chain(row, archive),
             min_identity=args.min_identity,
             min_coverage=args.min_coverage,
+            min_resolved=args.min_resolved,
             max_attempts=args.max_attempts,
         )
         if target is not None and mapped is not None:
@@ -108,6 +110,7 @@ def run(args: argparse.Namespace) -> None:
         refused_structures=tried - len(targets),
         min_identity=args.min_identity,
         min_coverage=args.min_coverage,
+        min_resolved=args.min_resolved,
         max_attempts=args.max_attempts,
     )
     write_targets(args.output, targets, facts)

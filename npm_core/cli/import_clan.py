@@ -10,7 +10,7 @@ added: their rows to those of the table's alignments, and those the table lacks 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.arguments import OutputFolder, register_min_resolved
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clan", required=True, help="import the families of this clan")
     parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
+    register_min_resolved(parser)
     parser.add_argument(
         "--searched", nargs="+", default=[], metavar="PREFIX", help="of search-families' FFindex"
     )
@@ -57,7 +58,12 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.table}: no family of clan {args.clan}; there are {clans}")
     searched = dict(entry for prefix in args.searched for entry in read_entries(prefix))
     imported = [
-        import_unanchored(family, max_rows=args.max_rows, searched=searched.pop(family.id, None))
+        import_unanchored(
+            family,
+            max_rows=args.max_rows,
+            min_resolved=args.min_resolved,
+            searched=searched.pop(family.id, None),
+        )
         for family in track(families, total=len(families), what="families imported")
     ]
     imported += [
@@ -68,7 +74,9 @@ def run(args: argparse.Namespace) -> None:
     for name, rows in (("full", None), ("seed", PROFILE_ROWS)):
         entries = ((one.id, a3m_text(one.msa, rows)) for one in imported)
         write_entries(args.output / name, entries)
-    facts = provenance(table=file_digest(args.table), clan=args.clan)
+    facts = provenance(
+        table=file_digest(args.table), clan=args.clan, min_resolved=args.min_resolved
+    )
     targets = [one for one in imported if one.target is not None]
     write_targets(
         args.output / "targets.parquet",

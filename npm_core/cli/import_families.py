@@ -8,7 +8,7 @@ and split; docs/formats.md describes each. Written are OUTPUT/{train,test,target
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.arguments import OutputFolder, register_min_resolved
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test-share", type=float, default=0.1, help="of the families")
     parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
+    register_min_resolved(parser)
     parser.add_argument(
         "--output", required=True, type=OutputFolder, help="for alignments, targets and audit"
     )
@@ -45,7 +46,9 @@ def run(args: argparse.Namespace) -> None:
 
     table = read_local_families(args.table)
     imported = [
-        import_anchored(family, test_share=args.test_share, salt=args.salt)
+        import_anchored(
+            family, test_share=args.test_share, salt=args.salt, min_resolved=args.min_resolved
+        )
         for family in track(table, total=len(table), what="families imported")
     ]
 
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     write_targets(
         args.output / "targets.parquet",
         (one.target for one in targets if one.target is not None),
-        provenance(table=file_digest(args.table)),
+        provenance(table=file_digest(args.table), min_resolved=args.min_resolved),
     )
     write_audit(args.output / "audit.tsv", imported)
     counts = ", ".join(f"{len(chosen)} {name}" for name, chosen in datasets.items())
