@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ COLUMNS = ("id", "clan", "alignment", "query", "structure", "chain", "columns", 
 PROFILE_ROWS = 500
 """Rows of an imported family's profile for nearest-neighbour search, where Pfam has its seed."""
 
+_VERSION = re.compile(r"\.\d+$")
 _ID = re.compile(r"[A-Za-z0-9_.|:-]{1,64}")
 
 
@@ -127,6 +128,28 @@ def _family(row: dict[str, str], table: Path, where: str) -> LocalFamily:
         clan=row.get("clan", ""),
         split=row.get("split", ""),
     )
+
+
+def refuse_versions(
+    families: Iterable[LocalFamily], searched: Collection[str], table: Path | str
+) -> None:
+    """Raise where the table names a searched family with its version: it would be two families.
+
+    Args:
+        families: Of the table.
+        searched: Ids of the families that a search found; Pfam's accessions without a version.
+        table: For the message.
+
+    Raises:
+        DataError: It does.
+    """
+    for family in families:
+        bare = _VERSION.sub("", family.id)
+        if family.id not in searched and bare in searched:
+            raise DataError(
+                f"{table}: family {family.id} is {bare} among those found by search-families; "
+                f"write it as {bare}, or its rows would be in two families"
+            )
 
 
 def import_anchored(

@@ -294,6 +294,26 @@ def test_searched_families_deepen_those_of_the_table_and_join_them(folder, capsy
     assert "5 columns, but the rows found for two have 4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "found", "status"),
+    [
+        ("PF00106.25", "PF00106", 2),
+        ("PF00106", "PF00106", 0),
+        ("PF00106.25", "PF00106.25", 0),
+        ("PF00106.25", "PF00107", 0),
+        ("PF00106.a", "PF00106", 0),
+    ],
+)
+def test_a_searched_family_named_with_its_version_is_refused(folder, capsys, name, found, status):
+    write_entries(folder / "found", [(found, b">x/1-4\n-MKLC\n")])
+    (folder / "t.tsv").write_text(f"id\tclan\talignment\n{name}\tC\ttwo.sto\n")
+    words = ["import-clan", "--table", str(folder / "t.tsv"), "--clan", "C"]
+    words += ["--searched", str(folder / "found"), "--output", str(folder / "C")]
+    assert main(words) == status
+    told = "write it as PF00106, or its rows would be in two families" in capsys.readouterr().err
+    assert told == (status == 2)
+
+
 def test_rows_of_annotation_are_counted_in_the_outcome(folder):
     (folder / "two.sto").write_text("ss_pred CCHHH\nother AAAAA\nq MVLAW\n//\n")
     _, two, three = read_local_families(folder / "table.tsv")

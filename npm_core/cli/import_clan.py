@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
         import_unanchored,
         outcome,
         read_local_families,
+        refuse_versions,
         write_audit,
     )
     from npm_core.progress import note, track
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
         clans = sorted({family.clan for family in table})
         raise DataError(f"{args.table}: no family of clan {args.clan}; there are {clans}")
     searched = dict(entry for prefix in args.searched for entry in read_entries(prefix))
+    refuse_versions(families, searched, args.table)
     imported = [
         import_unanchored(
             family,
