@@ -62,7 +62,7 @@ def flags(section, prefix=""):
     """One config section as command line flags: `filter_identity: 90` is `--filter-identity 90`.
 
     A list repeats its values behind one flag, true is the bare flag; false, null and an empty list
-    are left out.
+    are left out. A value that would itself look like a flag is written into the flag's word.
     """
     words = []
     for key, value in section.items():
@@ -71,6 +71,8 @@ def flags(section, prefix=""):
             words.append(flag)
         elif isinstance(value, list):
             words += [flag, *map(str, value)] if value else []
+        elif str(value).startswith("-"):
+            words.append(f"{flag}={value}")
         elif value is not False and value is not None:
             words += [flag, str(value)]
     return shlex.join(words)

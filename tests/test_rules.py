@@ -137,6 +137,21 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
             {"search": {"max_length": 20001}},
             r"search\.max_length: 20001 is greater than the maximum of 20000",
         ),
+        *(
+            (changes, rf"{place}: '-x' does not match '.*'")
+            for changes, place in [
+                ({"pfam_clan": {"clans": ["-x"]}}, r"pfam_clan\.clans\.0"),
+                ({"packages": {"member": "-x"}}, r"packages\.member"),
+                ({"packages": {"databases": ["-x"]}}, r"packages\.databases\.0"),
+                ({"sources": {"uniref50_member": "-x"}}, r"sources\.uniref50_member"),
+                ({"local": {"pfam_clan": "-x"}}, r"local\.pfam_clan"),
+                ({"npm": {"trunk_checkpoint": "-x"}}, r"npm\.trunk_checkpoint"),
+                (
+                    {"structures": {"select": {"methods": ["-x"]}}},
+                    r"structures\.select\.methods\.0",
+                ),
+            ]
+        ),
         (
             {"families": {"identity_threshold": 0}},
             r"families\.identity_threshold: 0 is less than or equal to the minimum of 0",
@@ -248,6 +263,10 @@ def test_own_families_are_not_read_by_the_demos_toy_model():
         ({"methods": ["X-RAY DIFFRACTION", "NMR"]}, "--methods 'X-RAY DIFFRACTION' NMR"),
         ({"frozen": True, "rows": 3}, "--frozen --rows 3"),
         ({"methods": [], "frozen": False, "lock": None, "batch": 0}, "--batch 0"),
+        (
+            {"salt": "-x y", "lock": "a-b", "depth_power": -1e-7},
+            "'--salt=-x y' --lock a-b --depth-power=-1e-07",
+        ),
     ],
 )
 def test_a_section_of_the_settings_is_told_as_flags(common, section, words):
