@@ -153,6 +153,14 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
             ]
         ),
         (
+            {"split": {"test_share": 0}},
+            r"split\.test_share: 0 is less than or equal to the minimum of 0",
+        ),
+        (
+            {"split": {"test_share": 1}},
+            r"split\.test_share: 1 is greater than or equal to the maximum of 1",
+        ),
+        (
             {"families": {"identity_threshold": 0}},
             r"families\.identity_threshold: 0 is less than or equal to the minimum of 0",
         ),
