@@ -166,7 +166,12 @@ def _read_ids(path: Path | str) -> set[str]:
 
 
 def shard_queries(
-    fasta: Path | str, folder: Path | str, *, shards: int, max_queries: int | None = None
+    fasta: Path | str,
+    folder: Path | str,
+    *,
+    shards: int,
+    max_queries: int | None = None,
+    may_be_empty: bool = False,
 ) -> list[int]:
     """Cut a FASTA file into FOLDER/0000.fasta and on; some may be empty.
 
@@ -178,6 +183,7 @@ def shard_queries(
         folder: Where the shards go. Files of other names in it are left alone.
         shards: How many files, exactly.
         max_queries: Use only this many sequences, those with the smallest hashes.
+        may_be_empty: As in `read_queries`.
 
     Returns:
         The number of sequences in each shard.
@@ -188,11 +194,15 @@ def shard_queries(
     """
     if shards < 1 or (max_queries is not None and max_queries < 1):
         raise SettingsError(f"{shards} shards of {max_queries} queries were asked for; at least 1")
-    ranks = np.fromiter((_hash(query.id) for query in read_queries(fasta)), dtype=np.uint64)
+
+    def read() -> Iterator[Query]:
+        return read_queries(fasta, may_be_empty=may_be_empty)
+
+    ranks = np.fromiter((_hash(query.id) for query in read()), dtype=np.uint64)
     last = 2**64 - 1
     if max_queries is not None and max_queries < len(ranks):
         last = int(np.partition(ranks, max_queries - 1)[max_queries - 1])
-    chosen = (query for query in read_queries(fasta) if _hash(query.id) <= last)
+    chosen = (query for query in read() if _hash(query.id) <= last)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".shards.", dir=folder) as temporary:

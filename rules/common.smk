@@ -108,6 +108,11 @@ def sharding(wildcards):
     )
 
 
+def may_be_empty(wildcards):
+    """Flag of `shard-queries` for the targets: perhaps none resembles a split, as a report says."""
+    return flags({"may_be_empty": wildcards.dataset == "targets"})
+
+
 def search_settings():
     """What decides the alignments; of the engines' own settings those of the chosen one."""
     foreign = "mmseqs_" if config["search"]["engine"] == "hhblits" else "cpu"

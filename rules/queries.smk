@@ -31,9 +31,11 @@ rule shard_queries:
         "logs/shard_queries/{dataset}.log",
     conda:
         "../envs/core.yaml"
+    resources:
+        empty=may_be_empty,
     params:
         settings=sharding,
         recipe=1,
     shell:
-        "python -m npm_core shard-queries --fasta {input:q} {params.settings}"
+        "python -m npm_core shard-queries --fasta {input:q} {params.settings} {resources.empty}"
         " --output {output:q} > {log} 2>&1"

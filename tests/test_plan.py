@@ -99,6 +99,7 @@ def by_flag(command: str) -> dict[str, list[str]]:
         ("split_queries", "--train results/queries/train.fasta"),
         ("split_queries", "--test results/queries/test.fasta"),
         ("build_database", "--identity 0.31 --coverage 0.82"),
+        ("shard_queries/targets", "--shards 1 --max-queries 60 --may-be-empty"),
         ("search_shard/train/0000", "--iterations 4 --e-value 0.002"),
         ("search_shard/targets/0000", "--max-memory-gib 2 --max-length 900"),
         ("build_families/train/0000", FILTER),
@@ -184,6 +185,8 @@ def test_a_step_is_told_its_files_and_its_settings(planned, job, told):
         ("train_pfam_clan/HTH/0/0/npm", "--validation-reduced"),
         ("predict_npm/pfam_clan/HTH/0/0/npm", "--shuffle-seed"),
         ("train_uniref50", "--weighting"),
+        ("shard_queries/train", "--may-be-empty"),
+        ("shard_queries/test", "--may-be-empty"),
     ],
 )
 def test_a_step_is_told_nothing_of_what_is_anothers(planned, job, flag):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
 from npm_core.queries import is_test, read_queries, shard_queries, split_queries
 
@@ -166,6 +167,16 @@ def test_the_number_of_shards_is_exact_even_when_some_are_empty(fasta, tmp_path)
     assert sum(counts) == 2
     names = [path.name for path in sorted((tmp_path / "shards").iterdir())]
     assert names == [f"{number:04d}.fasta" for number in range(9)]
+
+
+def test_no_query_at_all_makes_empty_shards_where_that_is_asked_for(fasta, tmp_path, capsys):
+    words = ["shard-queries", "--fasta", str(fasta("")), "--shards", "2", "--max-queries", "5"]
+    words += ["--output", str(tmp_path / "shards")]
+    assert main(words) == 2
+    assert "no sequences" in capsys.readouterr().err
+    assert main([*words, "--may-be-empty"]) == 0
+    shards = {path.name: path.read_text() for path in (tmp_path / "shards").iterdir()}
+    assert shards == {"0000.fasta": "", "0001.fasta": ""}
 
 
 def test_a_cap_chooses_the_same_queries_whatever_the_order_and_the_shards(fasta, tmp_path):

@@ -16,6 +16,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"
     )
+    parser.add_argument(
+        "--may-be-empty", action="store_true", help="no sequence at all is no error"
+    )
     parser.add_argument("--output", required=True, type=OutputFolder, help="for the shards")
 
 
@@ -25,7 +28,11 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.queries import shard_queries
 
     counts = shard_queries(
-        args.fasta, args.output, shards=args.shards, max_queries=args.max_queries
+        args.fasta,
+        args.output,
+        shards=args.shards,
+        max_queries=args.max_queries,
+        may_be_empty=args.may_be_empty,
     )
     note(
         f"{args.output}: {sum(counts)} queries in {len(counts)} shards "
