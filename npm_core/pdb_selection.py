@@ -51,13 +51,18 @@ class Entry:
         id: PDB id, as `entry_id` writes it.
         deposited: The accession date: the day of the deposition.
         resolution: angstrom, the best of several; None where there is none (NMR).
-        method: Experimental method, e.g. "X-RAY DIFFRACTION".
+        method: Experimental methods, e.g. "X-RAY DIFFRACTION, NEUTRON DIFFRACTION".
     """
 
     id: str
     deposited: date
     resolution: float | None
     method: str
+
+    @property
+    def methods(self) -> set[str]:
+        """Each of the methods."""
+        return {method.strip() for method in re.split("[,;]", self.method)}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class Criteria:
         max_resolution: angstrom; the resolution must be below it.
         min_length: Residues; a chain must be longer.
         deposited_before: First day that is too late.
-        methods: Experimental methods to take; empty for any (the paper names none).
+        methods: Experimental methods, one of which an entry must have; empty for any (the paper
+            names none).
     """
 
     max_resolution: float = 2.5
@@ -78,7 +84,7 @@ class Criteria:
 
     def refusal(self, entry: Entry) -> str:
         """Why an entry is dropped whatever its chains are; empty when it is not."""
-        if self.methods and entry.method not in self.methods:
+        if self.methods and entry.methods.isdisjoint(self.methods):
             return f"method {entry.method}"
         if entry.resolution is None:
             return f"no resolution ({entry.method})"

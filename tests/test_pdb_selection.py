@@ -115,6 +115,23 @@ def test_the_criteria_are_options(archive):
     assert fasta.count(">") == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "wanted", "selected"),
+    [
+        ("X-RAY DIFFRACTION, NEUTRON DIFFRACTION", "x-ray diffraction", True),
+        ("X-RAY DIFFRACTION; NEUTRON DIFFRACTION", "neutron diffraction", True),
+        ("X-RAY DIFFRACTION, NEUTRON DIFFRACTION", "electron microscopy", False),
+        ("POWDER DIFFRACTION", "diffraction", False),
+        ("", "x-ray diffraction", True),
+    ],
+)
+def test_one_of_an_entrys_methods_must_be_wanted(archive, method, wanted, selected):
+    (archive / "entries.idx").write_text(HEADER + line("1AAA", "05/01/95", "1.9", method))
+    _, audit = select(archive, "--methods", "solution nmr", wanted)
+    reason = "" if selected else f"method {method}"
+    assert audit["1aaa"]["reason"] == reason
+
+
 def test_obsolete_entries_are_recorded(archive):
     (archive / "obsolete.dat").write_text(
         " LIST OF OBSOLETE COORDINATE ENTRIES AND SUCCESSORS\n"

@@ -52,7 +52,8 @@ def add_criteria(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(Criteria.methods),
         metavar="METHOD",
-        help='experimental methods, e.g. "X-RAY DIFFRACTION"; any when not given',
+        help='experimental methods, e.g. "X-RAY DIFFRACTION", one of which an entry must have; any '
+        "when not given",
     )
 
 
