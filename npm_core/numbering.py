@@ -11,7 +11,7 @@ _SHOWS_NOTHING = str.maketrans("", "", ". \t\r\n")
 LONGEST = 100_000
 """No protein has as many residues."""
 
-_RANGE = re.compile(r"/([0-9]+)-([0-9]+)$")
+_RANGE = re.compile(r"/([0-9]{1,6})-([0-9]{1,6})$")
 
 
 def from_one(length: int) -> Indices:
@@ -22,18 +22,20 @@ def from_one(length: int) -> Indices:
 def residue_numbers(name: str, row: str) -> Indices:
     """Number of the residue in each column of an aligned row; a gap has that of the one before it.
 
-    Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST and the row
-    has as many; so do those in lower case, which have no column.
+    Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST, the row
+    has as many and LAST is at most `LONGEST`; so do those in lower case, which have no column.
 
     Args:
-        name: Of the row.
-        row: As in an A3M: capitals and `-` are columns, lower case and `.` are not.
+        name: Of the row; not empty.
+        row: Not empty; as in an A3M: capitals and `-` are columns, lower case and `.` are not.
     """
     shown = np.array(list(row.translate(_SHOWS_NOTHING)), dtype="U1")
     numbers = np.cumsum(shown != "-").astype(np.int32)
     found = _RANGE.search(name.split(maxsplit=1)[0])
-    if found and int(found[2]) - int(found[1]) + 1 == numbers[-1]:
-        numbers += int(found[1]) - 1
+    if found:
+        first, last = int(found[1]), int(found[2])
+        if last <= LONGEST and last - first + 1 == numbers[-1]:
+            numbers += first - 1
     return numbers[~np.char.islower(shown)]
 
 

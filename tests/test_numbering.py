@@ -15,6 +15,11 @@ from npm_core.numbering import as_text, from_text, missing_inside, residue_numbe
         ("BLAT/24-28 lactamase", "aC-dE.f", [25, 25, 27]),
         # As many residues as there are, or the range is not that of this row
         ("BLAT/24-29", "aC-dE.f", [2, 2, 4]),
+        ("P1/99998-100000", "ACD", [99_998, 99_999, 100_000]),
+        ("P1/99999-100001", "ACD", [1, 2, 3]),
+        ("P1/3000000000-3000000002", "ACD", [1, 2, 3]),
+        (f"P1/1-{'9' * 5000}", "ACD", [1, 2, 3]),
+        ("P1/1-0", "--", [0, 0]),
     ],
 )
 def test_residues_without_a_column_are_counted(name, row, numbers):
