@@ -22,12 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="candidates: structures.tsv of `extract-clan`",
     )
     parser.add_argument(
-        "--families",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of the clan's families",
+        "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument(
         "--url-template",

@@ -27,9 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queries", required=True, type=Path, metavar="DIR", help="shards of test queries, FASTA"
     )
-    parser.add_argument(
-        "--targets", required=True, type=Path, nargs="+", metavar="FILE.parquet", help="all targets"
-    )
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument("--assignments", required=True, type=Path, help="assign-structures' audit")
     parser.add_argument("--workers", type=positive_int, default=1, help="processes")
     parser.add_argument(

@@ -12,21 +12,9 @@ from npm_core.arguments import OutputFile, positive_int
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `find-clan-neighbours`."""
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument(
-        "--targets",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of the clan's targets",
-    )
-    parser.add_argument(
-        "--families",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of the clan's families",
+        "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument(
         "--profiles",

@@ -12,21 +12,9 @@ from npm_core.arguments import OutputFile, positive_int
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `find-neighbours`."""
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument(
-        "--targets",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of targets",
-    )
-    parser.add_argument(
-        "--families",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of training families",
+        "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")

@@ -21,21 +21,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.parquet",
         help="of `find-neighbours` or `find-clan-neighbours`",
     )
+    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument(
-        "--targets",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of these targets",
-    )
-    parser.add_argument(
-        "--families",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of the families that the neighbours name, and of others",
+        "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     register_objective(parser)
     register_centre(parser)

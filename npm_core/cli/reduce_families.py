@@ -14,12 +14,7 @@ from npm_core.arguments import OutputFile
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `reduce-families`."""
     parser.add_argument(
-        "--families",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE.parquet",
-        help="tables of the clan's families",
+        "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument(
         "--targets",
