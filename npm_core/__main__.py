@@ -3,7 +3,7 @@
 import sys
 
 from npm_core.cli import main
-from npm_core.parallel import exit_on_sigterm
+from npm_core.parallel import exit_on_signals
 
-exit_on_sigterm()
+exit_on_signals()
 sys.exit(main())

@@ -30,6 +30,7 @@ from npm_core.batching import Prefetch
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_tensors
 from npm_core.metrics import Metrics
+from npm_core.parallel import stop_signals
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.team import Workers, gradients_of, let_go, own_share, placed_like, shared, whole
@@ -194,7 +195,7 @@ def fit(
 
     Raises:
         TrainingError: The loss is still not finite after MAX_ROLLBACKS roll-backs.
-        Stopped: SIGTERM came; a checkpoint is written.
+        Stopped: A signal came; a checkpoint is written.
         SettingsError: The batch cannot be shared by so many processes, or TensorBoard is missing.
     """
     if settings.batch % team.world:
@@ -213,7 +214,7 @@ def fit(
         for layer in task.layers():
             layer.compile(dynamic=True)
     run = _Run(task, settings, scratch / f"{name}.safetensors", table, team)
-    with _sigterm() as stopping:
+    with _signals() as stopping:
         outcome = run.go(stopping)
     save(outcome)
     if team.first:
@@ -528,11 +529,15 @@ class State:
 
 
 @contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """A list that is no longer empty once SIGTERM came."""
+def _signals() -> Iterator[list[int]]:
+    """A list that is no longer empty once a signal came that stops a run."""
     received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in stop_signals()
+    }
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -33,12 +34,22 @@ HELD = 16
 """Results that may wait for a slow one before them, those under way included, likewise."""
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM, by which Snakemake and Slurm stop a job, raise SystemExit: what cleans up, can.
+def stop_signals() -> list[signal.Signals]:
+    """Signals that stop a run, but those it is to ignore, as SIGHUP under nohup.
 
-    By itself it would end the process on the spot, and leave half-written files behind.
+    Snakemake and Slurm send SIGTERM, a terminal that closes SIGHUP.
     """
-    signal.signal(signal.SIGTERM, _exit)
+    both = (signal.SIGTERM, signal.SIGHUP)
+    return [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def exit_on_signals() -> None:
+    """Let signals that stop a run raise SystemExit: what cleans up, can.
+
+    By themselves they would end the process on the spot, and leave half-written files behind.
+    """
+    for number in stop_signals():
+        signal.signal(number, _exit)
 
 
 def _exit(number: int, _: object) -> NoReturn:
@@ -130,7 +141,7 @@ def map_in_processes(
     source = iter(items)
     work = partial(_call_or_exit, function)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=exit_on_sigterm) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
         waiting = deque(pool.submit(work, item) for item in islice(source, AHEAD * workers))
         try:
             while waiting:
@@ -146,6 +157,19 @@ def map_in_processes(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """In a process of a pool: stop by a signal, and when the pool's own process is no more."""
+    exit_on_signals()
+    threading.Thread(target=_stop_when_orphaned, daemon=True).start()
+
+
+def _stop_when_orphaned() -> None:
+    # By itself a process would wait for ever for what the pool gives it to do.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _call_or_exit(function: Callable[[A], B], item: A) -> B:

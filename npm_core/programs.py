@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,13 @@ _WITH_LIMIT = (
 
 RLIMIT_DATA counts what a program allocates. RLIMIT_AS would count the mapped database too, which
 for UniClust30 is larger than any sensible limit."""
+
+_WATCH = ("/bin/sh", "-c", "read _; kill -s KILL 0")
+"""Leads a program's process group, and kills it when its standard input ends.
+
+Nobody but this process holds the other end: whatever ends it, the program and its children go too.
+The kernel's own means (PR_SET_PDEATHSIG) does not reach those children, and takes the end of the
+thread that started a program for that of the process."""
 
 
 def program(name: str) -> str:
@@ -109,7 +117,7 @@ class Finished:
 
 
 class Programs:
-    """Runs programs that never outlive it, each in a process group of its own.
+    """Runs programs that never outlive it, nor this process, each in a process group of its own.
 
     Use it as a context manager: leaving the block kills what still runs. Threads may share one.
     """
@@ -129,8 +137,8 @@ class Programs:
         """Kill what runs and start nothing more."""
         with self._lock:
             self._closed = True
-            for process in self._running:
-                _kill_group(process)
+            for watch in self._running:
+                _kill_group(watch)
 
     def run(
         self,
@@ -159,52 +167,63 @@ class Programs:
             limit = str(int(memory_limit_gib * 2**30))
             argv = [sys.executable, "-I", "-S", "-c", _WITH_LIMIT, limit, *argv]
         started = time.monotonic()
-        with self._lock:
-            if self._closed:
-                raise ToolError("the run has been stopped")
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=0,
-                cwd=cwd,
-                env={"OMP_NUM_THREADS": "1", **os.environ, **(env or {})},
-            )
-            self._running.add(process)
         late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            _kill_group(process)
-
-        # A timer leaves communicate() blocking: with its own timeout it would poll.
-        timer = threading.Timer(timeout, stop) if timeout is not None else None
-        if timer:
-            timer.start()
-        try:
-            output, errors = process.communicate(stdin)
-        except BaseException:
-            # Stopped by a signal: what runs in this thread is no longer there when the block ends.
-            _kill_group(process)
-            process.wait()
-            raise
-        finally:
-            if timer:
-                timer.cancel()
+        with _group() as watch:
             with self._lock:
-                self._running.discard(process)
+                if self._closed:
+                    raise ToolError("the run has been stopped")
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    process_group=watch.pid,
+                    cwd=cwd,
+                    env={"OMP_NUM_THREADS": "1", **os.environ, **(env or {})},
+                )
+                self._running.add(watch)
+
+            def stop() -> None:
+                late.set()
+                _kill_group(watch)
+
+            # A timer leaves communicate() blocking: with its own timeout it would poll.
+            timer = threading.Timer(timeout, stop) if timeout is not None else None
+            if timer:
+                timer.start()
+            try:
+                output, errors = process.communicate(stdin)
+            except BaseException:
+                # Stopped by a signal: what runs here is no longer there when the block ends.
+                _kill_group(watch)
+                process.wait()
+                raise
+            finally:
+                if timer:
+                    timer.cancel()
+                with self._lock:
+                    self._running.discard(watch)
         seconds = time.monotonic() - started
         if late.is_set():
             return Finished(f"no end after {timeout:g} s", b"", seconds)
         return Finished(_failure(process.returncode, errors, memory_limit_gib), output, seconds)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Reaped already: its number may belong to somebody else by now.
-    if process.returncode is None:
+@contextmanager
+def _group() -> Iterator[subprocess.Popen[bytes]]:
+    """The watch of a process group; leaving the block kills what is left of the group."""
+    with subprocess.Popen(_WATCH, stdin=subprocess.PIPE, process_group=0) as watch:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            yield watch
+        finally:
+            _kill_group(watch)
+
+
+def _kill_group(watch: subprocess.Popen[bytes]) -> None:
+    # Reaped already: its number may belong to somebody else by now.
+    if watch.returncode is None:
+        try:
+            os.killpg(watch.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 

@@ -1,35 +1,59 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from test_programs import ended
 
 from npm_core.errors import ToolError
 from npm_core.files import atomic_path
-from npm_core.parallel import AHEAD, exit_on_sigterm, map_in_processes
+from npm_core.parallel import AHEAD, map_in_processes, stop_signals
 
 
-def stop_when_both_write(path: Path) -> None:
+def tell_and_sleep(path: Path) -> None:
     with atomic_path(path):
-        while len(list(path.parent.glob("*.part"))) < 2:
-            time.sleep(0.01)
-        if path.name == "first":
-            os.kill(os.getppid(), signal.SIGTERM)
+        path.with_suffix(".pid").write_text(str(os.getpid()))
         time.sleep(600)
 
 
-def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
-    exit_on_sigterm()
-    try:
-        with pytest.raises(SystemExit) as ended:
-            list(map_in_processes(stop_when_both_write, map(tmp_path.joinpath, ["first", "second"]),
-                                  workers=2))  # fmt: skip
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 128 + signal.SIGTERM
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 128 + signal.SIGTERM),
+        (signal.SIGHUP, 128 + signal.SIGHUP),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, number, status):
+    code = (
+        "import sys; from pathlib import Path; from test_parallel import tell_and_sleep;"
+        "from npm_core.parallel import exit_on_signals, map_in_processes; exit_on_signals();"
+        "list(map_in_processes(tell_and_sleep, map(Path, sys.argv[1:]), workers=2))"
+    )
+    paths = [str(tmp_path / name) for name in ("first", "second")]
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *paths],
+        env={**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
+    )
+    while len(pids := [path.read_text() for path in tmp_path.glob("*.pid")]) < 2 or "" in pids:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(20) == status
+    assert all(ended(int(pid)) for pid in pids)
     assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_a_signal_that_is_to_be_ignored_stops_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stop_signals() == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop_signals() == [signal.SIGTERM, signal.SIGHUP]
 
 
 def first_is_slow(number: int) -> int:

@@ -63,10 +63,10 @@ def test_a_failure_is_put_into_words(code, failure):
 
 
 CHILDREN = (
-    "import subprocess, sys, time;"
+    "import os, subprocess, sys, time;"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
     "print('something', flush=True);"
-    "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)"
+    "open(sys.argv[1], 'w').write(f'{child.pid} {os.getpid()}'); time.sleep(60)"
 )
 
 
@@ -74,22 +74,42 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
     with Programs() as running:
         done = running.run(python(CHILDREN, str(tmp_path / "pid")), timeout=1.5)
     assert done.failure == "no end after 1.5 s"
-    assert ended(int((tmp_path / "pid").read_text()))
+    assert all(map(ended, map(int, (tmp_path / "pid").read_text().split())))
 
 
-def test_a_stopped_process_takes_its_program_and_its_children_with_it(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 128 + signal.SIGTERM),
+        (signal.SIGHUP, 128 + signal.SIGHUP),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path, number, status):
     code = (
-        "import sys; from npm_core.parallel import exit_on_sigterm;"
-        "from npm_core.programs import Programs; exit_on_sigterm();"
+        "import sys; from npm_core.parallel import exit_on_signals;"
+        "from npm_core.programs import Programs; exit_on_signals();"
         "running = Programs().__enter__(); running.run(sys.argv[1:])"
     )
     argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
     process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.05)
-    process.terminate()
-    assert process.wait(20) == 128 + signal.SIGTERM
-    assert ended(int((tmp_path / "pid").read_text()))
+    process.send_signal(number)
+    assert process.wait(20) == status
+    assert all(map(ended, map(int, (tmp_path / "pid").read_text().split())))
+
+
+def test_a_program_that_ends_takes_its_children_with_it(tmp_path):
+    code = (
+        "import subprocess, sys;"
+        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL,"
+        " stderr=subprocess.DEVNULL);"
+        "print(child.pid)"
+    )
+    with Programs() as running:
+        done = running.run(python(code))
+    assert ended(int(done.output))
 
 
 def ended(pid):

@@ -338,7 +338,7 @@ def test_a_shard_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(searc
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert f"{done} of 6 queries were done before".encode() in errors
-    # The first to finish is not searched again; a program that outlived the kill may add a call.
+    # The first to finish is not searched again; one under way when the kill came is.
     assert calls(fake).count("CDEMKVLAW") == 1
     assert (tmp_path / "out.ffdata").read_bytes() == undisturbed
     assert list((tmp_path / "scratch").glob("*.jsonl")) == []

@@ -122,13 +122,13 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def signalled(task: NpmTask, *, update: int) -> NpmTask:
+def signalled(task: NpmTask, *, update: int, number: int) -> NpmTask:
     forward, calls = task.forward, []
 
     def watched(batch: Batch):
         calls.append(batch)
         if len(calls) == update:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return forward(batch)
 
     task.forward = watched  # type: ignore[method-assign]
@@ -147,11 +147,12 @@ def killed(task: NpmTask, *, at: int) -> NpmTask:
     return task
 
 
-def test_sigterm_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path, number):
     whole = make_task(shard)
     train(whole, tmp_path / "whole")
     with pytest.raises(Stopped, match="after 5 updates"):
-        train(signalled(make_task(shard), update=5), tmp_path / "stopped")
+        train(signalled(make_task(shard), update=5, number=number), tmp_path / "stopped")
     resumed = make_task(shard)
     train(resumed, tmp_path / "stopped")
     for name, value in weights(whole).items():
@@ -160,7 +161,7 @@ def test_sigterm_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_pa
 
 def test_stopped_in_its_last_update_a_training_resumes_to_all_rows_of_metrics(shard, tmp_path):
     with pytest.raises(Stopped, match="after 8 updates"):
-        train(signalled(make_task(shard), update=8), tmp_path)
+        train(signalled(make_task(shard), update=8, number=signal.SIGTERM), tmp_path)
     (tmp_path / "m.csv").unlink()
     train(make_task(shard), tmp_path)
     assert [row["step"] for row in table(tmp_path / "m.csv")] == ["0", "2", "4", "6", "8"]
