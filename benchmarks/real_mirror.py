@@ -33,6 +33,9 @@ from npm_core.universe.mirror import INDEX_HEADER
 RELATIVES = 40
 """Most sequences taken for one PDB chain."""
 
+MEMORY_GIB = 3
+"""Of MMseqs2's index."""
+
 HELD_OUT_IDENTITY = 0.3
 """What is at least this identical to a held-out chain is kept from every training."""
 
@@ -111,6 +114,7 @@ def choose(
         pool.values(),
         "target",
         *("-e", 0.001, "-c", 0.6, "--max-seqs", RELATIVES, "--threads", 1),
+        max_memory_gib=MEMORY_GIB,
         scratch=folder,
     )
     names = list(pool)
@@ -127,7 +131,10 @@ def representatives(chosen: dict[str, str], folder: Path) -> dict[str, list[str]
     names = list(chosen)
     clusters: dict[str, list[str]] = {}
     for representative, member in easy_cluster(
-        chosen.values(), "--min-seq-id", 0.5, "-c", 0.8, "--threads", 1, scratch=folder
+        chosen.values(),
+        *("--min-seq-id", 0.5, "-c", 0.8, "--threads", 1),
+        max_memory_gib=MEMORY_GIB,
+        scratch=folder,
     ):
         clusters.setdefault(names[representative], []).append(names[member])
     return clusters
@@ -149,6 +156,7 @@ def similar(
         side,
         *("-e", 0.001, "-s", 7.5, "--min-seq-id", HELD_OUT_IDENTITY),
         *("--max-seqs", 100_000, "--threads", 1),
+        max_memory_gib=MEMORY_GIB,
         scratch=folder,
     )
     names = list(queries if side == "query" else targets)

@@ -30,6 +30,7 @@ class AssignmentSettings:
             the paper does not say).
         unit: What is assigned: "entry" (all chains of a PDB entry together) or "chain".
         max_hits: Hits that pass MMseqs2's prefilter, for each chain (MMseqs2's default).
+        max_memory_gib: GiB of MMseqs2's index; a larger split is searched in parts.
         threads: Of MMseqs2.
     """
 
@@ -39,6 +40,7 @@ class AssignmentSettings:
     cluster_coverage: float = 0.8
     unit: Unit = "entry"
     max_hits: int = 300
+    max_memory_gib: float = 3.0
     threads: int = 1
 
 
@@ -146,7 +148,7 @@ def search(
     Args:
         candidates: Searched with.
         sequences: FASTA, gzipped or not; ids are any text, MMseqs2 sees numbers.
-        settings: identity, coverage, max_hits and threads are used.
+        settings: identity, coverage, max_hits, max_memory_gib and threads are used.
         scratch: As `assign`.
     """
     hits = easy_search(
@@ -156,6 +158,7 @@ def search(
         *("--min-seq-id", settings.identity, "-c", settings.coverage, "--cov-mode", 1),
         # Without the alignment's path (-a) MMseqs2 writes nident as 0.
         *("--max-seqs", settings.max_hits, "--threads", settings.threads, "-a"),
+        max_memory_gib=settings.max_memory_gib,
         scratch=scratch,
     )
     best: dict[int, tuple[float, float, int]] = {}
@@ -182,7 +185,7 @@ def cluster(
 
     Args:
         candidates: Of one split.
-        settings: cluster_identity, cluster_coverage and threads are used.
+        settings: cluster_identity, cluster_coverage, max_memory_gib and threads are used.
         scratch: As `assign`.
     """
     if len(candidates) < 2:
@@ -191,6 +194,7 @@ def cluster(
         (candidate.sequence for candidate in candidates),
         *("--min-seq-id", settings.cluster_identity, "-c", settings.cluster_coverage),
         *("--threads", settings.threads),
+        max_memory_gib=settings.max_memory_gib,
         scratch=scratch,
     )
     representatives = {

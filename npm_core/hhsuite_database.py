@@ -6,7 +6,7 @@ from pathlib import Path
 from npm_core import ffindex
 from npm_core.errors import ToolError
 from npm_core.hhsuite import data_file
-from npm_core.mmseqs import copy_fasta
+from npm_core.mmseqs import copy_fasta, split_memory
 from npm_core.programs import Programs, program, require
 
 
@@ -17,6 +17,7 @@ def build_database(
     threads: int = 1,
     identity: float = 0.3,
     coverage: float = 0.8,
+    max_memory_gib: float = 3.0,
 ) -> tuple[int, int]:
     """Cluster sequences and write an HH-suite database of the clusters, as UniClust30 is made.
 
@@ -29,6 +30,7 @@ def build_database(
         threads: For MMseqs2 and cstranslate.
         identity: Smallest sequence identity within a cluster (UniClust30: 0.3).
         coverage: Smallest share of both sequences that an alignment covers (UniClust: 0.8).
+        max_memory_gib: GiB of MMseqs2's index; it decides the clusters (`mmseqs.split_memory`).
 
     Returns:
         The numbers of sequences and of clusters.
@@ -56,6 +58,7 @@ def build_database(
         run(
             *(mmseqs, "cluster", "sequences", "clusters", "tmp", "-v", "1"),
             *("--min-seq-id", str(identity), "-c", str(coverage), "--threads", str(threads)),
+            *split_memory(max_memory_gib),
         )
         run(
             *(mmseqs, "result2msa", "sequences", "sequences", "clusters", "raw_a3m", "-v", "1"),

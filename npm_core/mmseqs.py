@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from npm_core import memory
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.msa import fasta_records, fasta_text
@@ -66,7 +65,7 @@ class MmseqsSettings:
                 *("search", queries, parts["representatives"], hits, tmp, "-a"),
                 *("--num-iterations", str(self.iterations), "-e", evalue, "--e-profile", evalue),
                 *("-s", f"{self.sensitivity:g}", "--max-seqs", str(self.max_hits)),
-                *("--split-memory-limit", f"{int(self.max_memory_gib * 1024)}M"),
+                *split_memory(self.max_memory_gib),
             ],
             [
                 *("expandaln", queries, members, hits, parts["alignments"]),
@@ -90,6 +89,15 @@ class MmseqsSettings:
         ]
         commands[1:] = [[*words, "--threads", str(threads)] for words in commands[1:]]
         return [[mmseqs, *words, "-v", "1"] for words in commands]
+
+
+def split_memory(max_memory_gib: float) -> tuple[str, str]:
+    """MMseqs2's flag for the memory of a search or a clustering.
+
+    It searches more sequences than that holds in parts, and finds other hits so: each part has its
+    own `--max-seqs`. The number of parts must not depend on the machine, as it does by default.
+    """
+    return "--split-memory-limit", f"{int(max_memory_gib * 1024)}M"
 
 
 def check_database(folder: Path | str) -> int:
@@ -116,6 +124,7 @@ def build_database(
     threads: int = 1,
     identity: float = 0.3,
     coverage: float = 0.8,
+    max_memory_gib: float = 3.0,
 ) -> tuple[int, int]:
     """Cluster sequences and write the databases that a search needs (`PARTS`).
 
@@ -123,7 +132,7 @@ def build_database(
         fasta: Sequences, gzipped or not.
         folder: Where they go.
         threads: Of MMseqs2.
-        identity, coverage: As `hhsuite_database.build_database`.
+        identity, coverage, max_memory_gib: As `hhsuite_database.build_database`.
 
     Returns:
         The numbers of sequences and of clusters.
@@ -136,13 +145,14 @@ def build_database(
     folder.mkdir(parents=True, exist_ok=True)
     sequences, clusters, representatives, alignments = (str(folder / part) for part in PARTS)
     parallel = ("--threads", str(threads))
+    limit = split_memory(max_memory_gib)
     with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=folder) as name, Programs() as programs:
         count = copy_fasta(fasta, Path(name, "sequences.fasta"))
         for words in (
             ("createdb", f"{name}/sequences.fasta", sequences, "--dbtype", "1", "--shuffle", "0"),
             (
                 *("cluster", sequences, clusters, f"{name}/tmp", *parallel),
-                *("--min-seq-id", str(identity), "-c", str(coverage)),
+                *("--min-seq-id", str(identity), "-c", str(coverage), *limit),
             ),
             ("createsubdb", clusters, sequences, representatives),
             ("align", sequences, sequences, clusters, alignments, *parallel, "-a", "-e", "inf"),
@@ -232,7 +242,12 @@ def search(
 
 
 def easy_search(
-    queries: Iterable[str], targets: Iterable[str], columns: str, *options: object, scratch: Path
+    queries: Iterable[str],
+    targets: Iterable[str],
+    columns: str,
+    *options: object,
+    max_memory_gib: float,
+    scratch: Path,
 ) -> Iterator[list[str]]:
     """Hits of some sequences among others, by MMseqs2's easy-search.
 
@@ -241,6 +256,7 @@ def easy_search(
         columns: What to tell of each hit, e.g. "query,target,bits"; query and target are numbers
             from 0.
         options: MMseqs2's flags, e.g. "-e", 0.001.
+        max_memory_gib: GiB of MMseqs2's index; it decides the hits (`split_memory`).
         scratch: Where there is room for its files, which are removed.
 
     Raises:
@@ -250,9 +266,7 @@ def easy_search(
         paths = [Path(name, file) for file in ("queries.fasta", "targets.fasta", "hits.tsv", "tmp")]
         # MMseqs2 fails on an empty file.
         if _write_numbered(paths[0], queries) and _write_numbered(paths[1], targets):
-            # MMseqs2 would size its index by the machine's memory, not by what a job may use.
-            left = memory.available_bytes()
-            limit = () if left is None else ("--split-memory-limit", f"{left * 8 // 10 >> 20}M")
+            limit = split_memory(max_memory_gib)
             _easy("easy-search", *paths, *options, *limit, "--format-output", columns)
             with paths[2].open(encoding="ascii") as stream:
                 for line in stream:
@@ -260,13 +274,13 @@ def easy_search(
 
 
 def easy_cluster(
-    sequences: Iterable[str], *options: object, scratch: Path
+    sequences: Iterable[str], *options: object, max_memory_gib: float, scratch: Path
 ) -> Iterator[tuple[int, int]]:
     """Numbers of a cluster's representative and of a member, of each sequence, by easy-cluster.
 
     Args:
         sequences: At least one.
-        options, scratch: As `easy_search`.
+        options, max_memory_gib, scratch: As `easy_search`.
 
     Raises:
         ToolError: mmseqs is missing or failed.
@@ -274,9 +288,8 @@ def easy_cluster(
     with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=scratch) as name:
         folder = Path(name)
         _write_numbered(folder / "members.fasta", sequences)
-        _easy(
-            "easy-cluster", folder / "members.fasta", folder / "clusters", folder / "tmp", *options
-        )
+        paths = (folder / "members.fasta", folder / "clusters", folder / "tmp")
+        _easy("easy-cluster", *paths, *options, *split_memory(max_memory_gib))
         with (folder / "clusters_cluster.tsv").open(encoding="ascii") as stream:
             for line in stream:
                 representative, member = line.split("\t")

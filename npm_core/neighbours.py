@@ -193,6 +193,7 @@ def nearest_by_mmseqs(
     *,
     queries: Iterable[tuple[str, str]],
     e_value: float,
+    max_memory_gib: float,
     threads: int,
     scratch: Path,
 ) -> list[Neighbour]:
@@ -205,6 +206,7 @@ def nearest_by_mmseqs(
         targets: With their sequences; a family called like one is not its neighbour.
         queries: Family and its query, one letter a column, X where the residue is unknown.
         e_value: Hits above it do not count.
+        max_memory_gib: GiB of MMseqs2's index; more queries are searched in parts.
         threads: Of MMseqs2.
         scratch: An empty folder.
 
@@ -223,6 +225,7 @@ def nearest_by_mmseqs(
         sequences(),
         "query,target,bits,qstart,tstart,qaln,taln",
         *("--threads", threads, "-e", e_value),
+        max_memory_gib=max_memory_gib,
         scratch=scratch,
     )
     best: dict[str, tuple[float, str, list[str]]] = {}

@@ -137,7 +137,9 @@ def database_name(wildcards, input):
 
 def clustering_settings():
     """How a database's sequences are clustered, whichever engine searches it."""
-    return {key: config["database"][key] for key in ("identity", "coverage")}
+    return {
+        key: config["database"][key] for key in config["database"] if key != "build"
+    }
 
 
 def hhfilter_settings():

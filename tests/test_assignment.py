@@ -236,24 +236,26 @@ ASSIGNED = ["--identity=.51", "--coverage=.81", "--cluster-identity=.52", "--clu
 def test_mmseqs_is_called_with_every_setting(tmp_path, monkeypatch):
     told = []
 
-    def search(queries, targets, columns, *options, scratch):
-        told.append(" ".join(map(str, options)))
+    def search(queries, targets, columns, *options, max_memory_gib, scratch):
+        told.append(" ".join(map(str, (*options, max_memory_gib))))
         return iter(())
 
-    def cluster(sequences, *options, scratch):
-        told.append(" ".join(map(str, options)))
+    def cluster(sequences, *options, max_memory_gib, scratch):
+        told.append(" ".join(map(str, (*options, max_memory_gib))))
         return [(0, 0), (0, 1)]
 
     monkeypatch.setattr(assignment, "easy_search", search)
     monkeypatch.setattr(assignment, "easy_cluster", cluster)
     (tmp_path / "t.fasta").write_text(">t\nACD\n")
-    settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, max_hits=301, threads=2)
+    settings = assignment.AssignmentSettings(
+        *(0.51, 0.81, 0.52, 0.82), max_hits=301, max_memory_gib=5, threads=2
+    )
     chains = [Query("1abc_A", "ACD"), Query("2abc_A", "ACD")]
     assignment.search(chains, tmp_path / "t.fasta", settings, scratch=tmp_path)
     assignment.cluster(chains, settings, scratch=tmp_path)
     assert told == [
-        "--min-seq-id 0.51 -c 0.81 --cov-mode 1 --max-seqs 301 --threads 2 -a",
-        "--min-seq-id 0.52 -c 0.82 --threads 2",
+        "--min-seq-id 0.51 -c 0.81 --cov-mode 1 --max-seqs 301 --threads 2 -a 5",
+        "--min-seq-id 0.52 -c 0.82 --threads 2 5",
     ]
 
 
@@ -270,7 +272,7 @@ def test_the_verb_assigns_by_its_own_thresholds(tmp_path, monkeypatch):
         path.write_text("")
     words = [f"--{name}={path}" for name, path in paths.items()]
     words += [f"--{name}={tmp_path / name}" for name in ("output", "representatives", "audit")]
-    more = [*ASSIGNED, "--unit=chain", "--max-hits=301"]
+    more = [*ASSIGNED, "--unit=chain", "--max-hits=301", "--max-memory-gib=5"]
     assert main(["assign-structures", *words, *more]) == 0
-    settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, "chain", 301)
+    settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, "chain", 301, 5)
     assert given == [({"train": paths["train"], "test": paths["test"]}, settings)]

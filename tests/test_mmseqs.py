@@ -223,6 +223,25 @@ def test_the_search_is_called_with_every_setting(tmp_path):
     assert align[2] == f"{tmp_path}/tmp/latest/profile_0"
 
 
+def test_the_easy_workflows_are_told_their_memory_not_left_to_the_machines(tmp_path, monkeypatch):
+    told = []
+
+    def easy(command, *words):
+        told.append(" ".join(map(str, words[words.index("-e") :])))
+        name = words[2] if command == "easy-search" else f"{words[1]}_cluster.tsv"
+        Path(name).write_text("0\t0\n")
+
+    monkeypatch.setattr(mmseqs, "_easy", easy)
+    knobs = {"max_memory_gib": 1.5, "scratch": tmp_path}
+    hits = mmseqs.easy_search(["MKV"], ["MKL"], "query,target", "-e", 1, **knobs)
+    assert list(hits) == [["0", "0"]]
+    assert list(mmseqs.easy_cluster(["MKV"], "-e", 1, **knobs)) == [(0, 0)]
+    assert told == [
+        "-e 1 --split-memory-limit 1536M --format-output query,target",
+        "-e 1 --split-memory-limit 1536M",
+    ]
+
+
 def test_parts_of_a_database_are_joined_by_their_numbers(tmp_path):
     for number in range(11):
         (tmp_path / f"clusters.{number}").write_text(f"{number} ")

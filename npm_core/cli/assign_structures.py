@@ -59,6 +59,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=AssignmentSettings.max_hits,
         help="hits of a chain that pass the prefilter",
     )
+    parser.add_argument(
+        "--max-memory-gib",
+        type=float,
+        default=AssignmentSettings.max_memory_gib,
+        help="mmseqs2's index",
+    )
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--scratch",
@@ -86,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
         cluster_coverage=args.cluster_coverage,
         unit=args.unit,
         max_hits=args.max_hits,
+        max_memory_gib=args.max_memory_gib,
         threads=args.threads,
     )
     candidates = list(read_queries(args.candidates, may_be_empty=True))

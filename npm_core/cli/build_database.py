@@ -25,6 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
+    parser.add_argument(
+        "--max-memory-gib", type=float, default=3.0, help="mmseqs2's index as it clusters"
+    )
     parser.add_argument("--threads", type=positive_int, default=1, help="of the program")
 
 
@@ -40,5 +43,6 @@ def run(args: argparse.Namespace) -> None:
         threads=args.threads,
         identity=args.identity,
         coverage=args.coverage,
+        max_memory_gib=args.max_memory_gib,
     )
     note(f"{args.output}: {sequences} sequences in {clusters} clusters")

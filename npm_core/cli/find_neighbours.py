@@ -17,6 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
+    parser.add_argument("--max-memory-gib", type=float, default=3.0, help="mmseqs2's index")
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--output",
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
                 for family, query in read_family_queries(path).items()
             ),
             e_value=args.e_value,
+            max_memory_gib=args.max_memory_gib,
             threads=args.threads,
             scratch=Path(folder),
         )
