@@ -148,8 +148,7 @@ def fit_table(
         f"{len(sizes)} families to fit, at most {at_once / memory.MIB:,.0f} MiB at a time"
         + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
     )
-    chosen = (family for family in read_families(*families) if family.id in sizes)
-    fits = fitter.fit_all(chosen, workers=workers)
+    fits = fitter.fit_all(read_families(*families, only=sizes), workers=workers)
     stopped_early = 0
     with atomic_path(report) as temporary, temporary.open("w", newline="") as stream:
         columns = [column.name for column in fields(ReportRow)]

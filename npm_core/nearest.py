@@ -57,12 +57,11 @@ def transfer_table(
 
     def references() -> Iterator[Family]:
         threshold = fitter.objective.identity_threshold
-        for family in read_families(*families):
-            if family.id in nearest:
-                reference, columns[family.id] = under_reference(
-                    family, seed=seed, identity_threshold=threshold
-                )
-                yield reference
+        for family in read_families(*families, only=nearest):
+            reference, columns[family.id] = under_reference(
+                family, seed=seed, identity_threshold=threshold
+            )
+            yield reference
 
     fits = fitter.fit_all(references(), workers=workers)
     scores: dict[str, Scores] = {}

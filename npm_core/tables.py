@@ -211,13 +211,29 @@ def families_of(table: pa.Table) -> list[Family]:
     return families
 
 
-def read_families(*paths: Path | str) -> Iterator[Family]:
-    """Families of one or more shards in order; at most one row group is held in memory."""
+def read_families(*paths: Path | str, only: Collection[str] | None = None) -> Iterator[Family]:
+    """Families of one or more shards in order; at most one row group is held in memory.
+
+    Args:
+        paths: The shards.
+        only: Ids of the families that are wanted, None for all. Row groups without any are not
+            decoded: among all training families they are nearly all.
+    """
     for path in paths:
         with reading(path):
             table = open_table(path, FAMILIES.names)
-            for batch in table.iter_batches(batch_size=16, columns=FAMILIES.names):
-                yield from families_of(pa.Table.from_batches([batch]))
+            groups = None if only is None else _groups_with(table, set(only))
+            for batch in table.iter_batches(16, groups, FAMILIES.names):
+                for family in families_of(pa.Table.from_batches([batch])):
+                    if only is None or family.id in only:
+                        yield family
+
+
+def _groups_with(table: pq.ParquetFile, wanted: set[str]) -> list[int]:
+    """Row groups that hold any of these ids."""
+    ids = iter(table.read(columns=["id"])["id"].to_pylist())
+    rows = (table.metadata.row_group(group).num_rows for group in range(table.num_row_groups))
+    return [group for group, count in enumerate(rows) if wanted.intersection(islice(ids, count))]
 
 
 def read_family_queries(*paths: Path | str) -> dict[str, str]:

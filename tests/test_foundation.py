@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from npm_core import alphabet, provenance
+from npm_core import alphabet, provenance, tables
 from npm_core.cli import HelpFormatter, main, verbs
 from npm_core.errors import DataError
 from npm_core.files import atomic_path, open_text
@@ -282,6 +282,26 @@ def test_families_survive_the_round_trip(tmp_path, rng):
         assert np.array_equal(before.residues, after.residues)
         assert after.meff == pytest.approx(0.5 * before.depth)
     assert read_metadata(path)["seed"] == 3
+
+
+def test_of_row_groups_without_a_family_that_is_wanted_only_ids_are_read(tmp_path, monkeypatch):
+    decoded = []
+
+    def families_of(table):
+        decoded.extend(table["id"].to_pylist())
+        return whole(table)
+
+    whole = tables.families_of
+    monkeypatch.setattr(tables, "families_of", families_of)
+    paths = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
+    for path, names in zip(paths, ("abcdefg", "hi"), strict=True):
+        families = (Family(name, np.zeros((1, 5), "u1"), np.ones(1, "f4")) for name in names)
+        write_families(path, families, {}, rows_per_group=2)
+    assert [one.id for one in read_families(*paths, only={"g", "d", "h"})] == ["d", "g", "h"]
+    assert decoded == ["c", "d", "g", "h", "i"]
+    assert [one.id for one in read_families(*paths, only={"none"})] == []
+    assert len(decoded) == 5
+    assert [one.id for one in read_families(*paths)] == list("abcdefghi")
 
 
 def test_a_damaged_table_is_named(tmp_path, rng):

@@ -70,9 +70,7 @@ def run(args: argparse.Namespace) -> None:
             targets,
             buckets,
             profiles=profiles,
-            alignments=lambda chosen: (
-                family for family in read_families(*args.families) if family.id in chosen
-            ),
+            alignments=lambda chosen: read_families(*args.families, only=chosen),
             workers=args.workers,
             scratch=Path(folder),
         )

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
-    from npm_core.neighbours import read_neighbours
+    from npm_core.neighbours import by_family, read_neighbours
     from npm_core.predict import load_predictor, target_scores
     from npm_core.progress import track
     from npm_core.provenance import provenance
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
         sister_scores(
             model,
             neighbours,
-            read_families(*args.families),
+            read_families(*args.families, only=by_family(neighbours)),
             {target.id: target.length for target in targets},
             seed=args.sister_seed,
             window=window,

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     all_columns = read_columns(args.columns)
     threshold = args.identity_threshold
     reduced, msas, redundant = [], [], 0
-    families = (family for family in read_families(*args.families) if family.id in members)
+    families = read_families(*args.families, only=members)
     for family in track(families, total=len(members), what="families reduced"):
         target = targets.get(family.id)
         own = columns = None
