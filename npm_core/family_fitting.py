@@ -43,6 +43,7 @@ class FamilyFitter:
         centre: What leaves the couplings before their norm.
         model: What the scores call it.
         prior: Gives what a family's fit shrinks to; None for zero.
+        predictor_bytes: Size of the network that the prior comes from; each process has its own.
     """
 
     objective: Objective
@@ -50,6 +51,7 @@ class FamilyFitter:
     centre: Centre
     model: str
     prior: Callable[[Family], Potts] | None = None
+    predictor_bytes: int = 0
 
     def facts(self) -> dict[str, object]:
         """What the metadata of the scores say of the fits."""
@@ -62,10 +64,12 @@ class FamilyFitter:
         }
 
     def needed_bytes(self, depth: int, length: int) -> int:
-        """Memory that a fit takes."""
+        """Memory that a fit takes, in a process of its own."""
         # A prior is held as blocks, as a model, and as its scaled copy and that one's workspace.
         priors = 4 if self.prior else 0
-        return fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
+        fit = fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
+        # As the network is read its weights are there twice: in the file's form, and its own.
+        return self.predictor_bytes + max(fit, self.predictor_bytes)
 
     def fit(self, family: Family) -> tuple[Scores, ReportRow]:
         """Fit one family and score its contacts."""

@@ -108,6 +108,13 @@ def test_a_prior_takes_four_times_the_memory_of_a_model():
     assert informed.needed_bytes(10, 16) - plain.needed_bytes(10, 16) == 4 * model
 
 
+def test_a_network_stays_beside_the_fit_and_is_there_twice_while_it_is_read():
+    plain = FamilyFitter(Objective(), Stop(), "none", "potts")
+    fit = plain.needed_bytes(10, 16)
+    for network, needed in ((fit - 1, 2 * fit - 1), (3 * fit, 6 * fit)):
+        assert replace(plain, predictor_bytes=network).needed_bytes(10, 16) == needed
+
+
 def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
     _, _, report = run(tmp_path)
     assert b"\r" not in report.read_bytes()

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from npm_core import memory
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
+from npm_core.family_fitting import FamilyFitter
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
-from npm_core.plm import fit_objective
+from npm_core.plm import Objective, Stop, fit_objective
 from npm_core.potts import contact_scores
 from npm_core.predict import contact_scores as predicted_scores
 from npm_core.predict import predict_windows
@@ -68,6 +70,19 @@ def test_the_prediction_is_of_the_query_not_of_another_row(tmp_path, model, alon
 def test_a_prior_of_no_weight_is_the_independent_fit(tmp_path, alone):
     fitted = contact_scores(fit_objective(alone.residues).potts.couplings)
     np.testing.assert_allclose(scores(tmp_path, 1e-9), fitted, atol=1e-6)
+
+
+def test_the_memory_of_the_network_counts(tmp_path, alone, monkeypatch, capsys):
+    fitter = FamilyFitter(Objective(), Stop(), "none", "prior", lambda family: None)
+    fit = fitter.needed_bytes(1, LENGTH)
+    network = (tmp_path / "npm" / "model.safetensors").stat().st_size
+    needed = network + max(fit, network)
+    monkeypatch.setattr(memory, "available_bytes", lambda: needed - 1)
+    with pytest.raises(AssertionError):
+        scores(tmp_path, 1.0)
+    assert f"fitting 1 families at once needs {needed / memory.MIB:,.0f} MiB" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_weight_outside_its_range_is_refused(tmp_path, alone, capsys):

@@ -60,24 +60,30 @@ def _predictor(folder: Path) -> "NeuralPottsModel":
 
 def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
-    from npm_core.checkpoints import read_config, trained_length
+    from npm_core.checkpoints import WEIGHTS, read_config, trained_length
     from npm_core.errors import SettingsError
     from npm_core.family_fitting import FamilyFitter, fit_table
     from npm_core.plm import Objective, Stop
 
     if not 0 < args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
+    digest = read_config(args.checkpoint)["sha256"]
     window = args.window or trained_length(args.checkpoint)
-    prior = Prior(args.checkpoint, args.prior_weight, window)
-    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     fit_table(
-        FamilyFitter(objective, Stop(args.stop_rel), args.centre, args.model, prior),
+        FamilyFitter(
+            Objective(args.objective, identity_threshold=args.identity_threshold),
+            Stop(args.stop_rel),
+            args.centre,
+            args.model,
+            Prior(args.checkpoint, args.prior_weight, window),
+            predictor_bytes=(args.checkpoint / WEIGHTS).stat().st_size,
+        ),
         families=args.families,
         targets=args.targets,
         workers=args.workers,
         output=args.output,
         report=args.report,
-        checkpoint=read_config(args.checkpoint)["sha256"],
+        checkpoint=digest,
         prior_weight=args.prior_weight,
         window=window,
     )
