@@ -7,6 +7,9 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.fetch import Absent, download
 from npm_core.source_lock import SourceLock
 
+ENOUGH = 3
+"""So many entries are not all obsolete: where none of them is there, the address is wrong."""
+
 
 class NotInArchive(DataError):
     """The archive has no such entry: it may be obsolete."""
@@ -35,6 +38,8 @@ def entry_url(template: str, entry: str) -> str:
 def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | None) -> Path:
     """Fetch an entry's file, unless the cache holds what the lock file has on record.
 
+    It keeps its name, with the entry before it where an archive has one name for all.
+
     Args:
         entry: As `pdb_selection.entry_id` writes it.
         template: As in `entry_url`.
@@ -46,7 +51,8 @@ def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | No
         DataError: The fetch failed otherwise; the next run goes on from here.
     """
     url = entry_url(template, entry)
-    path = cache / url.rpartition("/")[2]
+    name = url.rpartition("/")[2]
+    path = cache / (name if "{id}" in template.rpartition("/")[2] else f"{entry}.{name}")
     try:
         download([url], path, lock=lock)
     except Absent as error:
@@ -83,8 +89,14 @@ class Archive:
         return path
 
     def check(self) -> None:
-        """Raise DataError if none of the entries was there: one may be obsolete, but not all."""
-        if self.absent and not self.found:
+        """Refuse the address if none of the entries was there.
+
+        One or two, of a small shard or clan, may be obsolete: the audit names them.
+
+        Raises:
+            DataError: At least `ENOUGH` were asked for, and all are missing.
+        """
+        if len(self.absent) >= ENOUGH and not self.found:
             raise DataError(
                 f"{self.template}: none of {len(self.absent)} entries is there; the first was "
                 f"looked for at {entry_url(self.template, min(self.absent))}. Correct the address "

@@ -242,8 +242,8 @@ def test_the_verb_writes_targets_columns_and_an_audit(tmp_path, capsys):
 
 
 def test_an_archive_with_none_of_the_entries_is_an_error(tmp_path, capsys):
-    row = StructureRow("9abc", "X", "R/1-20", DOMAIN)
-    write_structures(tmp_path / "structures.tsv", "Clan", {"PF1": [row]})
+    rows = [StructureRow(f"{number}abc", "X", "R/1-20", DOMAIN) for number in (7, 8, 9)]
+    write_structures(tmp_path / "structures.tsv", "Clan", {"PF1": rows})
     write_families(
         tmp_path / "families.parquet",
         [Family("PF1", encode(DOMAIN)[None], np.ones(1, np.float32))],
@@ -260,7 +260,7 @@ def test_an_archive_with_none_of_the_entries_is_an_error(tmp_path, capsys):
         ]
     )
     assert status == 2
-    assert "none of 1 entries is there" in capsys.readouterr().err
+    assert "none of 3 entries is there" in capsys.readouterr().err
 
 
 def test_structures_columns_and_audit_are_read_as_written(tmp_path):

@@ -180,6 +180,26 @@ def test_the_archive_is_divided_by_the_characters_before_the_last():
 
 
 @pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{id}/model.cif", ["1abc.model.cif", "2abc.model.cif"]),
+        ("{middle}/pdb{id}.ent", ["pdb1abc.ent", "pdb2abc.ent"]),
+    ],
+)
+def test_every_entry_has_a_file_of_its_own_in_the_cache(tmp_path, template, names):
+    for entry in ("1abc", "2abc"):
+        place = tmp_path / template.format(id=entry, middle=entry[1:3])
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(entry)
+    url = f"{tmp_path.as_uri()}/{template}"
+    found = [
+        fetch_entry(entry, url, cache=tmp_path / "cache", lock=None) for entry in ("1abc", "2abc")
+    ]
+    assert [path.name for path in found] == names
+    assert [path.read_text() for path in found] == ["1abc", "2abc"]
+
+
+@pytest.mark.parametrize(
     ("kind", "expected"),
     [(Absent, NotInArchive), (DataError, DataError)],
 )
