@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.msa import fasta_records, fasta_text
@@ -207,7 +208,8 @@ def search(
     threads: int,
     timeout: float,
     memory_limit_gib: float,
-) -> tuple[Finished, dict[int, str]]:
+    output: Path,
+) -> tuple[Finished, Iterator[tuple[int, str]]]:
     """Search with several sequences in one call.
 
     Args:
@@ -217,28 +219,31 @@ def search(
         threads: Of MMseqs2; they do not change the result.
         timeout: Seconds for each of MMseqs2's commands.
         memory_limit_gib: GiB a command may allocate.
+        output: Prefix of the FFindex of alignments; MMseqs2 works beside it.
 
     Returns:
-        How it ended, with all its seconds; the alignments as A3M by the number of the sequence,
-        none where it failed.
+        How it ended, with all its seconds; each alignment as A3M with the number of its sequence,
+        read as it is drawn. None where it failed.
     """
     seconds = 0.0
-    with tempfile.TemporaryDirectory(prefix="npm_mmseqs.") as name:
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         folder = Path(name)
         _write_numbered(folder / "queries.fasta", sequences)
         for argv in settings.argvs(program("mmseqs"), folder, threads):
             finished = programs.run(argv, timeout=timeout, memory_limit_gib=memory_limit_gib)
             seconds += finished.seconds
             if finished.failure:
-                return Finished(f"{argv[1]}: {finished.failure}", b"", seconds), {}
-        found = {}
-        data = (folder / "msas").read_bytes()
-        for line in (folder / "msas.index").read_text(encoding="ascii").splitlines():
-            _, offset, length = map(int, line.split("\t"))
-            a3m = data[offset : offset + length].rstrip(b"\0").decode("utf-8", "replace")
-            if a3m:
-                found[int(a3m[1 : a3m.index("\n")])] = a3m
-    return Finished("", b"", seconds), found
+                return Finished(f"{argv[1]}: {finished.failure}", b"", seconds), iter(())
+        # An MMseqs2 database is an FFindex under other names.
+        (folder / "msas").rename(ffindex.data_path(output))
+        (folder / "msas.index").rename(ffindex.index_path(output))
+    return Finished("", b"", seconds), _numbered_a3ms(output)
+
+
+def _numbered_a3ms(prefix: Path) -> Iterator[tuple[int, str]]:
+    for _, text in ffindex.read_entries(prefix):
+        if a3m := text.decode("utf-8", "replace"):
+            yield int(a3m[1 : a3m.index("\n")]), a3m
 
 
 def easy_search(

@@ -1,10 +1,11 @@
 """The search for the alignment of each query (paper, C.4), by HHblits or by MMseqs2."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
+from itertools import count
 from pathlib import Path
 
 from npm_core import alphabet, ffindex, hhsuite, mmseqs
@@ -96,18 +97,29 @@ def search_batch(
     settings: MmseqsSettings,
     limits: Limits,
     threads: int,
-) -> list[Found]:
-    """Search with many queries at once by MMseqs2 and check what comes back.
+    scratch: Path,
+) -> Iterator[Found]:
+    """Search with many queries at once by MMseqs2 and check what comes back, one by one.
 
     Where the call fails it is halved until only the queries to blame have failed; unless the
     shortest query by itself fails beside both halves: then the cause is none of the queries (a
     full disk), and all have failed for it.
+
+    Args:
+        queries: Of one batch.
+        programs: Runs MMseqs2.
+        settings, limits, threads: As `mmseqs_engine`.
+        scratch: An existing folder for MMseqs2's files, and for the alignments until they are
+            drawn: those of a batch may be more than memory holds.
     """
     skipped = {query.id: skip_reason(query, max_length=limits.max_length) for query in queries}
-    found = [Found(Row(name, "skipped", reason)) for name, reason in skipped.items() if reason]
+    yield from (Found(Row(name, "skipped", reason)) for name, reason in skipped.items() if reason)
     wanted = [query for query in queries if not skipped[query.id]]
+    calls = count()
 
-    def call(some: Sequence[Query]) -> tuple[Sequence[Query], Finished, dict[int, str]]:
+    def call(
+        some: Sequence[Query],
+    ) -> tuple[Sequence[Query], Finished, Iterable[tuple[int, str]]]:
         return some, *mmseqs.search(
             [query.sequence for query in some],
             programs,
@@ -115,10 +127,11 @@ def search_batch(
             threads=threads,
             timeout=limits.timeout * len(some),
             memory_limit_gib=_memory_gib(some, limits),
+            output=Path(folder, str(next(calls))),
         )
 
     def narrowed(
-        some: Sequence[Query], finished: Finished, a3ms: Mapping[int, str]
+        some: Sequence[Query], finished: Finished, a3ms: Iterable[tuple[int, str]]
     ) -> Iterator[Found]:
         if not finished.failure or len(some) == 1:
             yield from _outcomes(some, finished, a3ms)
@@ -128,24 +141,29 @@ def search_batch(
         if len(some) > 2 and all(half.failure for _, half, _ in halves):
             _, alone, _ = call([min(some, key=lambda query: len(query.sequence))])
             if alone.failure:
-                yield from _outcomes(some, replace(finished, failure=alone.failure), {})
+                yield from _outcomes(some, replace(finished, failure=alone.failure), ())
                 return
         for half in halves:
             yield from narrowed(*half)
 
-    return [*found, *narrowed(*call(wanted))] if wanted else found
+    if wanted:
+        with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=scratch) as folder:
+            yield from narrowed(*call(wanted))
 
 
 def _outcomes(
-    queries: Sequence[Query], finished: Finished, a3ms: Mapping[int, str]
+    queries: Sequence[Query], finished: Finished, a3ms: Iterable[tuple[int, str]]
 ) -> Iterator[Found]:
     """What one call of MMseqs2 gave each of its queries."""
-    for number, query in enumerate(queries):
-        seconds = finished.seconds / len(queries)
-        row = Row(query.id, "failed", finished.failure, seconds=seconds)
-        yield (
-            Found(row) if finished.failure else _checked(row, query, a3ms.get(number, ""), "mmseqs")
-        )
+    seconds = finished.seconds / len(queries)
+    rows = {
+        number: Row(query.id, "failed", finished.failure, seconds=seconds)
+        for number, query in enumerate(queries)
+    }
+    for number, a3m in a3ms:
+        yield _checked(rows.pop(number), queries[number], a3m, "mmseqs")
+    for number, row in rows.items():
+        yield Found(row) if row.reason else _checked(row, queries[number], "", "mmseqs")
 
 
 def _checked(row: Row, query: Query, a3m: str, engine: str) -> Found:
@@ -211,7 +229,7 @@ def search_shard(
         limits: What one query may cost.
         threads: Of all the engine's processes together.
         max_failed_share: The shard fails when more than this share of its queries do.
-        scratch: Folder for the journal from which a killed shard goes on.
+        scratch: Folder for the journal from which a killed shard goes on, and for MMseqs2's files.
 
     Returns:
         The ledger.
@@ -224,7 +242,7 @@ def search_shard(
     engine = (
         hhblits_engine(settings, limits, threads)
         if isinstance(settings, HhblitsSettings)
-        else mmseqs_engine(settings, limits, threads)
+        else mmseqs_engine(settings, limits, threads, Path(scratch))
     )
     note(f"{queries}: {len(wanted)} queries against {engine.name}")
     shard = Shard(wanted, Path(output), Path(ledger), Path(scratch), max_failed_share, str(queries))
@@ -252,7 +270,7 @@ def hhblits_engine(settings: HhblitsSettings, limits: Limits, threads: int) -> E
     )
 
 
-def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int) -> Engine:
+def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int, scratch: Path) -> Engine:
     """MMseqs2, a process with `threads` for a batch of queries.
 
     Raises:
@@ -264,7 +282,7 @@ def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int) -> Eng
     called = f"MMseqs2 {version('mmseqs', 'version')}"
     return Engine(
         f"{clusters} clusters by {called}",
-        partial(search_batch, settings=settings, limits=limits, threads=threads),
+        partial(search_batch, settings=settings, limits=limits, threads=threads, scratch=scratch),
         _signature(called, replace(settings, batch=1), limits, parts),
         batch=settings.batch,
     )

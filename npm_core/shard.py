@@ -32,15 +32,15 @@ class Engine:
 
     Attributes:
         name: Its own and its database's, for messages.
-        search: Searches with some queries; what it returns may be in another order. It runs its
-            programs by those given.
+        search: Searches with some queries; what it gives may be in another order, and be found
+            only as it is drawn. It runs its programs by those given.
         signature: Text that changes whenever a result would.
         batch: Queries of one call.
         workers: Calls at a time.
     """
 
     name: str
-    search: Callable[[Sequence[Query], Programs], list[Found]]
+    search: Callable[[Sequence[Query], Programs], Iterable[Found]]
     signature: str
     batch: int = 1
     workers: int = 1

@@ -103,22 +103,56 @@ def test_an_alignment_does_not_depend_on_threads_order_or_batch(searches):
     assert parts == whole
 
 
-def test_only_the_query_to_blame_fails(monkeypatch):
+def batch(queries, scratch, **limits):
+    with Programs() as programs:
+        knobs = {"settings": MmseqsSettings("db"), "limits": Limits(**limits), "threads": 1}
+        return list(search_batch(queries, programs, scratch=scratch, **knobs))
+
+
+class Fake:
+    """Stands for programs: the last of MMseqs2's commands finds an alignment of a query alone for
+    the first and the third sequence."""
+
+    def run(self, argv, **_):
+        if argv[1] == "result2msa":
+            Path(argv[5]).write_bytes(b">2\nMKL\n\0\0>0\nMKV\n\0")
+            Path(f"{argv[5]}.index").write_text("0\t9\t8\n1\t8\t1\n2\t0\t8\n")
+        return Finished("", b"", 1.0)
+
+
+def test_alignments_stay_in_the_scratch_folder_until_they_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(mmseqs, "program", lambda name: name)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    queries = [Query("a", "MKV"), Query("b", "MKW"), Query("c", "MKL")]
+    found = search_batch(
+        queries,
+        Fake(),
+        settings=MmseqsSettings("db"),
+        limits=Limits(),
+        threads=1,
+        scratch=tmp_path,
+    )
+    first = next(found)
+    assert (first.row.query, first.a3m) == ("c", ">c\nMKL\n")
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["0.ffdata", "0.ffindex"]
+    assert [(one.row.query, one.row.status) for one in found] == [("a", "empty"), ("b", "failed")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_query_to_blame_fails(monkeypatch, tmp_path):
     calls = []
 
     def fail_on_k(sequences, programs, **_):
         calls.append(list(sequences))
         if "KKK" in sequences:
-            return Finished("align: segmentation fault", b"", 1.0), {}
+            return Finished("align: segmentation fault", b"", 1.0), ()
         a3ms = {n: f">{n}\n{one}\n>hit\n{one[:2]}-\n" for n, one in enumerate(sequences)}
-        return Finished("", b"", 1.0), a3ms
+        return Finished("", b"", 1.0), a3ms.items()
 
     monkeypatch.setattr(mmseqs, "search", fail_on_k)
     queries = [Query("a", "AAA"), Query("k", "KKK"), Query("m", "MMM"), Query("v", "VVV")]
-    with Programs() as programs:
-        found = search_batch(
-            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
-        )
+    found = batch(queries, tmp_path)
     rows = {one.row.query: one.row for one in found}
     assert {name: row.status for name, row in rows.items()} == {
         "a": "ok",
@@ -137,22 +171,19 @@ def test_only_the_query_to_blame_fails(monkeypatch):
     [("KV", 1 + 2 + 1 + 4), ("AKVMS", 1 + 2 + 1)],
 )
 def test_a_batch_that_fails_whatever_it_holds_is_not_halved_to_its_end(
-    monkeypatch, bad, calls_made
+    monkeypatch, tmp_path, bad, calls_made
 ):
     calls = []
 
     def fail(sequences, programs, **_):
         calls.append(sequences)
         if any(sequence[0] in bad for sequence in sequences):
-            return Finished(f"search: no space left {len(calls)}", b"", 1.0), {}
-        return Finished("", b"", 1.0), {n: f">{n}\n{one}\n" for n, one in enumerate(sequences)}
+            return Finished(f"search: no space left {len(calls)}", b"", 1.0), ()
+        return Finished("", b"", 1.0), [(n, f">{n}\n{one}\n") for n, one in enumerate(sequences)]
 
     monkeypatch.setattr(mmseqs, "search", fail)
     queries = [Query(word[0], word) for word in ("KKK", "AAA", "VVV", "SS")]
-    with Programs() as programs:
-        found = search_batch(
-            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
-        )
+    found = batch(queries, tmp_path)
     assert {one.row.query for one in found if one.row.status == "failed"} == {
         query.id for query in queries if query.id in bad
     }
@@ -161,53 +192,43 @@ def test_a_batch_that_fails_whatever_it_holds_is_not_halved_to_its_end(
         assert {one.row.reason for one in found} == {"search: no space left 4"}
 
 
-def test_the_query_found_in_the_database_is_no_other_row(monkeypatch):
+def test_the_query_found_in_the_database_is_no_other_row(monkeypatch, tmp_path):
     def itself(sequences, programs, **_):
         copied = ">0\nMKX\n>copy\nMKX\n"
-        return Finished("", b"", 1.0), {0: copied, 1: f"{copied}>longer\naMKX\n"}
+        return Finished("", b"", 1.0), [(0, copied), (1, f"{copied}>longer\naMKX\n")]
 
     monkeypatch.setattr(mmseqs, "search", itself)
     queries = [Query("a", "MKU"), Query("b", "MKU")]
-    with Programs() as programs:
-        alone, beside = search_batch(
-            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
-        )
+    alone, beside = batch(queries, tmp_path)
     assert (alone.row.status, alone.row.depth, alone.a3m) == ("empty", 1, ">a\nMKU\n")
     assert (beside.row.status, beside.row.depth) == ("ok", 2)
     assert beside.a3m == ">b\nMKU\n>longer\naMKX\n"
 
 
-def test_an_alignment_of_something_else_is_refused(monkeypatch):
+def test_an_alignment_of_something_else_is_refused(monkeypatch, tmp_path):
     def another(sequences, programs, **_):
-        return Finished("", b"", 1.0), {0: ">0\nMKW\n", 1: ">1\nMK\n"}
+        return Finished("", b"", 1.0), [(0, ">0\nMKW\n"), (1, ">1\nMK\n")]
 
     monkeypatch.setattr(mmseqs, "search", another)
     queries = [Query("a", "MKV"), Query("b", "MKV"), Query("c", "MKV")]
-    with Programs() as programs:
-        found = search_batch(
-            queries, programs, settings=MmseqsSettings("db"), limits=Limits(), threads=1
-        )
+    found = batch(queries, tmp_path)
     assert [one.row.status for one in found] == ["failed"] * 3
     assert "is not the query: 2 letters for 3 residues" in found[1].row.reason
     assert found[2].row.reason == "mmseqs ended well but its alignment is empty"
 
 
-def test_a_batch_may_take_the_time_of_its_queries_and_the_memory_of_its_longest(monkeypatch):
+def test_a_batch_may_take_the_time_of_its_queries_and_the_memory_of_its_longest(
+    monkeypatch, tmp_path
+):
     given = {}
 
     def search(sequences, programs, **knobs):
         given.update(knobs)
-        return Finished("", b"", 6.0), {n: f">{n}\n{one}\n" for n, one in enumerate(sequences)}
+        return Finished("", b"", 6.0), [(n, f">{n}\n{one}\n") for n, one in enumerate(sequences)]
 
     monkeypatch.setattr(mmseqs, "search", search)
     queries = [Query("a", "MKV"), Query("b", "M" * 2500), Query("c", "MKL")]
-    with Programs() as programs:
-        found = search_batch(
-            *(queries, programs),
-            settings=MmseqsSettings("db"),
-            limits=Limits(timeout=10.0, memory_gib=2.0),
-            threads=1,
-        )
+    found = batch(queries, tmp_path, timeout=10.0, memory_gib=2.0)
     assert (given["timeout"], given["memory_limit_gib"]) == (30.0, 6.0)
     assert [one.row.seconds for one in found] == [2.0, 2.0, 2.0]
 

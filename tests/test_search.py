@@ -253,7 +253,8 @@ def test_smaller_calls_of_mmseqs_go_on_with_the_search_of_larger_ones(monkeypatc
             (tmp_path / f"{part}{suffix}").write_text("1\n")
 
     def signature(**knobs):
-        return mmseqs_engine(MmseqsSettings(str(tmp_path), **knobs), Limits(), 1).signature
+        settings = MmseqsSettings(str(tmp_path), **knobs)
+        return mmseqs_engine(settings, Limits(), 1, tmp_path).signature
 
     assert signature(batch=20) == signature(batch=500)
     assert signature(sensitivity=5.7) != signature()
