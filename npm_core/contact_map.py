@@ -22,11 +22,10 @@ def draw_contact_map(
 ) -> None:
     """Draw the scores (lower triangle) and the L strongest pairs (upper triangle) as PNG.
 
-    With a structure its contacts are grey squares, and of the strongest pairs, black dots without
-    one, those that are contacts are blue dots, others red crosses, and those with an unresolved
-    residue are left out.
-    Pairs fewer than 6 residues apart are not shown, scores below zero are white,
-    and the L/5 highest equally dark.
+    Without a structure the strongest pairs are black dots. With one its contacts are grey squares,
+    the strongest pairs blue dots where they are contacts and red crosses where not; pairs with an
+    unresolved residue are left out. Pairs fewer than 6 residues apart are not shown. Scores below
+    zero are white, and the L/5 highest are equally dark.
 
     Args:
         path: File to write.

@@ -191,7 +191,7 @@ def search_families(
     name = f"{len(block)} sequences by pyhmmer {pyhmmer_version}"
     note(f"{len(known)} profiles for {len(mine)} families against {name}")
 
-    def search(queries: Sequence[Query], _: Programs) -> list[Found]:
+    def search(queries: Sequence[Query], _: Programs, _folder: Path) -> list[Found]:
         return [_found(query.id, known.get(query.id), block) for query in queries]
 
     signature = f"pyhmmer {pyhmmer_version} gathering {stat.st_size}:{stat.st_mtime_ns}"

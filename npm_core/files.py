@@ -130,8 +130,11 @@ def numbered_tsv(
             )
         for row in table:
             if None in row or None in row.values():
+                more = row.pop(None, [])
+                count = len(more) + sum(value is not None for value in row.values())
                 raise DataError(
-                    f"{path}, line {table.line_num}: expected {len(found)} tab-separated values"
+                    f"{path}, line {table.line_num}: {count} tab-separated values, expected "
+                    f"{len(found)}, one a column; an empty one has its tab, too"
                 )
             yield table.line_num, row
 

@@ -96,7 +96,7 @@ def split_memory(max_memory_gib: float) -> tuple[str, str]:
     """MMseqs2's flag for the memory of a search or a clustering.
 
     It searches more sequences than that holds in parts, and finds other hits so: each part has its
-    own `--max-seqs`. The number of parts must not depend on the machine, as it does by default.
+    own `--max-seqs`. By default the number of parts depends on the machine.
     """
     return "--split-memory-limit", f"{int(max_memory_gib * 1024)}M"
 
@@ -216,7 +216,8 @@ def search(
         sequences: Upper case, one to `settings.batch`.
         programs: Runs MMseqs2.
         settings: The search.
-        threads: Of MMseqs2; they do not change the result.
+        threads: Of MMseqs2. They change the result only where their buffers, which count towards
+            `max_memory_gib`, make it search in more parts.
         timeout: Seconds for each of MMseqs2's commands.
         memory_limit_gib: GiB a command may allocate.
         output: Prefix of the FFindex of alignments; MMseqs2 works beside it.

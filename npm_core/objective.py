@@ -13,8 +13,7 @@ Three exact forms give the same number; `form="cheapest"` takes the one with the
 operations:
 
 - held: J as a (K, K, L, L) tensor. The only one for the conv head.
-- symmetric: the 231 blocks with k <= l, used in both directions. Never the cheapest for the tied
-  head, which has none.
+- symmetric: the 231 blocks with k <= l, used in both directions. The tied head has no such form.
 - matrix_free: the sum over j comes first, \sum_{j: x_j = l} right_j^{kl}, then one product with
   left_i^{kl}; |J|^2 from the (d', d') Gram matrices of the factors; the terms j = i taken off.
 """
@@ -264,7 +263,7 @@ def _at_rows(own: Tensor, rows: Tensor) -> Tensor:
 def _sums_at_rows(by_logits: Tensor, rows: Tensor) -> Tensor:
     """The adjoint of `_at_rows`, the sum over m with x^m_i = l: (K, M, L), (M, L) -> (K, L, K).
 
-    For a CPU: it adds one after the other, in the order of the rows; a GPU would in any order.
+    For the CPU, which adds in the order of the rows; a GPU would add in any: the sum would vary.
     """
     at_rows = by_logits.transpose(1, 2)
     zeros = at_rows.new_zeros(*at_rows.shape[:2], K)

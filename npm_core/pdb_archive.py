@@ -7,8 +7,8 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.fetch import Absent, download
 from npm_core.source_lock import SourceLock
 
-ENOUGH = 3
-"""So many entries are not all obsolete: where none of them is there, the address is wrong."""
+NOT_ALL_OBSOLETE = 3
+"""So many entries cannot all be obsolete: where none of them is there, the address is wrong."""
 
 
 class NotInArchive(DataError):
@@ -94,9 +94,9 @@ class Archive:
         One or two, of a small shard or clan, may be obsolete: the audit names them.
 
         Raises:
-            DataError: At least `ENOUGH` were asked for, and all are missing.
+            DataError: At least `NOT_ALL_OBSOLETE` were asked for, and all are missing.
         """
-        if len(self.absent) >= ENOUGH and not self.found:
+        if len(self.absent) >= NOT_ALL_OBSOLETE and not self.found:
             raise DataError(
                 f"{self.template}: none of {len(self.absent)} entries is there; the first was "
                 f"looked for at {entry_url(self.template, min(self.absent))}. Correct the address "

@@ -93,11 +93,11 @@ def search_one(
 def search_batch(
     queries: Sequence[Query],
     programs: Programs,
+    scratch: Path,
     *,
     settings: MmseqsSettings,
     limits: Limits,
     threads: int,
-    scratch: Path,
 ) -> Iterator[Found]:
     """Search with many queries at once by MMseqs2 and check what comes back, one by one.
 
@@ -108,9 +108,9 @@ def search_batch(
     Args:
         queries: Of one batch.
         programs: Runs MMseqs2.
-        settings, limits, threads: As `mmseqs_engine`.
         scratch: An existing folder for MMseqs2's files, and for the alignments until they are
             drawn: those of a batch may be more than memory holds.
+        settings, limits, threads: As `mmseqs_engine`.
     """
     skipped = {query.id: skip_reason(query, max_length=limits.max_length) for query in queries}
     yield from (Found(Row(name, "skipped", reason)) for name, reason in skipped.items() if reason)
@@ -242,7 +242,7 @@ def search_shard(
     engine = (
         hhblits_engine(settings, limits, threads)
         if isinstance(settings, HhblitsSettings)
-        else mmseqs_engine(settings, limits, threads, Path(scratch))
+        else mmseqs_engine(settings, limits, threads)
     )
     note(f"{queries}: {len(wanted)} queries against {engine.name}")
     shard = Shard(wanted, Path(output), Path(ledger), Path(scratch), max_failed_share, str(queries))
@@ -259,7 +259,7 @@ def hhblits_engine(settings: HhblitsSettings, limits: Limits, threads: int) -> E
     parts = [ffindex.data_path(f"{settings.database}_{part}") for part in hhsuite.PARTS]
     clusters, called = hhsuite.check_database(settings.database), version("hhblits", "-h")
 
-    def search(queries: Sequence[Query], programs: Programs) -> list[Found]:
+    def search(queries: Sequence[Query], programs: Programs, _: Path) -> list[Found]:
         return [search_one(one, programs, settings=settings, limits=limits) for one in queries]
 
     return Engine(
@@ -270,7 +270,7 @@ def hhblits_engine(settings: HhblitsSettings, limits: Limits, threads: int) -> E
     )
 
 
-def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int, scratch: Path) -> Engine:
+def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int) -> Engine:
     """MMseqs2, a process with `threads` for a batch of queries.
 
     Raises:
@@ -282,7 +282,7 @@ def mmseqs_engine(settings: MmseqsSettings, limits: Limits, threads: int, scratc
     called = f"MMseqs2 {version('mmseqs', 'version')}"
     return Engine(
         f"{clusters} clusters by {called}",
-        partial(search_batch, settings=settings, limits=limits, threads=threads, scratch=scratch),
+        partial(search_batch, settings=settings, limits=limits, threads=threads),
         _signature(called, replace(settings, batch=1), limits, parts),
         batch=settings.batch,
     )

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,14 +35,15 @@ class Engine:
     Attributes:
         name: Its own and its database's, for messages.
         search: Searches with some queries; what it gives may be in another order, and be found
-            only as it is drawn. It runs its programs by those given.
+            only as it is drawn. It runs its programs by those given, and may keep files in the
+            folder given.
         signature: Text that changes whenever a result would.
         batch: Queries of one call.
         workers: Calls at a time.
     """
 
     name: str
-    search: Callable[[Sequence[Query], Programs], Iterable[Found]]
+    search: Callable[[Sequence[Query], Programs, Path], Iterable[Found]]
     signature: str
     batch: int = 1
     workers: int = 1
@@ -124,9 +127,9 @@ class Shard:
         name = _digest(str(self.output.resolve()))[:16]
         try:
             with FileLock(self.scratch / f"{name}.lock", timeout=0):
-                path = self.scratch / f"{name}.jsonl"
-                with Journal(path) as journal:
-                    rows = self._search(engine, journal, keys)
+                path, folder = self.scratch / f"{name}.jsonl", self.scratch / f"{name}.work"
+                with Journal(path) as journal, _empty(folder):
+                    rows = self._search(engine, journal, keys, folder)
                     found = ((one.id, journal[keys[one.id]]) for one in self.queries)
                     ffindex.write_entries(
                         self.output, ((key, one.a3m.encode()) for key, one in found if one.a3m)
@@ -140,7 +143,9 @@ class Shard:
         note(f"{self.where}: {summary(rows)}")
         return rows
 
-    def _search(self, engine: Engine, journal: Journal, keys: Mapping[str, str]) -> list[Row]:
+    def _search(
+        self, engine: Engine, journal: Journal, keys: Mapping[str, str], folder: Path
+    ) -> list[Row]:
         """Search with what the journal lacks; the ledger in the order of the queries."""
         rows = {
             one.id: journal[keys[one.id]].row for one in self.queries if keys[one.id] in journal
@@ -151,7 +156,7 @@ class Shard:
             note(f"{self.where}: {len(rows)} of {total} queries were done before")
         with Programs() as programs:
             batches = map_as_ready(
-                lambda some: engine.search(some, programs),
+                lambda some: engine.search(some, programs, folder),
                 _batches(waiting, engine.batch),
                 workers=engine.workers,
                 stop=programs.stop,
@@ -168,6 +173,17 @@ class Shard:
                         where=self.where,
                     )
         return [rows[query.id] for query in self.queries]
+
+
+@contextmanager
+def _empty(folder: Path) -> Iterator[None]:
+    """A folder for as long as the block lasts, without what a killed run left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 def _batches(queries: Iterable[Query], size: int) -> Iterator[list[Query]]:

@@ -57,13 +57,14 @@ class SourceLock:
             known = self._digests.get(url)
             if known is None:
                 self._append(f"{url}\t{size}\t{digest}".encode())
+                self._read_on()
             elif known != digest:
                 raise DataError(f"another run recorded sha256 {known}, this one has {digest}")
 
     def _append(self, line: bytes) -> None:
-        text = line + b"\n" if self._known_bytes else HEADER + b"\n" + line + b"\n"
         with self._path.open("ab", buffering=0) as stream:
             before = stream.tell()
+            text = line + b"\n" if before else HEADER + b"\n" + line + b"\n"
             try:
                 if stream.write(text) < len(text):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -76,6 +77,8 @@ class SourceLock:
         """Take in the lines that are new; returns what follows the last of them."""
         try:
             with self._path.open("rb") as stream:
+                if stream.seek(0, os.SEEK_END) < self._known_bytes:  # somebody deleted a line
+                    self._known_bytes, self._digests = 0, {}
                 stream.seek(self._known_bytes)
                 *lines, unfinished = stream.read().split(b"\n")
         except FileNotFoundError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from npm_core.arrays import Float32
 from npm_core.errors import DataError
 from npm_core.files import open_text
+from npm_core.numbering import LONGEST
 from npm_core.tables import Target
 
 LONGEST_PEPTIDE_STEP = 4.5
@@ -39,7 +40,8 @@ class Chain:
             a residue other than glycine that has a C-alpha but no C-beta is unresolved.
         sequence_from: "SEQRES", or "observed residues" where the file does not give the full
             sequence: then breaks of the chain are filled with as many X as label_seq_id, or without
-            it the author's numbers, leave out.
+            it the author's numbers, leave out. What may stand before its first residue, or behind
+            its last, is not known.
         author_numbers: L texts, auth_seq_id and insertion code ("52A"); "" where the file has
             neither a C-alpha nor a C-beta.
     """
@@ -410,16 +412,31 @@ def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozen
     del structure[1:]
     structure.assign_label_seq_id()
     _drop_alternatives(structure)
-    observed = set()
+    observed, more = set(), []
     for entity in structure.entities:
         if entity.entity_type == gemmi.EntityType.Polymer and not entity.full_sequence:
-            observed.add(entity.name)
             chains = [structure[0].get_subchain(label) for label in entity.subchains]
             entity.full_sequence = _labelled(chains)
             if not entity.full_sequence:
-                for chain in chains:
-                    entity.full_sequence = _number_observed(chain)
+                entity.full_sequence = _number_observed(chains[0])
+                # Each numbered by itself, the others are proteins of their own.
+                more += [_own_entity(entity, chain) for chain in chains[1:]]
+                entity.subchains = entity.subchains[:1]
+            observed.add(entity.name)
+    # Not before: a list that grows may move, and with it the entity at hand.
+    for entity in more:
+        structure.entities.append(entity)
+        observed.add(entity.name)
     return structure.make_mmcif_document().sole_block(), frozenset(observed)
+
+
+def _own_entity(shared: gemmi.Entity, chain: gemmi.ResidueSpan) -> gemmi.Entity:
+    """An entity for one of the chains that share another."""
+    entity = gemmi.Entity(f"{shared.name}_{chain.subchain_id()}")
+    entity.entity_type, entity.polymer_type = shared.entity_type, shared.polymer_type
+    entity.subchains = [chain.subchain_id()]
+    entity.full_sequence = _number_observed(chain)
+    return entity
 
 
 def _drop_alternatives(structure: gemmi.Structure) -> None:
@@ -440,10 +457,10 @@ def _drop_alternatives(structure: gemmi.Structure) -> None:
 
 
 def _labelled(chains: Sequence[gemmi.ResidueSpan]) -> list[str]:
-    """Names of an entity's residues at their label_seq_id, X where none of its chains has one.
+    """Names of an entity's residues by label_seq_id from the least on, X where no chain has one.
 
-    Empty where labels are missing, do not increase, or are the author's numbers once more: so some
-    programs write them, and they would say nothing of a break.
+    Empty where labels are missing, do not increase, are those of no protein, or are the author's
+    numbers once more: so some programs write them, and they would say nothing of a break.
     """
     labels = [[residue.label_seq or 0 for residue in chain] for chain in chains]
     if any((np.diff([0, *numbers]) < 1).any() for numbers in labels):
@@ -451,7 +468,13 @@ def _labelled(chains: Sequence[gemmi.ResidueSpan]) -> list[str]:
     if labels == [[residue.seqid.num for residue in chain] for chain in chains]:
         return []
     names = {residue.label_seq or 0: residue.name for chain in chains for residue in chain}
-    return [names.get(number, "UNK") for number in range(1, max(names) + 1)]
+    first, last = min(names), max(names)
+    if last - first >= LONGEST:
+        return []
+    for chain in chains:
+        for residue in chain:
+            residue.label_seq = (residue.label_seq or 0) - first + 1
+    return [names.get(number, "UNK") for number in range(first, last + 1)]
 
 
 def _number_observed(residues: gemmi.ResidueSpan) -> list[str]:

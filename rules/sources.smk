@@ -33,7 +33,8 @@ rule generate_universe:
 rule fetch_source:
     """Download one published file, resumable, and check it against the lock file of digests.
 
-    What was fetched before stays until the same or its successor is there.
+    What was fetched before stays until the same or its successor is there: Snakemake keeps a copy
+    meanwhile.
     """
     input:
         lambda w: sources.files(w.source),

@@ -386,6 +386,14 @@ def test_a_lock_file_is_read_on_from_where_another_wrote(tmp_path):
     assert names == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
+def test_a_line_that_was_deleted_meanwhile_is_no_longer_on_record(tmp_path):
+    lock = SourceLock(tmp_path / "lock.tsv")
+    for name in "ab":
+        lock.record(name, DIGEST, 1)
+    (tmp_path / "lock.tsv").write_text(HEADER + f"b\t1\t{DIGEST}\n")
+    assert (lock.digest(["a"]), lock.digest(["b"])) == (None, DIGEST)
+
+
 HEADER = "url\tbytes\tsha256\n"
 
 

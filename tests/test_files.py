@@ -99,8 +99,8 @@ def test_a_table_keeps_one_line_a_row_whatever_a_field_holds(tmp_path):
     [
         ("", r"columns \['id'\] are missing"),
         ("name\nx\n", r"columns \['id'\] are missing"),
-        ("id\tname\nx\ty\nz\n", "line 3: expected 2 tab-separated values"),
-        ("id\nx\ty\n", "line 2: expected 1 tab-separated values"),
+        ("id\tname\nx\ty\nz\n", "line 3: 1 tab-separated values, expected 2"),
+        ("id\nx\ty\n", "line 2: 2 tab-separated values, expected 1"),
     ],
 )
 def test_a_table_that_lacks_a_column_or_a_value_is_an_error(tmp_path, text, complaint):

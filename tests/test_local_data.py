@@ -225,7 +225,7 @@ def test_a_target_of_the_table_needs_half_of_its_residues_by_default(folder, cap
         ("id\talignment\nx\tone.a3m.gz\n\nx\tone.a3m.gz\n", "line 4: id x occurs twice"),
         ("id\talignment\nx; rm -rf y\tone.a3m.gz\n", "id 'x; rm -rf y' must match"),
         ("id\talignment\tsplit\nx\tone.a3m.gz\tvalid\n", "expected train, test or nothing"),
-        ("id\talignment\nx\n", "expected 2 tab-separated values"),
+        ("id\talignment\nx\n", "line 2: 1 tab-separated values, expected 2"),
         ("id\talignment\n", "no families"),
     ],
 )

@@ -106,7 +106,7 @@ def test_an_alignment_does_not_depend_on_threads_order_or_batch(searches):
 def batch(queries, scratch, **limits):
     with Programs() as programs:
         knobs = {"settings": MmseqsSettings("db"), "limits": Limits(**limits), "threads": 1}
-        return list(search_batch(queries, programs, scratch=scratch, **knobs))
+        return list(search_batch(queries, programs, scratch, **knobs))
 
 
 class Fake:
@@ -127,10 +127,10 @@ def test_alignments_stay_in_the_scratch_folder_until_they_are_drawn(tmp_path, mo
     found = search_batch(
         queries,
         Fake(),
+        tmp_path,
         settings=MmseqsSettings("db"),
         limits=Limits(),
         threads=1,
-        scratch=tmp_path,
     )
     first = next(found)
     assert (first.row.query, first.a3m) == ("c", ">c\nMKL\n")
@@ -283,7 +283,8 @@ def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
     queries = [Query(name, "MKV") for name in "abcde"]
     seen = []
 
-    def engine(some, programs, *, broken):
+    def engine(some, programs, folder, *, broken):
+        assert list(folder.iterdir()) == []
         if broken and some[0].id == "c":
             # Not before the first batch is in the journal.
             wait_for_line(tmp_path / "scratch")
@@ -304,6 +305,12 @@ def test_a_shard_goes_on_after_the_last_batch_that_ended(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(broken=True)
+    # What a killed run would leave of MMseqs2's files.
+    (journal,) = (tmp_path / "scratch").glob("*.jsonl")
+    left = journal.with_suffix(".work")
+    assert not left.exists()
+    left.mkdir()
+    (left / "prefilter").write_text("gigabytes")
     assert [row.query for row in run(broken=False)] == list("abcde")
     # "e" may have been searched beside the batch that broke, and is then searched again.
     assert [seen.count(batch) for batch in ("ab", "cd")] == [1, 1]

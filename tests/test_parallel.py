@@ -27,6 +27,7 @@ def tell_and_sleep(path: Path) -> None:
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
+@pytest.mark.usefixtures("hangs_up")
 def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, number, status):
     code = (
         "import sys; from pathlib import Path; from test_parallel import tell_and_sleep;"
@@ -40,6 +41,7 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
         env={**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
     )
     while len(pids := [path.read_text() for path in tmp_path.glob("*.pid")]) < 2 or "" in pids:
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait(20) == status
@@ -47,6 +49,7 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
     assert list(tmp_path.glob(".*.part")) == []
 
 
+@pytest.mark.usefixtures("hangs_up")
 def test_a_signal_that_is_to_be_ignored_stops_nothing():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

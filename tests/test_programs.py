@@ -85,6 +85,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
+@pytest.mark.usefixtures("hangs_up")
 def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path, number, status):
     code = (
         "import sys; from npm_core.parallel import exit_on_signals;"
@@ -94,6 +95,7 @@ def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path
     argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
     process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait(20) == status

@@ -89,11 +89,11 @@ def test_controls_are_each_compared_with_npm(by_hand):
 
 def test_controls_whose_ranking_breaks_off_among_ties_are_named():
     table = long_range("test", 9.0, 6, npm=0.5, potts=0.2, nearest=0.1)
-    tied = {"npm": 0, "potts": 2, "nearest": 3}
+    tied = {"npm": 1, "potts": 2, "nearest": 0}
     table["tied"] = table["model"].map(tied)
     table.loc[table["id"] == "test9n0", "tied"] = 0
     caption = figure(uniref50.page(inputs(table)), "controls").caption
-    assert "in these shares of the predictions: Independent Potts 5 of 6, Nearest" in caption
+    assert "in these shares of the predictions: NPM 5 of 6, Independent Potts 5 of 6. W" in caption
     table["tied"] = 0
     assert "pairs of one score" not in figure(uniref50.page(inputs(table)), "controls").caption
 

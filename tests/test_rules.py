@@ -93,6 +93,8 @@ LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta
             "deposited_before is 2020-13-45",
         ),
         ({"universe": {"clans": 0, "lone_families": 0}}, "universe has no family"),
+        ({"split": {"test_share": 0}}, "leaves a split without sequences"),
+        ({"split": {"test_share": 1.0}}, "leaves a split without sequences"),
     ],
 )
 def test_settings_that_contradict_one_another_are_told_of(changes, message):
@@ -153,14 +155,6 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
             ]
         ),
         (
-            {"split": {"test_share": 0}},
-            r"split\.test_share: 0 is less than or equal to the minimum of 0",
-        ),
-        (
-            {"split": {"test_share": 1}},
-            r"split\.test_share: 1 is greater than or equal to the maximum of 1",
-        ),
-        (
             {"families": {"identity_threshold": 0}},
             r"families\.identity_threshold: 0 is less than or equal to the minimum of 0",
         ),
@@ -191,6 +185,7 @@ def test_settings_that_do_not_fit_the_schema_stop_the_run_by_their_place(common)
         ["universe.yaml"],
         [LOCAL, {"local": {"sequences": None}, "npm": {"trunk_checkpoint": "trunks/own"}}],
         [LOCAL, {"pfam_clan": {"clans": []}, "database": {"build": False}}],
+        [LOCAL, {"split": {"test_share": 0}}],
         [{"npm": {"trunk": {"width": 95}, "trunk_checkpoint": "trunks/own"}}],
         [{"queries": {"shards": {"train": 10000}}, "search": {"max_length": 20000}}],
     ],

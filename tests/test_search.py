@@ -254,7 +254,7 @@ def test_smaller_calls_of_mmseqs_go_on_with_the_search_of_larger_ones(monkeypatc
 
     def signature(**knobs):
         settings = MmseqsSettings(str(tmp_path), **knobs)
-        return mmseqs_engine(settings, Limits(), 1, tmp_path).signature
+        return mmseqs_engine(settings, Limits(), 1).signature
 
     assert signature(batch=20) == signature(batch=500)
     assert signature(sensitivity=5.7) != signature()

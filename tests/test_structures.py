@@ -262,11 +262,29 @@ LABELLED = (
 def test_an_mmcif_file_of_atoms_alone_keeps_label_numbers_of_its_own(write):
     """Author's numbers 10 to 13 skip nothing; labels 2, 3, 6 and 7 skip three residues."""
     chain = read_chain(write(atoms_alone(*LABELLED)))
-    assert (chain.sequence, chain.sequence_from) == ("XSTXXVL", "observed residues")
-    assert chain.author_numbers == ("", "10", "11", "", "", "12", "13")
+    assert (chain.sequence, chain.sequence_from) == ("STXXVL", "observed residues")
+    assert chain.author_numbers == ("10", "11", "", "", "12", "13")
     assert chain.coordinates[:, 0].tolist() == pytest.approx(
-        [np.nan, 3.8, 7.6, np.nan, np.nan, 18, 21.8], nan_ok=True
+        [3.8, 7.6, np.nan, np.nan, 18, 21.8], nan_ok=True
     )
+
+
+def test_labels_of_no_protein_are_not_followed(write):
+    far = (*LABELLED[:3], ("LEU", "A", 2_000_000, 21.8, 13))
+    assert read_chain(write(atoms_alone(*far))).sequence == "STVL"
+
+
+@pytest.mark.parametrize("order", ["AB", "BA"])
+def test_chains_of_one_entity_that_are_numbered_by_what_was_observed_are_each_their_own(
+    write, order
+):
+    residues = {
+        "A": [("ALA", "A", 7, 0, 7), ("SER", "A", 8, 3.8, 8), ("VAL", "A", 11, 12, 11)],
+        "B": [("SER", "B", 8, 3.8, 8), ("THR", "B", 9, 7.6, 9)],
+    }
+    structure = read_structure(write(atoms_alone(*(one for n in order for one in residues[n]))))
+    found = {chain.label: (chain.sequence, chain.sequence_from) for chain in structure.chains}
+    assert found == {"A": ("ASXXV", "observed residues"), "B": ("ST", "observed residues")}
 
 
 def test_chains_of_one_entity_show_each_other_what_they_lack(write):

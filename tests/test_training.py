@@ -147,6 +147,7 @@ def killed(task: NpmTask, *, at: int) -> NpmTask:
     return task
 
 
+@pytest.mark.usefixtures("hangs_up")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_path, number):
     whole = make_task(shard)

@@ -50,6 +50,11 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             "pfam_clan.clans is empty: name the clans to evaluate (the other report alone is made "
             "by `snakemake reports/uniref50.html`)"
         )
+    if not imported and config["split"]["test_share"] in (0, 1):
+        yield (
+            f"split.test_share is {config['split']['test_share']}, which leaves a split without "
+            "sequences: name a share between 0 and 1"
+        )
     if imported and local["uniref50"] is None and local["pfam_clan"] is None:
         yield f"source is {source}: name a table in local.uniref50 or local.pfam_clan"
     if imported and local["sequences"] is None and not given:

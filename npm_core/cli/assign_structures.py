@@ -63,7 +63,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--max-memory-gib",
         type=float,
         default=AssignmentSettings.max_memory_gib,
-        help="mmseqs2's index",
+        help="GiB of MMseqs2's index; it decides hits",
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(

@@ -1,8 +1,9 @@
 """Build the database that a search engine needs from a FASTA file, as UniClust30 is made.
 
 MMseqs2 clusters the sequences. For HHblits each cluster becomes an alignment, and cstranslate its
-profile: the same sequences give the same bytes, whatever the number of threads. For MMseqs2 the
-sequences, the clusters' representatives and the alignments of their members are kept.
+profile. The number of threads does not change the bytes, unless MMseqs2's index is so near to
+--max-memory-gib that their buffers make it work in more parts. For MMseqs2 the sequences, the
+clusters' representatives and the alignments of their members are kept.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
     parser.add_argument(
-        "--max-memory-gib", type=float, default=3.0, help="mmseqs2's index as it clusters"
+        "--max-memory-gib", type=float, default=3.0, help="GiB of MMseqs2's index as it clusters"
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="of the program")
 

@@ -3,8 +3,8 @@
 A chain whose entry is not in the archive, whose file cannot be read, whose sequence differs from
 the one searched with, or of which too few residues are resolved is dropped with its reason; a fetch
 that fails for another reason stops the run, and the next run goes on from there; an archive that
-has none of the entries stops it, too. The audit has a row for every chain: id, split, status (built
-or dropped), reason, length, resolved.
+has none of three or more entries stops it, too. The audit has a row for every chain: id, split,
+status (built or dropped), reason, length, resolved.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 """Choose one structure for each family of a clan, in the columns of its alignment (paper, C.3).
 
 Candidates come from pdbmap (`extract-clan`). The one whose row fills most columns is fetched
-first; its full sequence (SEQRES) is aligned to the row, and it is refused, with the reason in the
-audit, when they are not the same protein. The target is the stretch the family's columns cover.
+first; its full sequence (SEQRES) is aligned to the row. It is refused, with the reason in the
+audit, where they are not the same protein, too few residues are resolved, the file cannot be read
+or the archive lacks it; then the next is tried. The target is the stretch the family's columns
+cover.
 """
 
 import argparse

@@ -17,7 +17,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
-    parser.add_argument("--max-memory-gib", type=float, default=3.0, help="mmseqs2's index")
+    parser.add_argument(
+        "--max-memory-gib",
+        type=float,
+        default=3.0,
+        help="GiB of MMseqs2's index; it decides hits",
+    )
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--output",

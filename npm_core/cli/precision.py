@@ -1,8 +1,9 @@
 """Contact precision of one protein: P@L, P@L/2, P@L/5 and AUC of the three separation ranges.
 
 Columns of the output: range, cutoff, precision, pairs (ranked), contacts (true among them; empty
-for AUC) and chance (the precision of pairs drawn at random). A range in which no two residues are
-resolved has no rows.
+for AUC), chance (the precision of pairs drawn at random) and tied (how many of the pairs ranked
+have the score of one left out, and come before it by their (i, j) alone; empty for AUC). A range in
+which no two residues are resolved has no rows.
 
 Where both files hold the protein's sequence (.npz of `predict` or `score`; of `contacts`) and
 these differ, as an alignment's query and SEQRES do, they are aligned: distances are brought onto
@@ -76,20 +77,18 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.contacts}: no two resolved residues are far enough apart")
     for name in (name for name in RANGES if name not in rankings):
         note(f"no pair of resolved residues in the {name} range; left out")
-    columns = ("range", "cutoff", "precision", "pairs", "contacts", "chance")
+    columns = ("range", "cutoff", "precision", "pairs", "contacts", "chance", "tied")
     rows = [
-        (name, row.cutoff, f"{row.precision:.6f}", row.pairs, row.contacts, f"{chance:.6f}")
+        (
+            *(name, row.cutoff, f"{row.precision:.6f}", row.pairs, row.contacts),
+            *(f"{ranking.chance():.6f}", row.tied),
+        )
         for name, ranking in rankings.items()
-        for chance in [ranking.chance()]
         for row in measure(ranking, name)
     ]
     write_tsv(args.output, columns, rows)
-    for name, ranking in rankings.items():
-        if tied := ranking.tied(1):
-            note(
-                f"{name} range: {tied} of the {ranking.ranked(1)} strongest pairs have the score "
-                "of others, which come after them by (i, j) alone"
-            )
+    if any(tied for *_, tied in rows):
+        note("a cut-off falls among pairs of one score, of which (i, j) decides: see column tied")
     if args.map:
         draw_contact_map(
             args.map,

@@ -83,7 +83,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
     parser.add_argument(
-        "--scratch", required=True, metavar="DIR", help="for a journal, and mmseqs2's files"
+        "--scratch", required=True, metavar="DIR", help="for a journal, and MMseqs2's files"
     )
     parser.add_argument(
         "--output", required=True, metavar="PREFIX", help="of the FFindex of alignments"

@@ -157,8 +157,10 @@ def _described(path: Path) -> dict[str, str]:
 
 
 def _families(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """One line for all: at the paper's scale they are thousands, and the model's own record has
-    the digest of what it was trained on."""
+    """One line for all tables: at the paper's scale they are terabytes.
+
+    The model's record identifies the families by their ids, lengths and Meff.
+    """
     if not paths:
         return []
     several = f" to {paths[-1]}, {len(paths)} tables" if len(paths) > 1 else ""

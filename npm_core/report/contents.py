@@ -153,7 +153,7 @@ def controls(
     found = completed(found, levels, columns)
     (panel, panels), (x, order) = levels.items()
     missing = [MODELS[name].name for name in expected if name not in present]
-    ties = _ties(main, present)
+    ties = _ties(main, ["npm", *present])
     worth = " ".join(MODELS[name].worth for name in present if MODELS[name].worth)
     without = f" Not computed in this run: {'; '.join(missing)}." if missing else ""
     return Figure(
