@@ -94,6 +94,10 @@ def test_controls_whose_ranking_breaks_off_among_ties_are_named():
     table.loc[table["id"] == "test9n0", "tied"] = 0
     caption = figure(uniref50.page(inputs(table)), "controls").caption
     assert "in these shares of the predictions: NPM 5 of 6, Independent Potts 5 of 6. W" in caption
+    warning = "the independent Potts model (whose rankings all break off among ties)."
+    assert warning not in uniref50.page(inputs(table)).headline
+    table["tied"] = table["model"].map({"npm": 1, "potts": 2, "nearest": 0})
+    assert uniref50.page(inputs(table)).headline.endswith(warning)
     table["tied"] = 0
     assert "pairs of one score" not in figure(uniref50.page(inputs(table)), "controls").caption
 

@@ -171,6 +171,13 @@ def controls(
     )
 
 
+def named(rows: pd.DataFrame, model: str) -> str:
+    """A baseline in words, with a warning where the order of (i, j) decided all its rankings."""
+    ties = rows.loc[rows["model"] == model, "tied"] if "tied" in rows.columns else pd.Series()
+    warned = len(ties) > 0 and bool((ties > 0).all())
+    return MODELS[model].words + (" (whose rankings all break off among ties)" if warned else "")
+
+
 def _ties(main: pd.DataFrame, models: Sequence[str]) -> str:
     """Of which models the order of (i, j) chose among pairs of one score, in a sentence."""
     if "tied" not in main.columns:

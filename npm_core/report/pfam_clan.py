@@ -124,7 +124,7 @@ def _verdicts(main: pd.DataFrame, clans: Sequence[str], depth: str, baseline: st
     return [
         Verdict(
             where=f"{row['n']} families of {clan} {_at(depth)}",
-            baseline=MODELS[baseline].words,
+            baseline=contents.named(contents.among(rows, clan=clan), baseline),
             short=MODELS[baseline].name,
             metric=METRIC,
             n=row["n"],

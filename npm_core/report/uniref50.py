@@ -122,19 +122,19 @@ def _verdicts(main: pd.DataFrame, splits: Sequence[str], seed: int) -> dict[str,
             continue
         rows = contents.among(rows, bin=shallowest)
         found[split] = [
-            _verdict(differences(rows, ["bin"], baseline=other, seed=seed), split, other)
+            _verdict(rows, split, other, seed)
             for other in ("potts", *CONTROLS)
             if len(pairs(rows, other))
         ]
     return dict(sorted(found.items(), key=lambda item: item[1][0].low is None))
 
 
-def _verdict(found: pd.DataFrame, split: str, model: str) -> Verdict:
-    row = found.iloc[0]
+def _verdict(rows: pd.DataFrame, split: str, model: str, seed: int) -> Verdict:
+    row = differences(rows, ["bin"], baseline=model, seed=seed).iloc[0]
     proteins = "protein" if row["n"] == 1 else "proteins"
     return Verdict(
         where=f"{row['n']} {split} {proteins} with Meff in {row['bin']}",
-        baseline=MODELS[model].words,
+        baseline=contents.named(rows, model),
         short=MODELS[model].name,
         metric=METRIC,
         n=row["n"],
