@@ -181,7 +181,7 @@ def test_a_users_matrix_and_structure_give_a_table(tmp_path):
     assert main(["precision", "--scores", scores, *options]) == 0
     rows = [line.split("\t") for line in output.read_text().splitlines()]
     assert rows[0] == ["range", "cutoff", "precision", "pairs", "contacts", "chance", "tied"]
-    # Of the separations 6 and 7 there are 24 and 23 pairs: six of the latter are among the first 30.
+    # Separations 6 and 7 have 24 and 23 pairs: six of the latter are among the first 30.
     assert rows[1] == ["short", "L", "1.000000", "30", "30", f"{69 / 129:.6f}", "6"]
     assert rows[4] == ["short", "AUC", "1.000000", "30", "", f"{69 / 129:.6f}", ""]
     assert len(rows) == 1 + 3 * 4
