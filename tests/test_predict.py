@@ -292,8 +292,10 @@ def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_pa
     np.testing.assert_array_equal(trained, scores(checkpoint, "--window", "20"))
     assert not np.allclose(trained, scores(checkpoint, "--window", "29"))
     save_model(tmp_path / "untold", make_model(), {})
-    assert main([*asked, "--checkpoint", str(tmp_path / "untold"), "--output", "x"]) == 2
+    untold = ["--checkpoint", str(tmp_path / "untold"), "--output", str(tmp_path / "none")]
+    assert main([*asked, *untold]) == 2
     assert "give --window" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
     np.testing.assert_array_equal(trained, scores(tmp_path / "untold", "--window", "20"))
 
 

@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint == SMALL_MODEL:
         note(f"reading with the small model; what it can do is in {SMALL_MODEL / 'README.md'}")
     model = load_predictor(args.checkpoint, args.device)
-    args.output.mkdir(parents=True, exist_ok=True)
     metadata = provenance(checkpoint=read_config(args.checkpoint)["sha256"])
     window = args.window or trained_length(args.checkpoint)
+    args.output.mkdir(parents=True, exist_ok=True)
     read = embed_sequences(model, encoded, window=window)
     work = zip(queries, encoded, read, strict=True)
     for query, states, windows in track(work, total=len(queries), what="sequences predicted"):
