@@ -7,7 +7,7 @@ from typing import Literal
 
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.mmseqs import easy_cluster, easy_search
+from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
 from npm_core.msa import fasta_records
 from npm_core.queries import Query
 
@@ -40,7 +40,7 @@ class AssignmentSettings:
     cluster_coverage: float = 0.8
     unit: Unit = "entry"
     max_hits: int = 300
-    max_memory_gib: float = 3.0
+    max_memory_gib: float = MAX_MEMORY_GIB
     threads: int = 1
 
 

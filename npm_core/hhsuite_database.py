@@ -6,7 +6,7 @@ from pathlib import Path
 from npm_core import ffindex
 from npm_core.errors import ToolError
 from npm_core.hhsuite import data_file
-from npm_core.mmseqs import copy_fasta, split_memory
+from npm_core.mmseqs import MAX_MEMORY_GIB, copy_fasta, split_memory
 from npm_core.programs import Programs, program, require
 
 
@@ -17,7 +17,7 @@ def build_database(
     threads: int = 1,
     identity: float = 0.3,
     coverage: float = 0.8,
-    max_memory_gib: float = 3.0,
+    max_memory_gib: float = MAX_MEMORY_GIB,
 ) -> tuple[int, int]:
     """Cluster sequences and write an HH-suite database of the clusters, as UniClust30 is made.
 

@@ -4,6 +4,7 @@ The database is a set of sequences clustered at 30 % identity. Representatives a
 are expanded to their clusters' members, and the members are aligned to the query's profile.
 """
 
+import argparse
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,9 @@ from npm_core.programs import Finished, Programs, program, require
 
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
+
+MAX_MEMORY_GIB = 3.0
+"""Of the index, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class MmseqsSettings:
     e_value: float = 0.001
     sensitivity: float = 8.0
     max_hits: int = 10_000
-    max_memory_gib: float = 3.0
+    max_memory_gib: float = MAX_MEMORY_GIB
     batch: int = 500
 
     def __post_init__(self) -> None:
@@ -92,6 +96,16 @@ class MmseqsSettings:
         return [[mmseqs, *words, "-v", "1"] for words in commands]
 
 
+def register_memory(parser: argparse.ArgumentParser) -> None:
+    """The flag --max-memory-gib of verbs whose only search or clustering is MMseqs2's."""
+    parser.add_argument(
+        "--max-memory-gib",
+        type=float,
+        default=MAX_MEMORY_GIB,
+        help="GiB of MMseqs2's index; it decides hits and clusters",
+    )
+
+
 def split_memory(max_memory_gib: float) -> tuple[str, str]:
     """MMseqs2's flag for the memory of a search or a clustering.
 
@@ -125,7 +139,7 @@ def build_database(
     threads: int = 1,
     identity: float = 0.3,
     coverage: float = 0.8,
-    max_memory_gib: float = 3.0,
+    max_memory_gib: float = MAX_MEMORY_GIB,
 ) -> tuple[int, int]:
     """Cluster sequences and write the databases that a search needs (`PARTS`).
 

@@ -321,7 +321,7 @@ def write_prediction(
         write_scores(written[-1], scores, query=sequence, numbers=numbers)
     if "rr" in formats:
         written.append(folder / f"{stem}.rr")
-        text = casp_rr(scores, sequence, target=file_stem(name), method="Neural Potts Model")
+        text = casp_rr(scores, sequence, target=stem, method="Neural Potts Model")
         write_text(written[-1], text)
     if "png" in formats:
         written.append(folder / f"{stem}.png")

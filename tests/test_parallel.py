@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_programs import ended
+from test_programs import ended, ends_by, status_by
 
 from npm_core.errors import ToolError
 from npm_core.files import atomic_path
@@ -19,14 +19,7 @@ def tell_and_sleep(path: Path) -> None:
         time.sleep(600)
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [
-        (signal.SIGTERM, 128 + signal.SIGTERM),
-        (signal.SIGHUP, 128 + signal.SIGHUP),
-        (signal.SIGKILL, -signal.SIGKILL),
-    ],
-)
+@ends_by
 @pytest.mark.usefixtures("hangs_up")
 def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, number, status):
     code = (
@@ -40,12 +33,12 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
         [sys.executable, "-c", code, *paths],
         env={**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
     )
-    while len(pids := [path.read_text() for path in tmp_path.glob("*.pid")]) < 2 or "" in pids:
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(20) == status
-    assert all(ended(int(pid)) for pid in pids)
+
+    def pids():
+        return [pid for path in tmp_path.glob("*.pid") if (pid := path.read_text())]
+
+    assert status_by(number, process, lambda: len(pids()) == 2) == status
+    assert all(ended(int(pid)) for pid in pids())
     assert list(tmp_path.glob(".*.part")) == []
 
 

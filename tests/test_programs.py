@@ -77,7 +77,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
     assert all(map(ended, map(int, (tmp_path / "pid").read_text().split())))
 
 
-@pytest.mark.parametrize(
+ends_by = pytest.mark.parametrize(
     ("number", "status"),
     [
         (signal.SIGTERM, 128 + signal.SIGTERM),
@@ -85,6 +85,18 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
+
+
+def status_by(number, process, is_ready):
+    """Exit status of a process that gets a signal once it is ready."""
+    while not is_ready():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    return process.wait(20)
+
+
+@ends_by
 @pytest.mark.usefixtures("hangs_up")
 def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path, number, status):
     code = (
@@ -94,12 +106,9 @@ def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path
     )
     argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
     process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(20) == status
-    assert all(map(ended, map(int, (tmp_path / "pid").read_text().split())))
+    told = tmp_path / "pid"
+    assert status_by(number, process, lambda: told.exists() and told.read_text()) == status
+    assert all(map(ended, map(int, told.read_text().split())))
 
 
 def test_a_program_that_ends_takes_its_children_with_it(tmp_path):

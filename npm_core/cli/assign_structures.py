@@ -12,6 +12,7 @@ from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
 from npm_core.assignment import Assignment, AssignmentSettings
+from npm_core.mmseqs import register_memory
 
 AUDIT = (
     *("id", "unit", "train_hits", "train_best", "train_identity"),
@@ -59,12 +60,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=AssignmentSettings.max_hits,
         help="hits of a chain that pass the prefilter",
     )
-    parser.add_argument(
-        "--max-memory-gib",
-        type=float,
-        default=AssignmentSettings.max_memory_gib,
-        help="GiB of MMseqs2's index; it decides hits",
-    )
+    register_memory(parser)
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--scratch",

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import positive_int
+from npm_core.mmseqs import register_memory
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
-    parser.add_argument(
-        "--max-memory-gib", type=float, default=3.0, help="GiB of MMseqs2's index as it clusters"
-    )
+    register_memory(parser)
     parser.add_argument("--threads", type=positive_int, default=1, help="of the program")
 
 

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
+from npm_core.mmseqs import register_memory
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
-    parser.add_argument(
-        "--max-memory-gib",
-        type=float,
-        default=3.0,
-        help="GiB of MMseqs2's index; it decides hits",
-    )
+    register_memory(parser)
     parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
     parser.add_argument(
         "--output",

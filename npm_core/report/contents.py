@@ -171,24 +171,25 @@ def controls(
     )
 
 
+def _tied(rows: pd.DataFrame, model: str) -> tuple[int, int]:
+    """Predictions of a model whose ranking breaks off among pairs of one score, and all of its."""
+    if "tied" not in rows.columns:
+        return 0, 0
+    ties = rows.loc[rows["model"] == model, "tied"]
+    return int((ties > 0).sum()), len(ties)
+
+
 def named(rows: pd.DataFrame, model: str) -> str:
     """A baseline in words, with a warning where the order of (i, j) decided all its rankings."""
-    ties = rows.loc[rows["model"] == model, "tied"] if "tied" in rows.columns else pd.Series()
-    warned = len(ties) > 0 and bool((ties > 0).all())
+    tied, predictions = _tied(rows, model)
+    warned = 0 < tied == predictions
     return MODELS[model].words + (" (whose rankings all break off among ties)" if warned else "")
 
 
 def _ties(main: pd.DataFrame, models: Sequence[str]) -> str:
     """Of which models the order of (i, j) chose among pairs of one score, in a sentence."""
-    if "tied" not in main.columns:
-        return ""
-    by_model = main[main["model"].isin(list(models))].groupby("model")["tied"]
-    counts = by_model.agg(tied=lambda ties: int((ties > 0).sum()), rows="size")
-    told = [
-        f"{MODELS[name].name} {counts.at[name, 'tied']} of {counts.at[name, 'rows']}"
-        for name in models
-        if counts.at[name, "tied"]
-    ]
+    counts = {name: _tied(main, name) for name in models}
+    told = [f"{MODELS[name].name} {tied} of {of}" for name, (tied, of) in counts.items() if tied]
     if not told:
         return ""
     return (
