@@ -53,6 +53,10 @@ def exit_on_signals() -> None:
 
 
 def _exit(number: int, _: object) -> NoReturn:
+    # What cleans up is not stopped in turn: a pool that loses one process sends SIGTERM to the
+    # others, which may have had it already.
+    for each in stop_signals():
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

@@ -12,6 +12,8 @@ from npm_core.errors import ToolError
 from npm_core.files import atomic_path
 from npm_core.parallel import AHEAD, map_in_processes, stop_signals
 
+ROOT = Path(__file__).parent.parent
+
 
 def tell_and_sleep(path: Path) -> None:
     with atomic_path(path):
@@ -28,10 +30,9 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
         "list(map_in_processes(tell_and_sleep, map(Path, sys.argv[1:]), workers=2))"
     )
     paths = [str(tmp_path / name) for name in ("first", "second")]
-    here = Path(__file__).parent
     process = subprocess.Popen(
         [sys.executable, "-c", code, *paths],
-        env={**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )
 
     def pids():
@@ -40,6 +41,26 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
     assert status_by(number, process, lambda: len(pids()) == 2) == status
     assert all(ended(int(pid)) for pid in pids())
     assert list(tmp_path.glob(".*.part")) == []
+
+
+@pytest.mark.usefixtures("hangs_up")
+def test_a_second_signal_does_not_stop_what_cleans_up_after_the_first(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path;"
+        "from npm_core.parallel import exit_on_signals; exit_on_signals();"
+        "began, cleans, done = map(Path, sys.argv[1:])\n"
+        "try:\n    began.touch(); time.sleep(600)\n"
+        "finally:\n    cleans.touch(); time.sleep(1); done.touch()"
+    )
+    began, cleans, done = (tmp_path / name for name in ("began", "cleans", "done"))
+    argv = [sys.executable, "-c", code, str(began), str(cleans), str(done)]
+    process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not began.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert status_by(signal.SIGHUP, process, cleans.exists) == 128 + signal.SIGTERM
+    assert done.exists()
 
 
 @pytest.mark.usefixtures("hangs_up")
