@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class SourceLock:
         self._path = Path(path)
         self._digests: dict[str, str] = {}
         self._known_bytes = 0
+        self._one_thread = threading.Lock()
 
     def digest(self, urls: Sequence[str]) -> str | None:
         """The sha256 on record for any of `urls`, which are the same file.
@@ -33,8 +35,9 @@ class SourceLock:
         Raises:
             DataError: They have several, or the file is no lock file.
         """
-        self._read_on()
-        found = {self._digests[url] for url in urls if url in self._digests}
+        with self._one_thread:
+            self._read_on()
+            found = {self._digests[url] for url in urls if url in self._digests}
         if len(found) > 1:
             raise DataError(
                 f"{self._path}: {', '.join(urls)} are mirrors, but differ in their sha256"
@@ -49,7 +52,7 @@ class SourceLock:
             OutputError: The line cannot be written.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._path.with_name(f".{self._path.name}.lock")):
+        with self._one_thread, FileLock(self._path.with_name(f".{self._path.name}.lock")):
             if unfinished := self._read_on():
                 raise DataError(
                     f"{self._path}: {unfinished!r} is not a whole line; end or delete it"
@@ -83,13 +86,10 @@ class SourceLock:
                 *lines, unfinished = stream.read().split(b"\n")
         except FileNotFoundError:
             return b""
-        at = self._known_bytes
         for line in lines:
-            if at or line != HEADER:
+            if self._known_bytes or line != HEADER:
                 self._take(line)
-            at += len(line) + 1
-        # Only now: another thread that reads meanwhile reads the same lines.
-        self._known_bytes = at
+            self._known_bytes += len(line) + 1
         return unfinished
 
     def _take(self, line: bytes) -> None:

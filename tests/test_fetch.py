@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -384,6 +385,21 @@ def test_a_lock_file_is_read_on_from_where_another_wrote(tmp_path):
         assert first.digest([f"b{number}"]) == DIGEST
     names = [entry["url"] for entry in read_tsv(tmp_path / "lock.tsv")]
     assert names == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_threads_that_share_a_lock_file_each_see_all_of_it(tmp_path):
+    for name in ("a", "b", "c"):
+        SourceLock(tmp_path / "lock.tsv").record(name, DIGEST, 1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(100):
+                lock = SourceLock(tmp_path / "lock.tsv")
+                found = pool.map(lambda _, lock=lock: lock.digest(["c"]), range(8))
+                assert set(found) == {DIGEST}
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_line_that_was_deleted_meanwhile_is_no_longer_on_record(tmp_path):
