@@ -7,7 +7,6 @@ alignments without them.
 
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet, formats, plm, weights
 from npm_core.errors import DataError, SettingsError, ToolError
+from npm_core.programs import Programs
 
 MAX_COLUMNS = 1787
 """Above this, 21 x 21 x L x L with padding no longer fits CCMpred's 32-bit counters."""
@@ -64,16 +64,14 @@ def fit(residues: NDArray[np.uint8], *, threads: int = 1, program: str = "ccmpre
         command = [found, "-t", str(threads), "-n", str(MAX_ITERATIONS), "-r", str(raw)]
         command += [str(alignment), str(Path(folder, "output.mat"))]
         setup = time.perf_counter()
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        took = time.perf_counter() - setup
-        status = _STATUS.search(done.stdout)
-        tail = done.stdout.strip()[-300:]
-        if done.returncode != 0 or status is None:
+        with Programs() as programs:
+            done = programs.run(command)
+        said = done.output.decode(errors="replace")
+        status = _STATUS.search(said)
+        tail = said.strip()[-300:]
+        if done.failure or status is None:
             raise ToolError(
-                f"{found} ended with exit status {done.returncode} and "
-                f"{'no' if status is None else 'a'} status line; its last words: {tail!r}"
+                f"{found}: {done.failure or 'no status line'}; its last words: {tail!r}"
             )
         try:
             model = formats.read_model(raw, "ccmpred-raw")
@@ -85,9 +83,9 @@ def fit(residues: NDArray[np.uint8], *, threads: int = 1, program: str = "ccmpre
     return plm.Fit(
         model,
         plm.objective(model, residues, row_weights, plm.ccmpred_penalty(length), threads=threads),
-        1 + sum(int(evaluations) for _, evaluations in _ITERATION.findall(done.stdout)),
+        1 + sum(int(evaluations) for _, evaluations in _ITERATION.findall(said)),
         status[1] == "Done" and int(status[2]) >= 0,
         float(row_weights.sum()),
         setup - began,
-        took,
+        done.seconds,
     )

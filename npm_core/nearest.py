@@ -64,26 +64,29 @@ def transfer_table(
             yield reference
 
     fits = fitter.fit_all(references(), workers=workers)
-    scores: dict[str, Scores] = {}
     not_converged = 0
-    for fitted, report in track(fits, total=len(nearest), what="families fitted"):
-        not_converged += not report.converged
-        for one in nearest[fitted.id]:
-            matrix = transfer(fitted.matrix, columns[fitted.id], one, lengths[one.target])
-            if matrix is not None:
-                scores[one.target] = replace(fitted, id=one.target, matrix=matrix)
+
+    def transferred() -> Iterator[Scores]:
+        nonlocal not_converged
+        for fitted, report in track(fits, total=len(nearest), what="families fitted"):
+            not_converged += not report.converged
+            under = columns.pop(fitted.id)
+            for one in nearest[fitted.id]:
+                matrix = transfer(fitted.matrix, under, one, lengths[one.target])
+                if matrix is not None:
+                    yield replace(fitted, id=one.target, matrix=matrix)
+
     without_hit = sum(one.family is None for one in found)
-    without_pair = len(found) - without_hit - len(scores)
     facts = provenance(
         **fitter.facts(),
         seed=seed,
         families_fitted=len(nearest),
-        families_not_converged=not_converged,
+        targets_with_hit=len(found) - without_hit,
         targets_without_hit=without_hit,
-        targets_without_aligned_pair=without_pair,
     )
-    write_scores(output, (scores[one.target] for one in found if one.target in scores), facts)
+    count = write_scores(output, transferred(), facts)
     note(
-        f"{len(scores)} targets from {len(nearest)} families; {without_hit} without a hit, "
-        f"{without_pair} without two aligned residues; {not_converged} fits did not converge"
+        f"{count} targets from {len(nearest)} families; {without_hit} without a hit, "
+        f"{len(found) - without_hit - count} without two aligned residues; "
+        f"{not_converged} fits did not converge"
     )

@@ -306,8 +306,8 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
     lowest = scores.matrix[aligned & off_diagonal].min()
     assert (scores.matrix[~aligned & off_diagonal] == lowest).all()
     metadata = read_metadata(tmp_path / "scores.parquet")
-    assert metadata["targets_without_hit"] == 1
-    assert metadata["targets_without_aligned_pair"] == 1
+    assert (metadata["targets_with_hit"], metadata["targets_without_hit"]) == (2, 1)
+    assert "1 without a hit, 1 without two aligned residues" in capsys.readouterr().err
     assert main([*arguments, "--identity-threshold", "1"]) == 0
     (others,) = read_scores(tmp_path / "scores.parquet")
     assert scores.meff < others.meff  # of the rows under the reference
