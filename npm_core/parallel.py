@@ -8,18 +8,15 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import NoReturn, TypeVar
 
 from npm_core.errors import ToolError
@@ -53,8 +50,8 @@ def exit_on_signals() -> None:
 
 
 def _exit(number: int, _: object) -> NoReturn:
-    # What cleans up is not stopped in turn: a pool that loses one process sends SIGTERM to the
-    # others, which may have had it already.
+    # What cleans up is not stopped in turn: a pool that ends sends SIGTERM to its processes, which
+    # may have had it already.
     for each in stop_signals():
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -82,13 +79,16 @@ def map_as_ready(
     """
     source = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        waiting = {pool.submit(function, item) for item in islice(source, AHEAD * workers)}
+        waiting: set[Future[B]] = set()
         try:
-            while waiting:
+            while True:
+                for item in islice(source, AHEAD * workers - len(waiting)):
+                    waiting.add(pool.submit(function, item))
+                if not waiting:
+                    return
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
-                waiting |= {pool.submit(function, item) for item in islice(source, len(done))}
         except BaseException:
             stop()
             _cancel(waiting)
@@ -101,25 +101,27 @@ def map_in_order(
     *,
     workers: int,
     stop: Callable[[], None] = _nothing,
+    held: int = HELD,
 ) -> Iterator[B]:
     """As `map_as_ready`, but results come in the order of the items.
 
-    Behind a slow item the work goes on, until `HELD` results of each worker wait for it.
+    Behind a slow item the work goes on, until `held` results of each worker wait for it.
     """
     source = iter(items)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[B]] = deque()
         try:
             while True:
-                under_way = [future for future in waiting if not future.done()]
-                room = min(AHEAD * workers - len(under_way), HELD * workers - len(waiting))
+                under_way = sum(not future.done() for future in waiting)
+                room = min(AHEAD * workers - under_way, held * workers - len(waiting))
                 waiting.extend(pool.submit(function, item) for item in islice(source, max(0, room)))
                 if not waiting:
                     return
                 if waiting[0].done():
                     yield waiting.popleft().result()
                 else:
-                    wait(under_way, return_when=FIRST_COMPLETED)
+                    ahead = [future for future in waiting if not future.done()]
+                    wait(ahead, return_when=FIRST_COMPLETED)
         except BaseException:
             stop()
             _cancel(waiting)
@@ -142,31 +144,63 @@ def map_in_processes(
     if workers == 1:
         yield from map(function, items)
         return
-    source = iter(items)
-    work = partial(_call_or_exit, function)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
-        waiting = deque(pool.submit(work, item) for item in islice(source, AHEAD * workers))
+    processes: list[BaseProcess] = []
+    # A pipe for each: what one shared with the others it could leave locked or half-written.
+    idle: SimpleQueue[Connection] = SimpleQueue()
+
+    def call(item: A) -> B:
+        pipe = idle.get()
         try:
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in islice(source, 1))
-        except SystemExit:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-        except BrokenProcessPool as error:
+            pipe.send(item)
+            result, error = pipe.recv()
+        except (EOFError, OSError) as gone:
             raise ToolError(
                 f"one of {workers} processes was killed, probably for want of memory; use fewer"
-            ) from error
+            ) from gone
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            idle.put(pipe)
+        if error is not None:
+            raise error
+        return result
+
+    def stop() -> None:
+        for process in processes:
+            process.terminate()
+
+    try:
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            process: BaseProcess = context.Process(
+                target=_serve, args=(function, theirs), daemon=True
+            )
+            process.start()
+            processes.append(process)
+            theirs.close()
+            idle.put(ours)
+        # A result is as large as an item: no more of them are held than of these.
+        yield from map_in_order(call, items, workers=workers, stop=stop, held=AHEAD)
+    finally:
+        stop()
+        for process in processes:
+            process.join()
 
 
-def _begin() -> None:
-    """In a process of a pool: stop by a signal, and when the pool's own process is no more."""
+def _serve(function: Callable[[A], B], pipe: Connection) -> None:
+    """In a process of a pool: answer each item with its result or the error."""
+    # Ctrl-C reaches the whole group; the pool's own process has it, too, and stops this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_on_signals()
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
+    with suppress(EOFError, BrokenPipeError):  # the pool's own process is no more
+        while True:
+            item = pipe.recv()
+            try:
+                answer: tuple[B | None, Exception | None] = function(item), None
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                answer = None, error
+            pipe.send(answer)
 
 
 def _stop_when_orphaned() -> None:
@@ -174,14 +208,6 @@ def _stop_when_orphaned() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _call_or_exit(function: Callable[[A], B], item: A) -> B:
-    try:
-        return function(item)
-    except SystemExit as error:
-        # The pool would hand it to its parent as a result and go on with the next item.
-        os._exit(error.code if isinstance(error.code, int) else 1)
 
 
 def _cancel(futures: Iterable[Future[B]]) -> None:

@@ -2,15 +2,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from test_programs import ended, ends_by, status_by
 
-from npm_core.errors import ToolError
+from npm_core.errors import DataError, ToolError
 from npm_core.files import atomic_path
-from npm_core.parallel import AHEAD, map_in_processes, stop_signals
+from npm_core.parallel import AHEAD, map_in_order, map_in_processes, stop_signals
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,6 +74,25 @@ def test_a_signal_that_is_to_be_ignored_stops_nothing():
     assert stop_signals() == [signal.SIGTERM, signal.SIGHUP]
 
 
+def much(number: int) -> bytes:
+    return bytes(64 * 2**20)
+
+
+@ends_by
+@pytest.mark.usefixtures("hangs_up")
+def test_a_signal_ends_workers_that_hand_over_large_results(tmp_path, number, status):
+    code = (
+        "import sys; from pathlib import Path; from test_parallel import much;"
+        "from npm_core.parallel import exit_on_signals, map_in_processes; exit_on_signals()\n"
+        "for _ in map_in_processes(much, range(10**6), workers=2): Path(sys.argv[1]).touch()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "begun")],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )
+    assert status_by(number, process, (tmp_path / "begun").exists) == status
+
+
 def first_is_slow(number: int) -> int:
     time.sleep(0.5 if number == 0 else 0)
     return number
@@ -91,6 +111,50 @@ def die(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_was_killed_is_an_error_with_its_likely_cause():
+def die_in_a_moment(number: int) -> bytes:
+    threading.Timer(0.02, die, [number]).start()
+    return much(number)
+
+
+def fail(number: int) -> None:
+    raise DataError(f"item {number}")
+
+
+@pytest.mark.parametrize("deadly", [die, die_in_a_moment])
+def test_a_process_that_was_killed_is_an_error_with_its_likely_cause(deadly):
     with pytest.raises(ToolError, match="one of 2 processes was killed, probably for want of"):
-        list(map_in_processes(die, [0, 1], workers=2))
+        list(map_in_processes(deadly, range(8), workers=2))
+
+
+def test_an_error_comes_from_its_process_with_the_line_that_raised_it():
+    with pytest.raises(DataError, match="item 0") as caught:
+        list(map_in_processes(fail, range(8), workers=2))
+    assert 'raise DataError(f"item {number}")' in caught.value.__notes__[0]
+
+
+def test_a_source_that_fails_stops_the_work_under_way(tmp_path):
+    def source():
+        yield tmp_path / "first"
+        while not list(tmp_path.glob("*.pid")):
+            time.sleep(0.05)
+        raise DataError("a damaged table")
+
+    with pytest.raises(DataError, match="a damaged table"):
+        list(map_in_processes(tell_and_sleep, source(), workers=2))
+    assert list(tmp_path.glob(".*.part")) == []
+
+
+def test_behind_a_slow_item_the_work_goes_on_while_the_caller_is_slow_too():
+    done = [threading.Event() for _ in range(24)]
+
+    def work(number: int) -> int:
+        if number == 1:
+            assert done[20].wait(60), "nothing was drawn until the slow item ended"
+        done[number].set()
+        return number
+
+    results = map_in_order(work, range(24), workers=2)
+    assert next(results) == 0
+    for event in done[2 : 2 * AHEAD]:
+        assert event.wait(60)
+    assert list(results) == list(range(1, 24))
