@@ -71,6 +71,33 @@ def register_min_resolved(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def register_identity_threshold(
+    parser: argparse.ArgumentParser, text: str, *, default: float | None = 0.8
+) -> None:
+    """The flag --identity-threshold, the same wherever rows are weighted."""
+    parser.add_argument("--identity-threshold", type=share, default=default, help=text)
+
+
+def register_max_memory(parser: argparse.ArgumentParser, *, default: float) -> None:
+    """The flag --max-memory-gib of verbs whose only search or clustering is MMseqs2's."""
+    parser.add_argument(
+        "--max-memory-gib",
+        type=float,
+        default=default,
+        help="GiB of MMseqs2's index; it decides hits and clusters",
+    )
+
+
+def register_threads(parser: argparse.ArgumentParser, text: str = "of the CPU") -> None:
+    """The flag --threads; `text` says whose they are."""
+    parser.add_argument("--threads", type=positive_int, default=1, help=text)
+
+
+def register_device(parser: argparse.ArgumentParser) -> None:
+    """The flag --device, which `devices.usable_device` checks."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+
+
 def positive_int(text: str) -> int:
     """A whole number from 1."""
     if not (text.isdecimal() and int(text) >= 1):

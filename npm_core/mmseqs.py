@@ -4,7 +4,6 @@ The database is a set of sequences clustered at 30 % identity. Representatives a
 are expanded to their clusters' members, and the members are aligned to the query's profile.
 """
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -94,16 +93,6 @@ class MmseqsSettings:
         ]
         commands[1:] = [[*words, "--threads", str(threads)] for words in commands[1:]]
         return [[mmseqs, *words, "-v", "1"] for words in commands]
-
-
-def register_memory(parser: argparse.ArgumentParser) -> None:
-    """The flag --max-memory-gib of verbs whose only search or clustering is MMseqs2's."""
-    parser.add_argument(
-        "--max-memory-gib",
-        type=float,
-        default=MAX_MEMORY_GIB,
-        help="GiB of MMseqs2's index; it decides hits and clusters",
-    )
 
 
 def split_memory(max_memory_gib: float) -> tuple[str, str]:

@@ -1,10 +1,14 @@
-"""Command line arguments of the verbs that fit Potts models or score their contacts."""
+"""Command line arguments of the verbs that fit Potts models."""
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from npm_core.arguments import OutputFile, positive_int, share
+from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
+from npm_core.contact_arguments import register_centre
+
+if TYPE_CHECKING:
+    from npm_core.family_fitting import FamilyFitter
 
 OBJECTIVES = ("ccmpred", "paper")
 
@@ -55,11 +59,8 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
         help="sequence weights and regularisation: CCMpred's, or those of the paper's eq. (3); "
         "`fit-potts --help` has their numbers",
     )
-    parser.add_argument(
-        "--identity-threshold",
-        type=share,
-        default=0.8,
-        help="share of identical columns from which rows share their weight, by either objective",
+    register_identity_threshold(
+        parser, "share of identical columns from which rows share their weight, by either objective"
     )
     parser.add_argument(
         "--stop-rel",
@@ -69,14 +70,10 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def register_centre(
-    parser: argparse.ArgumentParser,
-    *,
-    default: str | None = "none",
-    text: str = "what leaves each J_ij before its norm: nothing (the paper), its mean (CCMpred), "
-    "or all that the zero-sum gauge moves to the fields",
-) -> None:
-    """How couplings become contact scores."""
-    from npm_core.potts import Centre
+def fitter_of(args: argparse.Namespace, model: str) -> "FamilyFitter":
+    """What `register_objective` and `register_centre` asked for; the scores call it `model`."""
+    from npm_core.family_fitting import FamilyFitter
+    from npm_core.plm import Objective, Stop
 
-    parser.add_argument("--centre", choices=get_args(Centre), default=default, help=text)
+    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
+    return FamilyFitter(objective, Stop(args.stop_rel), args.centre, model)

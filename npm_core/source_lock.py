@@ -1,6 +1,5 @@
 """The lock file of the sources: digests of what was fetched, so that it is the same next time."""
 
-import argparse
 import errno
 import os
 import re
@@ -102,14 +101,3 @@ class SourceLock:
         url, digest = (part.decode() for part in entry.groups())
         if self._digests.setdefault(url, digest) != digest:
             raise DataError(f"{self._path}: two lines on {url} differ in their sha256")
-
-
-def register_lock(parser: argparse.ArgumentParser) -> None:
-    """The flag --lock of every verb that fetches."""
-    parser.add_argument(
-        "--lock",
-        type=SourceLock,
-        metavar="FILE.tsv",
-        help="sha256 of everything fetched: what is on record must be the same, the rest is added; "
-        "omit to check nothing",
-    )

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from npm_core import weights
+from npm_core.arguments import register_identity_threshold
 from npm_core.cli import main, verbs
 
 
@@ -66,6 +68,8 @@ def test_bad_paths_and_devices_are_named(folder, capsys, words, message):
         (["potts-contacts", "--workers", "-1"], "expected a whole number from 1, found '-1'"),
         (["predict", "--threads", "0"], "expected a whole number from 1, found '0'"),
         (["fit-potts", "--threads", "²"], "expected a whole number from 1, found '²'"),
+        (["build-families", "--identity-threshold", "0"], "above 0, at most 1, found '0'"),
+        (["reduce-families", "--identity-threshold", "80"], "above 0, at most 1, found '80'"),
         (["contacts", "--output", "q.txt"], "ends in .npz, found 'q.txt'"),
         (["precision", "--output", "p.csv"], "ends in .tsv, found 'p.csv'"),
         (["score-variants", "--output", "p.csv.gz"], "ends in .csv, found 'p.csv.gz'"),
@@ -109,6 +113,12 @@ def test_the_help_says_defaults_that_are_values(capsys, verb, flag, default):
     about = re.search(rf"\n  {flag}\b.*?(?=\n  --|$)", text, re.DOTALL)[0]
     found = re.search(r"\(default: \S+\)", " ".join(about.split()))
     assert (found and found[0]) == default
+
+
+def test_rows_are_weighted_by_one_threshold_where_no_other_is_asked_for():
+    parser = argparse.ArgumentParser()
+    register_identity_threshold(parser, "for the weights")
+    assert parser.parse_args([]).identity_threshold == weights.IDENTITY_THRESHOLD
 
 
 def test_files_and_folders_are_called_so_in_the_help(capsys):

@@ -10,9 +10,8 @@ split, reason, representative.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, register_max_memory, register_threads
 from npm_core.assignment import Assignment, AssignmentSettings
-from npm_core.mmseqs import register_memory
 
 AUDIT = (
     *("id", "unit", "train_hits", "train_best", "train_identity"),
@@ -60,8 +59,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=AssignmentSettings.max_hits,
         help="hits of a chain that pass the prefilter",
     )
-    register_memory(parser)
-    parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
+    register_max_memory(parser, default=AssignmentSettings.max_memory_gib)
+    register_threads(parser, "of MMseqs2")
     parser.add_argument(
         "--scratch",
         type=Path,

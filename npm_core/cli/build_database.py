@@ -9,8 +9,8 @@ clusters' representatives and the alignments of their members are kept.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int
-from npm_core.mmseqs import register_memory
+from npm_core.arguments import register_max_memory, register_threads
+from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
     parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
-    register_memory(parser)
-    parser.add_argument("--threads", type=positive_int, default=1, help="of the program")
+    register_max_memory(parser, default=MAX_MEMORY_GIB)
+    register_threads(parser, "of the program")
 
 
 def run(args: argparse.Namespace) -> None:

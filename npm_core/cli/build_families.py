@@ -7,7 +7,7 @@ replaced by a parent amino acid or a gap).
 
 import argparse
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
 from npm_core.hhsuite import FilterSettings
 
 
@@ -24,13 +24,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tsv",
         help="what became of each alignment",
     )
-    parser.add_argument(
-        "--identity-threshold",
-        type=float,
-        default=0.8,
-        help="rows that agree in this share of columns share their weight",
+    register_identity_threshold(
+        parser, "rows that agree in this share of columns share their weight"
     )
-    add_filter(parser)
+    register_filter(parser)
     parser.add_argument(
         "--filter-coverage",
         type=int,
@@ -41,7 +38,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
 
 
-def add_filter(parser: argparse.ArgumentParser) -> None:
+def register_filter(parser: argparse.ArgumentParser) -> None:
     """HHfilter's settings, but for the coverage."""
     parser.add_argument(
         "--filter-identity",

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, register_min_resolved
-from npm_core.source_lock import register_lock
+from npm_core.fetch_arguments import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 import argparse
 
 from npm_core.arguments import OutputFile, positive_int
-from npm_core.cli.build_families import add_filter
+from npm_core.cli.build_families import register_filter
 from npm_core.hhsuite import FilterSettings
 
 
@@ -18,7 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coverages", type=int, nargs="+", default=[0, *range(20, 90, 10)], help="hhfilter -cov"
     )
-    add_filter(parser)
+    register_filter(parser)
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument(
         "--workers", type=positive_int, default=1, help="calls of hhfilter at a time"

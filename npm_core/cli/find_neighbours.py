@@ -7,8 +7,8 @@ like the target is left out.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
-from npm_core.mmseqs import register_memory
+from npm_core.arguments import OutputFile, register_max_memory, register_threads
+from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
     parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
-    register_memory(parser)
-    parser.add_argument("--threads", type=positive_int, default=1, help="of MMseqs2")
+    register_max_memory(parser, default=MAX_MEMORY_GIB)
+    register_threads(parser, "of MMseqs2")
     parser.add_argument(
         "--output",
         required=True,

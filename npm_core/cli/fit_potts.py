@@ -21,7 +21,12 @@ import argparse
 from pathlib import Path
 from typing import TypeVar
 
-from npm_core.arguments import positive, positive_int, share
+from npm_core.arguments import (
+    positive,
+    register_device,
+    register_identity_threshold,
+    register_threads,
+)
 from npm_core.potts_arguments import OBJECTIVES
 
 T = TypeVar("T")
@@ -76,10 +81,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="LAMBDA_J",
         help="default 0.2 for ccmpred, 0.001 for paper",
     )
-    parser.add_argument(
-        "--identity-threshold",
-        type=share,
-        help="share of identical columns from which rows share their weight; default 0.8",
+    register_identity_threshold(
+        parser,
+        "share of identical columns from which rows share their weight; default 0.8",
+        default=None,
     )
     parser.add_argument(
         "--stop-rel",
@@ -105,13 +110,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior-weight", type=float, help="times the prior, 0 (zero) to 1; default 1"
     )
-    parser.add_argument(
-        "--threads",
-        type=positive_int,
-        default=1,
-        help="of one fit; or how many alignments at a time",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+    register_threads(parser, "of one fit; or how many alignments at a time")
+    register_device(parser)
     parser.add_argument(
         "--report",
         type=Path,

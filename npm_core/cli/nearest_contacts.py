@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int
-from npm_core.potts_arguments import register_centre, register_objective
+from npm_core.contact_arguments import register_centre
+from npm_core.potts_arguments import fitter_of, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +41,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit each neighbour once, carry its scores over, and write them."""
-    from npm_core.family_fitting import FamilyFitter
     from npm_core.nearest import transfer_table
-    from npm_core.plm import Objective, Stop
 
-    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     transfer_table(
-        FamilyFitter(objective, Stop(args.stop_rel), args.centre, "nearest"),
+        fitter_of(args, "nearest"),
         neighbours=args.neighbours,
         targets=args.targets,
         families=args.families,

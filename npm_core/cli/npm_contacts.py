@@ -13,8 +13,8 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, register_window
-from npm_core.potts_arguments import register_centre
+from npm_core.arguments import OutputFile, register_device, register_threads, register_window
+from npm_core.contact_arguments import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +36,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     register_centre(parser)
     register_window(parser)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
-    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
+    register_device(parser)
+    register_threads(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ report has one line a family: what the fit cost and whether it converged.
 
 import argparse
 
-from npm_core.potts_arguments import register_family_fits
+from npm_core.potts_arguments import fitter_of, register_family_fits
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +16,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit without a prior."""
-    from npm_core.family_fitting import FamilyFitter, fit_table
-    from npm_core.plm import Objective, Stop
+    from npm_core.family_fitting import fit_table
 
-    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     fit_table(
-        FamilyFitter(objective, Stop(args.stop_rel), args.centre, args.model),
+        fitter_of(args, args.model),
         families=args.families,
         targets=args.targets,
         workers=args.workers,

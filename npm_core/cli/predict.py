@@ -14,7 +14,7 @@ over the largest one, not a probability.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, positive_int, register_window
+from npm_core.arguments import OutputFolder, register_device, register_threads, register_window
 
 SMALL_MODEL = Path(__file__).parents[1] / "small_model"
 """Made by `make model`."""
@@ -39,8 +39,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="what to write; default: scores rr png",
     )
     register_window(parser)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
-    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
+    register_device(parser)
+    register_threads(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,13 +6,13 @@ far as it is deep (named as future work in the paper's section 6).
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npm_core.arguments import register_window
-from npm_core.potts_arguments import register_family_fits
+from npm_core.potts_arguments import fitter_of, register_family_fits
 
 if TYPE_CHECKING:
     from npm_core.model import NeuralPottsModel
@@ -62,20 +62,16 @@ def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
     from npm_core.checkpoints import WEIGHTS, read_config, trained_length
     from npm_core.errors import SettingsError
-    from npm_core.family_fitting import FamilyFitter, fit_table
-    from npm_core.plm import Objective, Stop
+    from npm_core.family_fitting import fit_table
 
     if not 0 < args.prior_weight <= 1:
         raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
     digest = read_config(args.checkpoint)["sha256"]
     window = args.window or trained_length(args.checkpoint)
     fit_table(
-        FamilyFitter(
-            Objective(args.objective, identity_threshold=args.identity_threshold),
-            Stop(args.stop_rel),
-            args.centre,
-            args.model,
-            Prior(args.checkpoint, args.prior_weight, window),
+        replace(
+            fitter_of(args, args.model),
+            prior=Prior(args.checkpoint, args.prior_weight, window),
             predictor_bytes=(args.checkpoint / WEIGHTS).stat().st_size,
         ),
         families=args.families,

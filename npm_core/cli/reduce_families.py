@@ -8,7 +8,7 @@ positions, for the independent Potts model. A smaller depth is a subset of a lar
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, register_identity_threshold
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
     parser.add_argument("--seed", required=True, type=int, help="of the rows that are kept")
-    parser.add_argument("--identity-threshold", type=float, default=0.8, help="for the weights")
+    register_identity_threshold(parser, "for the weights")
     parser.add_argument(
         "--output",
         type=OutputFile,

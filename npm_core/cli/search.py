@@ -13,7 +13,7 @@ experiment, not to the machine.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, register_threads
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.search import Limits
@@ -73,12 +73,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-length", type=int, default=Limits.max_length, help="longer queries are skipped"
     )
-    parser.add_argument(
-        "--threads",
-        type=positive_int,
-        default=1,
-        help="of all processes together; one hhblits has --cpu",
-    )
+    register_threads(parser, "of all processes together; one hhblits has --cpu")
     parser.add_argument(
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )

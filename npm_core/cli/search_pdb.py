@@ -7,15 +7,15 @@ and enforced from then on. `select-structures --hits` keeps the entries of the l
 import argparse
 
 from npm_core.arguments import OutputFile
-from npm_core.source_lock import register_lock
+from npm_core.fetch_arguments import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search-pdb`."""
-    from npm_core.cli.select_structures import add_criteria
+    from npm_core.cli.select_structures import register_criteria
 
     parser.add_argument("--url", required=True, help="of the service")
-    add_criteria(parser)
+    register_criteria(parser)
     register_lock(parser)
     parser.add_argument("--output", type=OutputFile, required=True, help="list of polymer entities")
 

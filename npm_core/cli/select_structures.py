@@ -21,12 +21,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--obsolete", type=Path, help="the archive's obsolete.dat; its entries are dropped"
     )
     parser.add_argument("--hits", type=Path, help="list of search-pdb; other entries are dropped")
-    add_criteria(parser)
+    register_criteria(parser)
     parser.add_argument("--output", type=OutputFile, required=True, help="FASTA of the candidates")
     parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
 
 
-def add_criteria(parser: argparse.ArgumentParser) -> None:
+def register_criteria(parser: argparse.ArgumentParser) -> None:
     """What an entry and a chain must meet."""
     parser.add_argument(
         "--max-resolution",
@@ -58,7 +58,7 @@ def add_criteria(parser: argparse.ArgumentParser) -> None:
 
 
 def criteria(args: argparse.Namespace) -> Criteria:
-    """What `add_criteria` asked for."""
+    """What `register_criteria` asked for."""
     return Criteria(
         max_resolution=args.max_resolution,
         min_length=args.min_length,
