@@ -10,9 +10,9 @@ from npm_core.files import open_text
 from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
 from npm_core.msa import fasta_records
 from npm_core.queries import Query
+from npm_core.settings import knob
 
 Split = Literal["train", "test"]
-Unit = Literal["entry", "chain"]
 
 BOTH = "hits training and test sequences"
 NEITHER = "hits neither training nor test sequences"
@@ -22,24 +22,24 @@ NEITHER = "hits neither training nor test sequences"
 class AssignmentSettings:
     """How chains are searched and clustered (paper, C.4).
 
+    The identity of a hit is over its aligned columns. The coverage in a cluster and the number of
+    hits are MMseqs2's defaults; the paper names none.
+
     Attributes:
-        identity: Least share of identical residues in the aligned columns of a hit.
-        coverage: Least share of the training or test sequence that a hit aligns.
-        cluster_identity: Identity of the clusters of each split.
-        cluster_coverage: Least share of both sequences aligned in a cluster (MMseqs2's default;
-            the paper does not say).
-        unit: What is assigned: "entry" (all chains of a PDB entry together) or "chain".
-        max_hits: Hits that pass MMseqs2's prefilter, for each chain (MMseqs2's default).
         max_memory_gib: GiB of MMseqs2's index; a larger split is searched in parts.
         threads: Of MMseqs2.
     """
 
-    identity: float = 0.5
-    coverage: float = 0.8
-    cluster_identity: float = 0.5
-    cluster_coverage: float = 0.8
-    unit: Unit = "entry"
-    max_hits: int = 300
+    identity: float = knob(0.5, "least share of identical residues of a hit")
+    coverage: float = knob(0.8, "least share of the training or test sequence that a hit aligns")
+    cluster_identity: float = knob(0.5, "identity of the clusters")
+    cluster_coverage: float = knob(0.8, "least share of both sequences aligned in a cluster")
+    unit: str = knob(
+        "entry",
+        "assign all chains of an entry together, or each chain by itself",
+        choices=("entry", "chain"),
+    )
+    max_hits: int = knob(300, "hits of a chain that pass the prefilter")
     max_memory_gib: float = MAX_MEMORY_GIB
     threads: int = 1
 
@@ -136,7 +136,7 @@ def assign(
     return assignments
 
 
-def _unit(name: str, unit: Unit) -> str:
+def _unit(name: str, unit: str) -> str:
     return name if unit == "chain" else name.rpartition("_")[0] or name
 
 

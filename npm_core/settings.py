@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: a few words a field, and each field is a flag."""
+"""Settings as frozen dataclasses: a knob is a field with a few words, and a flag."""
 
 import argparse
 import dataclasses
@@ -16,29 +16,39 @@ def knob(default: Any, words: str, *, choices: tuple[str, ...] = ()) -> Any:
     return dataclasses.field(default=default, metadata={"help": words, "choices": choices})
 
 
-def add_flags(parser: argparse.ArgumentParser, settings: type, prefix: str = "") -> None:
-    """One flag for each field of a settings class, e.g. `--head-rank` for rank with "head-".
+def add_flags(
+    parser: argparse.ArgumentParser, settings: type, prefix: str = "", *, grouped: bool = True
+) -> None:
+    """One flag for each knob of a settings class, e.g. `--head-rank` for rank with "head-".
+
+    They are a group of the help, which calls their values by their types; or, not `grouped`, flags
+    like the verb's others. A field that is no knob has none.
 
     A flag that is not given leaves no trace in the parsed arguments, so that `overridden` can
     tell a default from a choice.
     """
     hints = typing.get_type_hints(settings)
-    group = parser.add_argument_group((settings.__doc__ or "").splitlines()[0].rstrip("."))
+    title = (settings.__doc__ or "").splitlines()[0].rstrip(".")
+    group = parser.add_argument_group(title) if grouped else parser
     for field in dataclasses.fields(settings):
-        flag = f"--{prefix}{field.name.replace('_', '-')}"
+        if not field.metadata:
+            continue
+        flag = f"{prefix}{field.name.replace('_', '-')}"
         words = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
         destination = f"{settings.__name__}.{field.name}"
         kind = hints[field.name]
         if kind is bool:
             parser_action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
+            choices = field.metadata["choices"]
+            metavar = kind.__name__ if grouped else flag.replace("-", "_")
             parser_action = {
                 "type": kind,
-                "choices": field.metadata["choices"] or None,
-                "metavar": None if field.metadata["choices"] else kind.__name__.upper(),
+                "choices": choices or None,
+                "metavar": None if choices else metavar.upper(),
             }
         group.add_argument(
-            flag, dest=destination, default=argparse.SUPPRESS, help=words, **parser_action
+            f"--{flag}", dest=destination, default=argparse.SUPPRESS, help=words, **parser_action
         )
 
 

@@ -100,6 +100,7 @@ def test_the_helps_of_all_verbs_are_in_one_style(verb):
 @pytest.mark.parametrize(
     ("verb", "flag", "default"),
     [
+        ("assign-structures", "--identity", "(default: 0.5)"),
         ("build-families", "--filter-coverage", "(default: 0)"),
         ("fit-potts", "--threads", "(default: 1)"),
         ("fit-potts", "--query", None),

@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 from sources import Sources
 
+from npm_core.assignment import AssignmentSettings
 from npm_core.universe.families import UniverseSettings
 
 ROOT = Path(__file__).parent.parent
@@ -208,7 +209,6 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
     config = settings()
     for verb, section in [
         ("build_database", {k: v for k, v in config["database"].items() if k != "build"}),
-        ("assign_structures", config["structures"]["assign"]),
         ("choose_clan_targets", config["pfam_clan"]["targets"]),
         ("find_neighbours", config["neighbours"]),
         *((verb, {"min_resolved": config["structures"]["min_resolved"]}) for verb in MAKE_TARGETS),
@@ -216,6 +216,8 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
         parser = argparse.ArgumentParser()
         importlib.import_module(f"npm_core.cli.{verb}").register(parser)
         assert section == {key: parser.get_default(key) for key in section}
+    assign = config["structures"]["assign"]
+    assert assign == {key: getattr(AssignmentSettings(), key) for key in assign}
 
 
 @pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from npm_core.arguments import OutputFile, register_max_memory, register_threads
 from npm_core.assignment import Assignment, AssignmentSettings
+from npm_core.settings import add_flags, overridden
 
 AUDIT = (
     *("id", "unit", "train_hits", "train_best", "train_identity"),
@@ -23,42 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidates", type=Path, required=True, help="FASTA of PDB chains")
     parser.add_argument("--train", type=Path, required=True, help="FASTA of training sequences")
     parser.add_argument("--test", type=Path, required=True, help="FASTA of test sequences")
-    parser.add_argument(
-        "--identity",
-        type=float,
-        default=AssignmentSettings.identity,
-        help="least share of identical residues of a hit",
-    )
-    parser.add_argument(
-        "--coverage",
-        type=float,
-        default=AssignmentSettings.coverage,
-        help="least share of the training or test sequence that a hit aligns",
-    )
-    parser.add_argument(
-        "--cluster-identity",
-        type=float,
-        default=AssignmentSettings.cluster_identity,
-        help="identity of the clusters",
-    )
-    parser.add_argument(
-        "--cluster-coverage",
-        type=float,
-        default=AssignmentSettings.cluster_coverage,
-        help="least share of both sequences aligned in a cluster",
-    )
-    parser.add_argument(
-        "--unit",
-        choices=("entry", "chain"),
-        default=AssignmentSettings.unit,
-        help="assign all chains of an entry together, or each chain by itself",
-    )
-    parser.add_argument(
-        "--max-hits",
-        type=int,
-        default=AssignmentSettings.max_hits,
-        help="hits of a chain that pass the prefilter",
-    )
+    add_flags(parser, AssignmentSettings, grouped=False)
     register_max_memory(parser, default=AssignmentSettings.max_memory_gib)
     register_threads(parser, "of MMseqs2")
     parser.add_argument(
@@ -80,15 +46,8 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.progress import note
     from npm_core.queries import read_queries
 
-    settings = AssignmentSettings(
-        identity=args.identity,
-        coverage=args.coverage,
-        cluster_identity=args.cluster_identity,
-        cluster_coverage=args.cluster_coverage,
-        unit=args.unit,
-        max_hits=args.max_hits,
-        max_memory_gib=args.max_memory_gib,
-        threads=args.threads,
+    settings = overridden(
+        AssignmentSettings(max_memory_gib=args.max_memory_gib, threads=args.threads), args
     )
     candidates = list(read_queries(args.candidates, may_be_empty=True))
     scratch = args.scratch or args.output.parent
