@@ -15,6 +15,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.msa import fasta_records, fasta_text
 from npm_core.programs import Finished, Programs, program, require
+from npm_core.settings import knob
 
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
@@ -33,20 +34,17 @@ class MmseqsSettings:
         database: Folder that `build_database` wrote.
         iterations: Searches, each by the profile of the one before.
         e_value: Largest E-value of a hit, and of one that enters the profile.
-        sensitivity: MMseqs2's -s.
-        max_hits: Hits of a query that pass the prefilter; MMseqs2's --max-seqs.
         max_memory_gib: GiB of the prefilter's index; a larger database is searched in parts.
-        batch: Queries of one call. The database's index is built anew for each call, so a small
-            batch costs time; it does not change the result.
     """
 
     database: str
     iterations: int = 3
     e_value: float = 0.001
-    sensitivity: float = 8.0
-    max_hits: int = 10_000
+    sensitivity: float = knob(8.0, "mmseqs2 -s")
+    max_hits: int = knob(10_000, "of a query past mmseqs2's prefilter")
     max_memory_gib: float = MAX_MEMORY_GIB
-    batch: int = 500
+    # The database's index is built anew for each call, so a small batch costs time.
+    batch: int = knob(500, "queries of one mmseqs2 call")
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.max_hits < 1 or self.batch < 1:

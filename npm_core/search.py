@@ -17,6 +17,7 @@ from npm_core.msa import ANNOTATIONS, fasta_records, fasta_text
 from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note
 from npm_core.queries import Query, read_queries
+from npm_core.settings import knob
 from npm_core.shard import Engine, Found, Shard
 
 LONGEST = 20_000
@@ -31,31 +32,28 @@ _QUERY = "query"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one query may cost.
+    """What one query may cost."""
 
-    Attributes:
-        timeout: Seconds of wall time.
-        memory_gib: GiB a process may allocate for each started thousand of the query's residues;
-            the mapped database does not count.
-        max_length: Longer queries are skipped.
-    """
-
-    timeout: float = 600.0
-    memory_gib: float = 8.0
-    max_length: int = LONGEST
+    timeout: float = knob(600.0, "seconds for one query")
+    memory_limit_gib: float = knob(
+        8.0,
+        "GiB a process may allocate for each started 1,000 residues of its query, beside the "
+        "database, which it maps",
+    )
+    max_length: int = knob(LONGEST, "longer queries are skipped")
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_length <= LONGEST:
             raise SettingsError(
                 f"max_length is {self.max_length}; HH-suite reads 1 to {LONGEST} residues"
             )
-        if self.timeout <= 0 or self.memory_gib <= 0:
+        if self.timeout <= 0 or self.memory_limit_gib <= 0:
             raise SettingsError(f"limits must be positive, found {self}")
 
 
-def _memory_gib(queries: Sequence[Query], limits: Limits) -> float:
+def _memory_limit_gib(queries: Sequence[Query], limits: Limits) -> float:
     """What a process may allocate: the class of its longest query."""
-    return limits.memory_gib * max(-(-len(query.sequence) // 1000) for query in queries)
+    return limits.memory_limit_gib * max(-(-len(query.sequence) // 1000) for query in queries)
 
 
 def skip_reason(query: Query, *, max_length: int) -> str:
@@ -80,7 +78,7 @@ def search_one(
         finished = programs.run(
             settings.argv(program("hhblits"), source, a3m),
             timeout=limits.timeout,
-            memory_limit_gib=_memory_gib([query], limits),
+            memory_limit_gib=_memory_limit_gib([query], limits),
         )
         row = Row(query.id, "failed", finished.failure, seconds=finished.seconds)
         if finished.failure:
@@ -126,7 +124,7 @@ def search_batch(
             settings=settings,
             threads=threads,
             timeout=limits.timeout * len(some),
-            memory_limit_gib=_memory_gib(some, limits),
+            memory_limit_gib=_memory_limit_gib(some, limits),
             output=Path(folder, str(next(calls))),
         )
 

@@ -228,7 +228,7 @@ def test_a_batch_may_take_the_time_of_its_queries_and_the_memory_of_its_longest(
 
     monkeypatch.setattr(mmseqs, "search", search)
     queries = [Query("a", "MKV"), Query("b", "M" * 2500), Query("c", "MKL")]
-    found = batch(queries, tmp_path, timeout=10.0, memory_gib=2.0)
+    found = batch(queries, tmp_path, timeout=10.0, memory_limit_gib=2.0)
     assert (given["timeout"], given["memory_limit_gib"]) == (30.0, 6.0)
     assert [one.row.seconds for one in found] == [2.0, 2.0, 2.0]
 

@@ -40,8 +40,9 @@ def search(fake, tmp_path):
         queries.write_text(
             "".join(f">{word.lower()}{n} x\n{word}{TAIL}\n" for n, word in enumerate(words))
         )
-        knobs = {"timeout": 10.0, "memory_gib": 1.0, "max_length": 100} | knobs
-        limits = Limits(knobs.pop("timeout"), knobs.pop("memory_gib"), knobs.pop("max_length"))
+        knobs = {"timeout": 10.0, "memory_limit_gib": 1.0, "max_length": 100} | knobs
+        names = ("timeout", "memory_limit_gib", "max_length")
+        limits = Limits(**{name: knobs.pop(name) for name in names})
         rows = search_shard(
             queries,
             tmp_path / name,
@@ -177,7 +178,7 @@ def test_after_too_many_failures_only_the_failed_queries_are_searched_again(sear
 
 
 @pytest.mark.parametrize(
-    ("knobs", "times"), [({"max_length": 99}, 2), ({"timeout": 9}, 1), ({"memory_gib": 2}, 1)]
+    ("knobs", "times"), [({"max_length": 99}, 2), ({"timeout": 9}, 1), ({"memory_limit_gib": 2}, 1)]
 )
 def test_other_settings_do_not_use_what_was_found_before_but_other_limits_do(
     search, fake, knobs, times
@@ -284,7 +285,7 @@ def test_a_longer_query_may_take_more_memory(fake, tmp_path, length, reason):
         tmp_path / "out",
         tmp_path / "out.tsv",
         settings=HhblitsSettings(str(tmp_path / "db")),
-        limits=Limits(memory_gib=1),
+        limits=Limits(memory_limit_gib=1),
         threads=1,
         max_failed_share=1,
         scratch=tmp_path / "scratch",
@@ -298,7 +299,7 @@ def test_a_length_hhblits_cannot_read_is_refused():
     with pytest.raises(SettingsError, match="limits must be positive"):
         Limits(timeout=0)
     with pytest.raises(SettingsError, match="limits must be positive"):
-        Limits(memory_gib=0)
+        Limits(memory_limit_gib=0)
 
 
 def start(tmp_path, words):

@@ -17,6 +17,7 @@ from npm_core.arguments import OutputFile, positive_int, register_threads
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.search import Limits
+from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -48,31 +49,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=HhblitsSettings.max_memory_gib,
         help="hhblits -maxmem; mmseqs2's index",
     )
-    parser.add_argument(
-        "--mmseqs-sensitivity", type=float, default=MmseqsSettings.sensitivity, help="mmseqs2 -s"
-    )
-    parser.add_argument(
-        "--mmseqs-max-hits",
-        type=int,
-        default=MmseqsSettings.max_hits,
-        help="of a query past mmseqs2's prefilter",
-    )
-    parser.add_argument(
-        "--mmseqs-batch", type=int, default=MmseqsSettings.batch, help="queries of one mmseqs2 call"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=Limits.timeout, help="seconds for one query"
-    )
-    parser.add_argument(
-        "--memory-limit-gib",
-        type=float,
-        default=Limits.memory_gib,
-        help="GiB a process may allocate for each started 1,000 residues of its query, beside "
-        "the database, which it maps",
-    )
-    parser.add_argument(
-        "--max-length", type=int, default=Limits.max_length, help="longer queries are skipped"
-    )
+    add_flags(parser, MmseqsSettings, "mmseqs-", grouped=False)
+    add_flags(parser, Limits, grouped=False)
     register_threads(parser, "of all processes together; one hhblits has --cpu")
     parser.add_argument(
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
@@ -105,19 +83,14 @@ def run(args: argparse.Namespace) -> None:
     settings = (
         HhblitsSettings(cpu=args.cpu, **shared)
         if args.engine == "hhblits"
-        else MmseqsSettings(
-            sensitivity=args.mmseqs_sensitivity,
-            max_hits=args.mmseqs_max_hits,
-            batch=args.mmseqs_batch,
-            **shared,
-        )
+        else overridden(MmseqsSettings(**shared), args)
     )
     search_shard(
         args.queries,
         args.output,
         args.ledger,
         settings=settings,
-        limits=Limits(args.timeout, args.memory_limit_gib, args.max_length),
+        limits=overridden(Limits(), args),
         threads=args.threads,
         max_failed_share=args.max_failed_share,
         scratch=args.scratch,
