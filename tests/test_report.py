@@ -300,7 +300,17 @@ def test_trainings_are_told_apart_by_the_tables_in_the_same_place(tmp_path):
         ["A 0", "A", "0"],
         ["A 1", "A", "1"],
     ]
-    assert read_runs(paths, stamps[:1])["run"].tolist() == ["a", "b"]
+    assert read_runs(paths, [{}, {}, {}])["run"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("trainings", [1, 3])
+def test_trainings_are_given_one_for_each_stamped_precision_table(tmp_path, trainings):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n0,1.5\n")
+    stamps = [{"clan": "A", "round": "0"}, {"clan": "A", "round": "1"}]
+    with pytest.raises(DataError, match=f"{trainings} files of metrics for 2 precision tables"):
+        read_runs([path] * trainings, stamps)
+    assert read_runs([], stamps).empty
 
 
 def test_shades_run_from_blue_to_vermillion():

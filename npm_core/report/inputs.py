@@ -104,25 +104,25 @@ def read_runs(
 
     Args:
         paths: CSV files with a column `step`; every other number column is a quantity.
-        precision_stamps: Stamps of the precision tables; where there is one for each metrics
-            file, variants of NPM apart, the run is that of the table in the same place.
+        precision_stamps: Stamps of the precision tables. Where they tell of a clan, round or
+            depth, the run is that of the table in the same place, variants of NPM apart; without
+            (UniRef50) one training serves all tables.
 
     Returns:
         The stamps (if any), run, step, quantity, value.
 
     Raises:
-        DataError: A file has no column `step`.
+        DataError: A file has no column `step`, or there are not as many as stamped tables.
     """
     frames = []
-    main = [stamped for stamped in precision_stamps if not stamped.get("variant")]
-    paired = len(paths) == len(main)
-    for place, path in enumerate(paths):
+    main = _of_npm_itself(precision_stamps)
+    stamps = _one_each(main, paths, "files of metrics") if any(main) else [{}] * len(paths)
+    for path, stamped in zip(paths, stamps, strict=True):
         table = _table(path, ",")
         if "step" not in table.columns:
             raise DataError(f"{path}: column 'step' is missing, found {list(table.columns)}")
         quantities = [name for name in table.select_dtypes("number").columns if name != "step"]
         long = table.melt("step", quantities, "quantity", "value").dropna(subset=["value"])
-        stamped = dict(main[place]) if paired else {}
         run = " ".join(stamped.values()) or PurePath(path).parent.name or PurePath(path).stem
         frames.append(long.assign(run=run, **stamped))
     if not frames:
@@ -292,18 +292,29 @@ def alignment_conditions(
     Raises:
         DataError: There are not as many as precision tables without variants of NPM.
     """
-    if not alignments:
-        return {}
-    main = [stamped for stamped in table_stamps(precision) if not stamped.get("variant")]
-    if len(main) != len(alignments):
-        raise DataError(
-            f"{len(alignments)} tables of alignments for {len(main)} precision tables; "
-            "give one for each, in the same order, or none"
-        )
+    main = _of_npm_itself(table_stamps(precision))
+    stamps = _one_each(main, alignments, "tables of alignments")
     return {
         str(path): stamped.get("reduced_depth", "")
-        for path, stamped in zip(alignments, main, strict=True)
+        for path, stamped in zip(alignments, stamps, strict=True)
     }
+
+
+def _of_npm_itself(precision_stamps: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The stamps without those of variants, which share metrics and alignments with NPM."""
+    return [stamped for stamped in precision_stamps if not stamped.get("variant")]
+
+
+def _one_each(
+    stamps: list[Mapping[str, str]], paths: Sequence[Path | str], what: str
+) -> list[Mapping[str, str]]:
+    """The stamps, if there are as many as files; none for no files."""
+    if paths and len(paths) != len(stamps):
+        raise DataError(
+            f"{len(paths)} {what} for {len(stamps)} precision tables; "
+            "give one for each, in the same order, or none"
+        )
+    return stamps if paths else []
 
 
 def _listed(value: object) -> list[str]:
