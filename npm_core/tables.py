@@ -186,9 +186,8 @@ def write_families(
             "residues": family.residues.tobytes(),
         }
 
-    return write_rows(
-        path, FAMILIES.with_metadata(metadata), _once(path, map(record, families)), rows_per_group
-    )
+    schema = FAMILIES.with_metadata(metadata)
+    return write_rows(path, schema, map(record, families), rows_per_group, key=("id",))
 
 
 def families_of(table: pa.Table) -> list[Family]:
@@ -282,7 +281,8 @@ def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[st
             "source": target.source,
         }
 
-    return write_rows(path, TARGETS.with_metadata(metadata), _once(path, map(record, targets)), 256)
+    schema = TARGETS.with_metadata(metadata)
+    return write_rows(path, schema, map(record, targets), 256, key=("id",))
 
 
 def read_targets(*paths: Path | str) -> Iterator[Target]:
@@ -306,7 +306,8 @@ def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str,
             "scores": score.matrix[np.triu_indices(length, k=1)].astype(np.float32),
         }
 
-    return write_rows(path, SCORES.with_metadata(metadata), _once(path, map(record, scores)), 64)
+    schema = SCORES.with_metadata(metadata)
+    return write_rows(path, schema, map(record, scores), 64, key=("id", "model"))
 
 
 def read_scores(*paths: Path | str) -> Iterator[Scores]:
@@ -322,7 +323,7 @@ def write_depths(
 ) -> int:
     """Write (id, coverage, depth) and return the number of rows."""
     records = (dict(zip(DEPTHS.names, row, strict=True)) for row in rows)
-    return write_rows(path, DEPTHS.with_metadata(metadata), _once(path, records), 4096)
+    return write_rows(path, DEPTHS.with_metadata(metadata), records, 4096, key=("id", "coverage"))
 
 
 def write_occurrences(
@@ -330,17 +331,32 @@ def write_occurrences(
 ) -> int:
     """Write (id, alignments) and return the number of rows."""
     records = (dict(zip(OCCURRENCES.names, row, strict=True)) for row in rows)
-    return write_rows(path, OCCURRENCES.with_metadata(metadata), _once(path, records), 65_536)
+    return write_rows(path, OCCURRENCES.with_metadata(metadata), records, 65_536, key=("id",))
 
 
 def write_rows(
-    path: Path | str, schema: pa.Schema, rows: Iterable[dict], rows_per_group: int
+    path: Path | str,
+    schema: pa.Schema,
+    rows: Iterable[dict],
+    rows_per_group: int,
+    *,
+    key: Sequence[str] = (),
 ) -> int:
     """Write rows as they come, whole or not at all, and return their number.
 
     Pages carry a checksum, so that a damaged one is refused by `open_table`, not read.
+
+    Args:
+        path: The table.
+        schema: Its layout, with its metadata.
+        rows: By column.
+        rows_per_group: Rows that are read together.
+        key: Columns that no two rows may share; without, rows are not compared.
+
+    Raises:
+        DataError: Two rows have the same key.
     """
-    rows, count = iter(rows), 0
+    rows, count = iter(_once(path, rows, key) if key else rows), 0
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
@@ -380,14 +396,17 @@ def read_metadata(path: Path | str) -> dict[str, object]:
     return values
 
 
-def _once(path: Path | str, records: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
-    seen: set[object] = set()
-    for record in records:
-        key = (record["id"], record.get("model"), record.get("coverage"))
-        if key in seen:
-            raise DataError(f"{path}: {record['id']} occurs twice")
-        seen.add(key)
-        yield record
+def _once(path: Path | str, rows: Iterable[dict], key: Sequence[str]) -> Iterator[dict]:
+    seen: set[tuple] = set()
+    for row in rows:
+        values = tuple(row[name] for name in key)
+        if values in seen:
+            told = ", ".join(f"{name} {value}" for name, value in zip(key, values, strict=True))
+            raise DataError(
+                f"{path}: not written, as two rows are of {told}; give each input table once"
+            )
+        seen.add(values)
+        yield row
 
 
 def _rows(paths: Iterable[Path | str], columns: Sequence[str]) -> Iterator[dict]:

@@ -341,9 +341,17 @@ def test_a_family_of_another_size_than_it_says_is_refused(tmp_path):
 
 def test_a_family_that_occurs_twice_is_refused(tmp_path):
     family = Family("f", np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
-    with pytest.raises(DataError, match="f occurs twice"):
+    told = r"x\.parquet: not written, as two rows are of id f; give each input table once"
+    with pytest.raises(DataError, match=told):
         write_families(tmp_path / "x.parquet", [family, family], {})
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_scores_of_a_target_are_told_apart_by_their_model(tmp_path):
+    one, other = (Scores("t", model, np.zeros((3, 3), np.float32)) for model in ("npm", "potts"))
+    assert write_scores(tmp_path / "x.parquet", [one, other], {}) == 2
+    with pytest.raises(DataError, match="two rows are of id t, model npm;"):
+        write_scores(tmp_path / "x.parquet", [one, other, one], {})
 
 
 def test_distances_of_a_target_are_symmetric_and_undefined_where_unresolved(tmp_path):
