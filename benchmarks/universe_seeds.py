@@ -16,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from npm_core.comparison import compare_models
 from npm_core.files import write_text
-from npm_core.precision import MEFF_EDGES, compare_models
+from npm_core.precision import MEFF_EDGES
 
 ROOT = Path(__file__).parent.parent
 SEEDS = ("1", "2", "3", "4", "5")
@@ -62,7 +63,7 @@ def main() -> None:
         )
         for baseline in BASELINES
     ]
-    columns = ["seed", "baseline", "count", "difference", "low", "high", "win_rate"]
+    columns = ["seed", "baseline", "n", "difference", "low", "high", "win_rate"]
     found = pd.concat(lines)[columns].round(3)
     print(found.to_csv(sep="\t", index=False), end="")
 

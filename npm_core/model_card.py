@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from npm_core.checkpoints import WEIGHTS, model_settings, read_config
+from npm_core.comparison import FEWEST, compare_models
 from npm_core.errors import DataError
 from npm_core.flops import training_flops
-from npm_core.precision import FEWEST, compare_models, meff_bin, meff_bins
+from npm_core.precision import meff_bin, meff_bins
 from npm_core.report.models import MODELS
 from npm_core.report.summary import evenly
 
@@ -157,7 +158,7 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
         here = (split, bin_name)
         if here not in found["potts"]:
             continue
-        row = [*here, f"{found['potts'][here]['count']:.0f}", f"{means[*here, 'npm']:.3f}"]
+        row = [*here, f"{found['potts'][here]['n']:.0f}", f"{means[*here, 'npm']:.3f}"]
         row += [
             f"{means[*here, model]:.3f}; {_interval(found[model][here])}" for model in BASELINES
         ]
@@ -167,8 +168,8 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
 
 def _interval(line: Mapping[str, Any]) -> str:
     """A difference with its interval."""
-    if line["count"] < FEWEST:
-        return f"{line['difference']:+.3f} (too few, n = {line['count']:.0f})"
+    if line["n"] < FEWEST:
+        return f"{line['difference']:+.3f} (too few, n = {line['n']:.0f})"
     return f"{line['difference']:+.3f} ({line['low']:+.3f} to {line['high']:+.3f})"
 
 

@@ -1,13 +1,12 @@
-"""Contact precision: P@L/k and AUC by separation range, with bootstrap intervals (paper, C.2)."""
+"""Contact precision of one protein: P@L/k and AUC by separation range (paper, C.2)."""
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from npm_core.arrays import Bools, Floats
 from npm_core.errors import DataError
@@ -24,9 +23,6 @@ CUTOFFS = {"L": 1, "L/2": 2, "L/5": 5}
 
 AUC = "AUC"
 AUC_STEPS = 10
-
-FEWEST = 5
-"""Of fewer proteins no interval is told: their bootstrap says little of others."""
 
 MEFF_EDGES = (15.0, 50.0, 100.0, 500.0)
 """Right-closed bins of Fig. 5: (0, 15], (15, 50], (50, 100], (100, 500], > 500."""
@@ -263,212 +259,3 @@ def meff_bins() -> tuple[str, ...]:
     edges = (0.0, *MEFF_EDGES)
     closed = (f"({low:g}, {high:g}]" for low, high in itertools.pairwise(edges))
     return (*closed, f"> {edges[-1]:g}")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over proteins with its percentile bootstrap interval.
-
-    Attributes:
-        mean, low, high: The mean and the bounds of the interval.
-        count: Proteins in the mean.
-    """
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-
-def bootstrap(
-    values: ArrayLike, *, seed: int, draws: int = 10_000, confidence: float = 0.95
-) -> Interval:
-    """Percentile bootstrap of a mean over proteins.
-
-    Args:
-        values: (n,) one number a protein.
-        seed: The interval depends on it and on `values` alone.
-        draws: Resamples of n proteins with replacement.
-        confidence: Share of the resampled means inside the interval.
-
-    Raises:
-        DataError: There are no values, or one is not finite.
-    """
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1 or sample.size == 0:
-        raise DataError(f"a mean needs at least one value, found {sample.shape}")
-    if not np.isfinite(sample).all():
-        raise DataError(f"{np.count_nonzero(~np.isfinite(sample))} of {sample.size} values are NaN")
-    rng = np.random.default_rng(seed)
-    chunk = max(1, 1_000_000 // sample.size)
-    means = np.concatenate(
-        [
-            sample[rng.integers(sample.size, size=(min(chunk, draws - done), sample.size))].mean(1)
-            for done in range(0, draws, chunk)
-        ]
-    )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return Interval(float(sample.mean()), float(low), float(high), sample.size)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same proteins.
-
-    Attributes:
-        difference: Of the precisions, first minus second, paired by protein.
-        win_rate: Share of proteins on which the first is strictly better.
-        ties: Share of proteins on which both are equal.
-    """
-
-    difference: Interval
-    win_rate: Interval
-    ties: float
-
-
-def compare(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    seed: int,
-    draws: int = 10_000,
-) -> Comparison:
-    """Paired bootstrap of the difference, and the win rate, of two models.
-
-    Args:
-        first: (n,) precision of each protein.
-        second: (n,) the other model's, in the same order.
-        seed: As in `bootstrap`.
-        draws: As in `bootstrap`.
-
-    Raises:
-        DataError: The shapes differ, or as in `bootstrap`.
-    """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.shape != b.shape:
-        raise DataError(f"paired values differ in number: {a.shape} and {b.shape}")
-    difference = bootstrap(a - b, seed=seed, draws=draws)
-    wins = bootstrap(a > b, seed=seed, draws=draws)
-    return Comparison(difference, wins, float(np.mean(a == b)))
-
-
-_COMPARED = (
-    "difference",
-    "low",
-    "high",
-    "win_rate",
-    "win_low",
-    "win_high",
-    "ties",
-    "count",
-    "unpaired",
-)
-
-
-def summarise(
-    table: pd.DataFrame, by: Sequence[str], *, seed: int, draws: int = 10_000
-) -> pd.DataFrame:
-    """Mean precision of each group of a precision table with its bootstrap interval.
-
-    Args:
-        table: Rows of `tabulate-precision`.
-        by: Columns that make a group, e.g. ("model", "split", "range", "cutoff").
-        seed: As in `bootstrap`; a group's interval does not depend on the other groups.
-        draws: As in `bootstrap`.
-
-    Returns:
-        `by`, mean, low, high, count; one row a group, in sorted order.
-    """
-    rows = [
-        {**dict(zip(by, key, strict=True)), **vars(bootstrap(group, seed=seed, draws=draws))}
-        for key, group in table.groupby(list(by), observed=True)["precision"]
-    ]
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "count"])
-
-
-def compare_models(
-    table: pd.DataFrame,
-    first: str,
-    second: str,
-    by: Sequence[str],
-    *,
-    pair_on: Sequence[str] = ("id",),
-    seed: int,
-    draws: int = 10_000,
-) -> pd.DataFrame:
-    """`compare` of two models in each group, on the proteins both have.
-
-    Args:
-        table: Rows of `tabulate-precision`.
-        first: Model whose wins are counted, e.g. "npm".
-        second: The model it is compared with, e.g. "potts".
-        by: Columns that make a group, e.g. ("split", "range", "cutoff").
-        pair_on: Columns that name a pair inside a group.
-        seed: As in `bootstrap`.
-        draws: As in `bootstrap`.
-
-    Returns:
-        `by`, difference, low, high, win_rate, win_low, win_high, ties, count, unpaired (rows of
-        either model without a partner).
-
-    Raises:
-        DataError: A group holds two rows of one model for one pair.
-    """
-    keys = [*by, *pair_on]
-    sides = []
-    for model in (first, second):
-        side = table.loc[table["model"] == model, [*keys, "precision"]]
-        twice = side.duplicated(keys)
-        if twice.any():
-            raise DataError(
-                f"{model}: {int(twice.sum())} rows share their {', '.join(keys)} with another; "
-                "name the columns that tell them apart"
-            )
-        sides.append(side)
-    both = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("_first", "_second"))
-    rows = []
-    for key, group in both.groupby(list(by), observed=True):
-        pairs = group.dropna(subset=["precision_first", "precision_second"])
-        if pairs.empty:
-            continue
-        found = compare(pairs["precision_first"], pairs["precision_second"], seed=seed, draws=draws)
-        rows.append(
-            {
-                **dict(zip(by, key, strict=True)),
-                "difference": found.difference.mean,
-                "low": found.difference.low,
-                "high": found.difference.high,
-                "win_rate": found.win_rate.mean,
-                "win_low": found.win_rate.low,
-                "win_high": found.win_rate.high,
-                "ties": found.ties,
-                "count": found.difference.count,
-                "unpaired": len(group) - len(pairs),
-            }
-        )
-    return pd.DataFrame(rows, columns=[*by, *_COMPARED])
-
-
-def over_rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean and standard deviation over cross-validation rounds (paper, C.3).
-
-    Args:
-        table: Rows of `tabulate-precision` with a column "round".
-        by: Columns that make a group, e.g. ("model", "range", "cutoff").
-
-    Returns:
-        `by`, mean (of the rounds' means), deviation (sample SD over rounds; missing where there
-        is one round only), rounds, count (rows in all).
-    """
-    rounds = table.groupby([*by, "round"], observed=True)["precision"].agg(["mean", "size"])
-    return (
-        rounds.groupby(list(by), observed=True)
-        .agg(
-            mean=("mean", "mean"),
-            deviation=("mean", "std"),
-            rounds=("mean", "size"),
-            count=("size", "sum"),
-        )
-        .reset_index()
-    )

@@ -1,22 +1,16 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.precision import (
     RANGES,
-    bootstrap,
-    compare,
-    compare_models,
     measure,
     measure_chance,
     meff_bin,
     meff_bins,
-    over_rounds,
     rank_pairs,
     rank_ranges,
-    summarise,
     top_precision,
 )
 
@@ -209,99 +203,6 @@ def test_meff_bins_are_right_closed():
     ]
     with pytest.raises(DataError, match="Meff"):
         meff_bin(0.0)
-
-
-def test_the_bootstrap_covers_the_normal_interval(rng):
-    values = rng.normal(0.4, 0.1, size=400)
-    found = bootstrap(values, seed=1)
-    error = values.std() / np.sqrt(400)
-    assert found.count == 400
-    assert found.mean == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
-    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
-
-
-def test_the_bootstrap_repeats_itself_and_needs_values():
-    assert bootstrap([0.1, 0.5, 0.9], seed=3) == bootstrap([0.1, 0.5, 0.9], seed=3)
-    assert bootstrap([0.25], seed=0, draws=10) == bootstrap([0.25] * 1, seed=9, draws=10)
-    for values in ([], [0.1, np.nan]):
-        with pytest.raises(DataError):
-            bootstrap(values, seed=0)
-
-
-def test_pairing_removes_what_proteins_share(rng):
-    protein = rng.uniform(0, 1, size=200)
-    second = protein
-    first = protein + 0.01
-    found = compare(first, second, seed=0, draws=2000)
-    assert found.difference.low == pytest.approx(0.01)
-    assert found.difference.high == pytest.approx(0.01)
-    assert (found.win_rate.mean, found.ties) == (1.0, 0.0)
-    same = compare(second, second, seed=0, draws=100)
-    assert (same.win_rate.mean, same.ties) == (0.0, 1.0)
-    with pytest.raises(DataError, match="paired"):
-        compare([0.1, 0.2], [0.1], seed=0)
-
-
-@pytest.fixture
-def table():
-    return pd.DataFrame(
-        {
-            "model": ["npm", "npm", "npm", "potts", "potts", "potts"],
-            "id": ["a", "b", "c", "b", "a", "d"],
-            "range": "long",
-            "round": ["0", "1", "1", "1", "0", "1"],
-            "precision": [0.5, 0.2, 0.9, 0.2, 0.1, 0.3],
-        }
-    )
-
-
-def test_models_are_compared_on_the_proteins_both_have(table):
-    row = compare_models(table, "npm", "potts", ["range"], seed=0, draws=100).iloc[0]
-    assert row["difference"] == pytest.approx(0.2)
-    assert (row["win_rate"], row["ties"]) == (0.5, 0.5)
-    assert (row["count"], row["unpaired"]) == (2, 2)
-
-
-def test_the_win_rate_has_an_interval_of_its_own():
-    table = pd.DataFrame({"model": ["npm", "npm", "potts", "potts"], "id": ["a", "b", "a", "b"]})
-    table = table.assign(range="long", precision=[0.5, 0.5, 0.25, 0.25])
-    row = compare_models(table, "npm", "potts", ["range"], seed=0, draws=50).iloc[0]
-    assert (row["low"], row["high"], row["win_low"], row["win_high"]) == (0.25, 0.25, 1, 1)
-
-
-def test_rows_without_a_partner_are_counted_in_their_own_group(table):
-    both = pd.concat([table, table.assign(range="short").head(4)])
-    found = compare_models(both, "npm", "potts", ["range"], seed=0, draws=100).set_index("range")
-    assert found["count"].to_dict() == {"long": 2, "short": 1}
-    assert found["unpaired"].to_dict() == {"long": 2, "short": 2}
-
-
-def test_two_rows_for_one_protein_cannot_be_paired(table):
-    twice = pd.concat([table, table.head(1)])
-    with pytest.raises(DataError, match="tell them apart"):
-        compare_models(twice, "npm", "potts", ["range"], seed=0, draws=100)
-
-
-def test_a_summary_has_one_row_a_group(table):
-    found = summarise(table, ["model", "range"], seed=0, draws=200)
-    assert found["mean"].tolist() == pytest.approx([1.6 / 3, 0.2])
-    assert found["count"].tolist() == [3, 3]
-    assert (found["low"] <= found["mean"]).all()
-    assert (found["high"] >= found["mean"]).all()
-
-
-def test_an_empty_table_has_an_empty_summary(table):
-    empty = table.head(0)
-    assert summarise(empty, ["model"], seed=0).empty
-    assert compare_models(empty, "npm", "potts", ["range"], seed=0).empty
-
-
-def test_rounds_are_averaged_before_their_spread_is_taken(table):
-    found = over_rounds(table, ["model"]).set_index("model")
-    assert found.loc["npm", "mean"] == pytest.approx((0.5 + 0.55) / 2)
-    assert found.loc["npm", "deviation"] == pytest.approx(0.05 / np.sqrt(2))
-    assert found.loc["npm", ["rounds", "count"]].tolist() == [2, 3]
 
 
 def chain(length):

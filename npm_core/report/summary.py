@@ -8,18 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
+from npm_core.comparison import FEWEST, compare_models, over_rounds, summarise
 from npm_core.errors import DataError
-from npm_core.precision import (
-    AUC,
-    CUTOFFS,
-    FEWEST,
-    RANGES,
-    compare_models,
-    meff_bin,
-    meff_bins,
-    over_rounds,
-    summarise,
-)
+from npm_core.precision import AUC, CUTOFFS, RANGES, meff_bin, meff_bins
 from npm_core.tables import open_table, reading
 
 COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
@@ -107,7 +98,6 @@ def means(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFrame:
         of fewer than FEWEST targets.
     """
     found = summarise(table.dropna(subset=list(by)), [*by, "model"], seed=seed)
-    found = found.rename(columns={"count": "n"})
     return _objects(found, n="n", fewest=FEWEST, optional=("low", "high"))
 
 
@@ -128,7 +118,7 @@ def differences(
         list(by),
         pair_on=["id", *(stamp for stamp in stamps(table) if stamp not in by)],
         seed=seed,
-    ).rename(columns={"count": "n"})
+    )
     found.insert(len(by), "model", baseline)
     bounds = ("low", "high", "win_low", "win_high")
     return _objects(found, n="n", fewest=FEWEST, optional=bounds)
@@ -142,7 +132,6 @@ def rounds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         the bounds are None where a single round gives none.
     """
     found = over_rounds(table.dropna(subset=list(by)), [*by, "model"])
-    found = found.rename(columns={"count": "n", "deviation": "sd"})
     found["low"], found["high"] = found["mean"] - found["sd"], found["mean"] + found["sd"]
     return _objects(found, n="rounds", fewest=2, optional=("sd", "low", "high"))
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from npm_core.comparison import DRAWS, FEWEST
 from npm_core.leakage import UNKNOWN
-from npm_core.precision import AUC, FEWEST, RANGES
+from npm_core.precision import AUC, RANGES
 from npm_core.report import contents
 from npm_core.report.figures import (
     Figure,
@@ -42,7 +43,7 @@ PAPER_WINS = {"train": 0.223, "test": 0.227}
 ALL = "all"
 MEANS = ("model", "label", "n", "mean", "low", "high")
 INTERVALS = (
-    f"Whiskers are 95 % percentile bootstrap intervals over targets (10,000 draws), of {FEWEST} "
+    f"Whiskers are 95 % percentile bootstrap intervals over targets ({DRAWS:,} draws), of {FEWEST} "
     "targets or more. In a bin where models have different numbers of targets, n is the largest; "
     "the data table has each."
 )
@@ -99,7 +100,7 @@ def page(inputs: Inputs) -> Page:
             *contents.methods(inputs.settings),
             (
                 "intervals",
-                f"95 % percentile bootstrap over targets, 10,000 draws, seed "
+                f"95 % percentile bootstrap over targets, {DRAWS:,} draws, seed "
                 f"{inputs.seed}; differences are paired by target. Of few targets they are too "
                 "narrow: of 5 about one in six leaves out the mean of all there might be, of 10 "
                 "one in ten, not one in twenty",
