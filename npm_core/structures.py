@@ -24,6 +24,8 @@ from npm_core.tables import Target
 LONGEST_PEPTIDE_STEP = 4.5
 """angstrom, C-alpha to C-alpha: bonded neighbours are 3.8 (trans) or 2.9 (cis) apart."""
 
+_POSITION = ("Cartn_x", "Cartn_y", "Cartn_z")
+_AUTHOR_NUMBER = ("auth_seq_id", "pdbx_PDB_ins_code")
 _PDB_NUMBER = re.compile(r" *[+-]?(\d+\.?\d*|\.\d+) *")
 
 
@@ -255,48 +257,46 @@ class _Atom:
 
 def _first_model_atoms(block: gemmi.cif.Block) -> dict[str, list[_Atom]]:
     """C-alpha and C-beta atoms of the first model by label_asym_id."""
-    tags = (
-        "label_atom_id",
-        "label_comp_id",
-        "label_asym_id",
-        "label_seq_id",
-        "Cartn_x",
-        "Cartn_y",
-        "Cartn_z",
-        "?auth_asym_id",
-        "?occupancy",
-        "?pdbx_PDB_model_num",
-        "?auth_seq_id",
-        "?pdbx_PDB_ins_code",
-    )
-    table = block.find("_atom_site.", list(tags))
+    needed = ("label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id", *_POSITION)
+    optional = (*_AUTHOR_NUMBER, "auth_asym_id", "occupancy", "pdbx_PDB_model_num")
+    table = block.find("_atom_site.", [*needed, *(f"?{tag}" for tag in optional)])
     if not len(table):
-        missing = [tag for tag in tags[:7] if not len(block.find_values(f"_atom_site.{tag}"))]
+        missing = [tag for tag in needed if not len(block.find_values(f"_atom_site.{tag}"))]
         raise DataError(f"_atom_site lacks {', '.join(missing)}")
+    column = {tag: index for index, tag in enumerate((*needed, *optional))}
+    has = {tag for tag, index in column.items() if table.has_column(index)}
     # Whole columns first: most rows are other atoms, and a large entry has a million.
-    names = np.array([gemmi.cif.as_string(name) for name in table.column(0)])
+    names = np.array(list(map(gemmi.cif.as_string, table.column(column["label_atom_id"]))))
     keep = np.isin(names, ("CA", "CB"))
-    if table.has_column(9):
-        models = np.array(list(table.column(9)))
+    if "pdbx_PDB_model_num" in has:
+        models = np.array(list(table.column(column["pdbx_PDB_model_num"])))
         keep &= models == models[0]
+    numbered_by = [column[tag] for tag in _AUTHOR_NUMBER if tag in has]
     atoms: dict[str, list[_Atom]] = {}
     for index in np.flatnonzero(keep):
         row = table[int(index)]
-        label = row.str(2)
-        x, y, z = (_number(row[column], "coordinate") for column in (4, 5, 6))
-        author = row.str(7) if row.has(7) else label
-        author_number = "".join(row.str(column) for column in (10, 11) if row.has(column))
-        occupancy = _number(row[8], "occupancy") if row.has(8) else 1.0
-        atoms.setdefault(label, []).append(
-            _Atom(names[index], row.str(1), author, row.str(3), author_number, occupancy, (x, y, z))
+        label = row.str(column["label_asym_id"])
+        x, y, z = (_number(row[column[tag]], "coordinate") for tag in _POSITION)
+        occupancy = 1.0
+        if "occupancy" in has:
+            occupancy = _number(row[column["occupancy"]], "occupancy", unknown=1.0)
+        atom = _Atom(
+            name=names[index],
+            monomer=row.str(column["label_comp_id"]),
+            author=row.str(column["auth_asym_id"]) if "auth_asym_id" in has else label,
+            number=row.str(column["label_seq_id"]),
+            author_number="".join(map(row.str, numbered_by)),
+            occupancy=occupancy,
+            position=(x, y, z),
         )
+        atoms.setdefault(label, []).append(atom)
     return atoms
 
 
-def _number(text: str, what: str) -> float:
-    """A CIF number; unknown ("?", ".") is NaN, for an occupancy it means 1."""
+def _number(text: str, what: str, unknown: float = float("nan")) -> float:
+    """A CIF number, or what "?" and "." mean."""
     if gemmi.cif.is_null(text):
-        return 1.0 if what == "occupancy" else float("nan")
+        return unknown
     value = gemmi.cif.as_number(text)
     if not np.isfinite(value):
         raise DataError(f"_atom_site holds {text!r} where a {what} is expected")
