@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from npm_core import alphabet, formats, plm, weights
+from npm_core import alphabet, model_files, plm, weights
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Programs
 
@@ -74,7 +74,7 @@ def fit(residues: NDArray[np.uint8], *, threads: int = 1, program: str = "ccmpre
                 f"{found}: {done.failure or 'no status line'}; its last words: {tail!r}"
             )
         try:
-            model = formats.read_model(raw, "ccmpred-raw")
+            model = model_files.read_model(raw, "ccmpred-raw")
         except DataError as error:
             raise ToolError(f"{found} wrote no whole raw file ({error}); {tail!r}") from error
     if model.length != length:

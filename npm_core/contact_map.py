@@ -6,7 +6,7 @@ import numpy as np
 
 from npm_core.arrays import Floats
 from npm_core.files import atomic_path
-from npm_core.formats import RR_SEPARATION
+from npm_core.score_files import RR_SEPARATION
 
 HIT, MISS, TRUTH = "tab:blue", "tab:red", "#BBBBBB"
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from npm_core import ccmpred, formats, memory, plm, potts
+from npm_core import ccmpred, formats, memory, model_files, plm, potts
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
@@ -136,7 +136,7 @@ class Job:
             facts |= {"query": msa.query.replace("-", "X"), "numbers": as_text(msa.numbers)}
             if missing := missing_inside(msa.numbers):
                 apart = f" ({missing} residues of the query in between have no column)"
-        formats.write_model(self.output, replace(fit.potts, metadata=facts))
+        model_files.write_model(self.output, replace(fit.potts, metadata=facts))
         if self.report:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"
@@ -179,7 +179,7 @@ def destinations(
     """
     if len(msas) == 1:
         return [(msas[0], output, report)]
-    if Path(output.name.removesuffix(".gz")).suffix.lstrip(".").lower() in formats.SUFFIXES:
+    if formats.suffix_of(output) in formats.SUFFIXES:
         raise SettingsError(
             f"{output}: the name of one file, expected a folder for {len(msas)} alignments"
         )

@@ -104,7 +104,7 @@ def upper_couplings(couplings: Float32) -> Float32:
 def write(path: Path, potts: Potts) -> None:
     """Write a model as safetensors: fields, the couplings of i < j, and its metadata.
 
-    It is neither checked nor written atomically: `formats.write_model` does both.
+    It is neither checked nor written atomically: `model_files.write_model` does both.
     """
     from safetensors.numpy import save_file
 

@@ -20,10 +20,11 @@ from npm_core.contact_map import draw_contact_map
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.files import write_text
-from npm_core.formats import casp_rr, write_model, write_scores
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
+from npm_core.model_files import write_model
 from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts, average_product_correction
+from npm_core.score_files import casp_rr, write_scores
 from npm_core.tables import Scores, Target
 
 RESIDUES_A_BATCH = 8192

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import fitting, formats, memory, plm, potts
+from npm_core import fitting, memory, model_files, plm, potts
 from npm_core.alphabet import decode
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -237,7 +237,7 @@ def test_a_model_is_written_in_the_format_of_its_name(tmp_path, alignments, suff
     out = tmp_path / f"a.{suffix}"
     assert fit("--msa", alignments[1], "--output", str(out)) == 0
     assert fit("--msa", alignments[1], "--output", str(tmp_path / "a.safetensors")) == 0
-    found, expected = (formats.read_model(path) for path in (out, tmp_path / "a.safetensors"))
+    found, expected = (model_files.read_model(path) for path in (out, tmp_path / "a.safetensors"))
     assert np.array_equal(found.couplings, expected.couplings)
 
 

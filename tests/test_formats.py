@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from npm_core import formats, potts
+from npm_core import model_files, potts, score_files
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
@@ -31,10 +31,10 @@ def scores(rng):
     return upper + upper.T
 
 
-@pytest.mark.parametrize("name", formats.MODELS)
+@pytest.mark.parametrize("name", model_files.MODELS)
 def test_models_survive_a_round_trip(tmp_path, rng, model, name):
-    formats.write_model(tmp_path / "model", model, name)
-    found = formats.read_model(tmp_path / "model", name)
+    model_files.write_model(tmp_path / "model", model, name)
+    found = model_files.read_model(tmp_path / "model", name)
     assert np.array_equal(found.couplings, model.couplings)
     if name in GAP_GAUGE:
         residues = rng.integers(0, STATES, (10, 4)).astype(np.uint8)
@@ -45,40 +45,40 @@ def test_models_survive_a_round_trip(tmp_path, rng, model, name):
         assert np.array_equal(found.fields, model.fields)
 
 
-@pytest.mark.parametrize("name", formats.MODELS)
+@pytest.mark.parametrize("name", model_files.MODELS)
 def test_a_model_of_one_position_survives_a_round_trip(tmp_path, name):
     fields = np.arange(STATES, dtype=np.float32)[None] - GAP
     alone = Potts(fields, np.zeros((1, 1, STATES, STATES), np.float32))
-    formats.write_model(tmp_path / "model", alone, name)
-    assert np.array_equal(formats.read_model(tmp_path / "model", name).fields, fields)
+    model_files.write_model(tmp_path / "model", alone, name)
+    assert np.array_equal(model_files.read_model(tmp_path / "model", name).fields, fields)
 
 
-@pytest.mark.parametrize("name", formats.MODELS)
+@pytest.mark.parametrize("name", model_files.MODELS)
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.97])
 def test_a_truncated_model_is_refused(tmp_path, model, name, share):
     path = tmp_path / "model"
-    formats.write_model(path, model, name)
+    model_files.write_model(path, model, name)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(DataError, match="model"):
-        formats.read_model(path, name)
+        model_files.read_model(path, name)
 
 
-@pytest.mark.parametrize("name", formats.MODELS)
+@pytest.mark.parametrize("name", model_files.MODELS)
 def test_a_model_with_nan_is_refused(tmp_path, model, name):
     model.couplings[0, 1, 2, 3] = model.couplings[1, 0, 3, 2] = np.nan
-    formats.MODELS[name][1](tmp_path / "model", model)
+    model_files.MODELS[name][1](tmp_path / "model", model)
     with pytest.raises(DataError, match="NaN"):
-        formats.read_model(tmp_path / "model", name)
+        model_files.read_model(tmp_path / "model", name)
 
 
 def test_plmc_files_use_its_own_alphabet(tmp_path, model):
-    formats.write_model(tmp_path / "a.params", model)
+    model_files.write_model(tmp_path / "a.params", model)
     data = (tmp_path / "a.params").read_bytes()
     assert data[40:61] == b"-ACDEFGHIKLMNPQRSTVWY"
     first_fields = np.frombuffer(data, "<f4", 42, offset=61 + 4 + 16 + 4 * 84)[:3]
     assert np.array_equal(first_fields, model.fields[0, [GAP, 0, 4]])
-    assert formats.read_model(tmp_path / "a.params").metadata["query"] == "ACDE"
+    assert model_files.read_model(tmp_path / "a.params").metadata["query"] == "ACDE"
 
 
 def test_a_plmc_file_without_the_gap_reads_as_zero_for_it(tmp_path):
@@ -91,7 +91,7 @@ def test_a_plmc_file_without_the_gap_reads_as_zero_for_it(tmp_path):
     couplings[0, 19] = 7
     body = [np.zeros(40, "<f4"), fields, np.zeros(400, "<f4"), couplings]
     (tmp_path / "a.plmc").write_bytes(header + front + b"".join(part.tobytes() for part in body))
-    found = formats.read_model(tmp_path / "a.plmc")
+    found = model_files.read_model(tmp_path / "a.plmc")
     assert found.couplings[0, 1, encode("A")[0], encode("Y")[0]] == 7
     assert found.fields[1, encode("C")[0]] == 21
     assert not found.fields[:, GAP].any()
@@ -103,7 +103,7 @@ def test_a_raw_file_as_ccmpred_prints_it(tmp_path):
     block[2, 5] = 0.25
     lines += ["".join(f"{value:.20e}\t" for value in row) for row in block]
     (tmp_path / "a.raw").write_text("\n".join([*lines, '#>META> {"a": 1}']) + "\n")
-    found = formats.read_model(tmp_path / "a.raw")
+    found = model_files.read_model(tmp_path / "a.raw")
     assert found.couplings[0, 1, 2, 5] == found.couplings[1, 0, 5, 2] == 0.25
     assert found.fields[1].tolist() == [2.0] * 20 + [0.0]
 
@@ -114,7 +114,7 @@ def test_a_msgpack_file_as_ccmpred_packs_it(tmp_path):
     pair = {"i": 0, "j": 1, "x": block.ravel().tolist()}
     content = {"format": "ccm-1", "ncol": 2, "x_single": [1] * 40, "x_pair": {"0/1": pair}}
     (tmp_path / "a.msgpack").write_bytes(msgpack.packb(content))
-    assert formats.read_model(tmp_path / "a.msgpack").couplings[0, 1, 2, 5] == 0.25
+    assert model_files.read_model(tmp_path / "a.msgpack").couplings[0, 1, 2, 5] == 0.25
 
 
 def test_a_gremlin_file_as_it_prints_it(tmp_path):
@@ -123,48 +123,48 @@ def test_a_gremlin_file_as_it_prints_it(tmp_path):
     fields = " ".join(["1"] * 21)
     pair = " ".join(map(str, block.ravel()))
     (tmp_path / "a.mrf").write_text(f"V[0] {fields}\nV[1] {fields}\nW[0][1] {pair}\n")
-    assert formats.read_model(tmp_path / "a.mrf").couplings[0, 1, 2, 5] == 0.25
+    assert model_files.read_model(tmp_path / "a.mrf").couplings[0, 1, 2, 5] == 0.25
 
 
 def test_scores_of_a_model_are_the_papers_but_for_ccmpreds_own_file(tmp_path, model):
-    found = formats.write_model_scores(tmp_path / "a.npz", model).scores
+    found = model_files.write_model_scores(tmp_path / "a.npz", model).scores
     assert np.allclose(found, potts.contact_scores(model.couplings, centre="none"), atol=1e-6)
-    found = formats.write_model_scores(tmp_path / "a.mat", model).scores
+    found = model_files.write_model_scores(tmp_path / "a.mat", model).scores
     assert np.allclose(found, potts.ccmpred_matrix(model.couplings), atol=1e-6)
 
 
 def test_raw_pairs_out_of_order_are_refused(tmp_path, model):
-    formats.write_model(tmp_path / "a.raw", model)
+    model_files.write_model(tmp_path / "a.raw", model)
     text = (tmp_path / "a.raw").read_text().replace("# 0 2", "# 0 3")
     (tmp_path / "a.raw").write_text(text)
     with pytest.raises(DataError, match="pair headers"):
-        formats.read_model(tmp_path / "a.raw")
+        model_files.read_model(tmp_path / "a.raw")
 
 
 def test_residues_of_gremlin_files_that_left_columns_out_keep_their_numbers(tmp_path, model):
-    formats.write_model(tmp_path / "a.mrf", model)
+    model_files.write_model(tmp_path / "a.mrf", model)
     text = (tmp_path / "a.mrf").read_text().replace("[3]", "[4]")
     (tmp_path / "a.mrf").write_text(text)
-    found = formats.read_model(tmp_path / "a.mrf")
+    found = model_files.read_model(tmp_path / "a.mrf")
     assert np.array_equal(found.couplings, model.couplings)
-    assert formats.numbers_of(found).tolist() == [1, 2, 3, 5]
-    formats.write_model(tmp_path / "b.mrf", found)
+    assert model_files.numbers_of(found).tolist() == [1, 2, 3, 5]
+    model_files.write_model(tmp_path / "b.mrf", found)
     assert (tmp_path / "b.mrf").read_text() == text
 
 
 @pytest.mark.parametrize("name", ["safetensors", "npz-model", "plmc", "gremlin"])
 def test_residue_numbers_survive_a_round_trip(tmp_path, model, name):
     numbered = Potts(model.fields, model.couplings, {"query": "ACDE", "numbers": "24-25 29-30"})
-    formats.write_model(tmp_path / "model", numbered, name)
-    found = formats.read_model(tmp_path / "model", name)
-    assert formats.numbers_of(found).tolist() == [24, 25, 29, 30]
+    model_files.write_model(tmp_path / "model", numbered, name)
+    found = model_files.read_model(tmp_path / "model", name)
+    assert model_files.numbers_of(found).tolist() == [24, 25, 29, 30]
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.csv"])
 def test_numbers_of_scores_survive_a_round_trip(tmp_path, scores, name):
     numbers = np.array([24, 25, 27, 28, 29], np.int32)
-    formats.write_scores(tmp_path / name, scores, query="ACDEF", numbers=numbers)
-    found = formats.read_scores(tmp_path / name)
+    score_files.write_scores(tmp_path / name, scores, query="ACDEF", numbers=numbers)
+    found = score_files.read_scores(tmp_path / name)
     assert np.array_equal(found.scores, scores)
     assert found.numbers.tolist() == numbers.tolist()
     whole, scored = found.whole()
@@ -178,7 +178,7 @@ def test_an_rr_file_of_scores_with_a_gap_shows_the_residue_in_between(tmp_path):
     scores = np.zeros((8, 8))
     scores[0, 7] = scores[7, 0] = 1.0
     numbers = np.array([11, 12, 13, 15, 16, 17, 18, 19], np.int32)
-    formats.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHI", numbers=numbers)
+    score_files.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHI", numbers=numbers)
     lines = (tmp_path / "a.rr").read_text().splitlines()
     assert lines[-3:] == ["ACDXEFGHI", "1 9 0 8 1", "END"]
 
@@ -190,14 +190,14 @@ def test_an_rr_file_of_scores_with_a_gap_shows_the_residue_in_between(tmp_path):
 def test_numbers_of_no_protein_are_refused(tmp_path, scores, numbers, message):
     np.savez(tmp_path / "a.npz", scores=scores, numbers=np.array(numbers))
     with pytest.raises(DataError, match=message):
-        formats.read_scores(tmp_path / "a.npz")
+        score_files.read_scores(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("name", ["mat", "npy", "npz", "evcouplings"])
 def test_scores_survive_a_round_trip(tmp_path, scores, name):
     path = tmp_path / f"scores.{'csv' if name == 'evcouplings' else name}"
-    formats.write_scores(path, scores, query="ACDEF")
-    found = formats.read_scores(path)
+    score_files.write_scores(path, scores, query="ACDEF")
+    found = score_files.read_scores(path)
     assert np.array_equal(found.scores, scores)
     assert found.query == ("ACDEF" if name in ("evcouplings", "npz") else None)
 
@@ -212,12 +212,12 @@ def chain(query, pairs):
 
 def test_rr_files_list_pairs_that_are_far_and_above_zero(tmp_path):
     scores = chain("ACDEFGHIK", {(1, 7): 1.0, (2, 9): 4.0, (1, 9): -2.0, (3, 8): 9.0})
-    formats.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHIK")
+    score_files.write_scores(tmp_path / "a.rr", scores, query="ACDEFGHIK")
     lines = (tmp_path / "a.rr").read_text().splitlines()
     assert [line for line in lines if not line.startswith("REMARK")] == [
         *("PFRMAT RR", "MODEL 1", "ACDEFGHIK", "2 9 0 8 1", "1 7 0 8 0.25", "END"),
     ]
-    found = formats.read_scores(tmp_path / "a.rr")
+    found = score_files.read_scores(tmp_path / "a.rr")
     assert found.query == "ACDEFGHIK"
     # What is not listed is one below the lowest p.
     expected = np.full((9, 9), -0.75)
@@ -226,7 +226,7 @@ def test_rr_files_list_pairs_that_are_far_and_above_zero(tmp_path):
     np.fill_diagonal(expected, 0)
     assert np.array_equal(found.scores, expected)
     with pytest.raises(DataError, match=r"a.rr: no score is above zero"):
-        formats.write_scores(tmp_path / "a.rr", scores - 5)
+        score_files.write_scores(tmp_path / "a.rr", scores - 5)
 
 
 @pytest.mark.parametrize(
@@ -237,11 +237,11 @@ def test_rr_files_list_pairs_that_are_far_and_above_zero(tmp_path):
 def test_an_rr_file_is_read_back_and_written_the_same(tmp_path, query):
     length = len(query or "A" * 9)
     scores = chain("A" * length, {(1, 9): 3.0, (2, 9): 1.0})
-    formats.write_scores(tmp_path / "a.rr", scores, query=query)
-    found = formats.read_scores(tmp_path / "a.rr")
+    score_files.write_scores(tmp_path / "a.rr", scores, query=query)
+    found = score_files.read_scores(tmp_path / "a.rr")
     assert found.query == query
     assert np.argmax(found.scores) == 8
-    formats.write_scores(tmp_path / "b.rr", found.scores, query=found.query)
+    score_files.write_scores(tmp_path / "b.rr", found.scores, query=found.query)
     assert (tmp_path / "b.rr").read_text() == (tmp_path / "a.rr").read_text()
 
 
@@ -285,7 +285,7 @@ def test_a_foreign_rr_file_is_scored(tmp_path):
 def test_damaged_score_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
-        formats.read_scores(tmp_path / name)
+        score_files.read_scores(tmp_path / name)
 
 
 SHAPES = {"fields": (2, 21), "couplings": (2, 2, 21, 21)}
@@ -296,10 +296,10 @@ SHAPES = {"fields": (2, 21), "couplings": (2, 2, 21, 21)}
 def test_arrays_that_are_no_model_are_refused(tmp_path, name, wrong):
     arrays = {key: np.zeros(shape, np.float32) for key, shape in SHAPES.items()}
     np.savez(tmp_path / "a.npz", **arrays)
-    assert formats.read_model(tmp_path / "a.npz").length == 2
+    assert model_files.read_model(tmp_path / "a.npz").length == 2
     np.savez(tmp_path / "a.npz", **{**arrays, name: wrong})
     with pytest.raises(DataError, match=r"a.npz: (fields|couplings) are"):
-        formats.read_model(tmp_path / "a.npz")
+        model_files.read_model(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
@@ -312,12 +312,12 @@ def test_arrays_that_are_no_model_are_refused(tmp_path, name, wrong):
 )
 def test_tensors_that_are_no_model_are_refused(tmp_path, model, fields, message):
     path = tmp_path / "a.safetensors"
-    formats.write_model(path, model)
+    model_files.write_model(path, model)
     with safe_open(path, framework="pt") as file:
         metadata, couplings = file.metadata(), file.get_tensor("couplings")
     save_file({"fields": fields, "couplings": couplings}, path, metadata=metadata)
     with pytest.raises(DataError, match=message):
-        formats.read_model(path)
+        model_files.read_model(path)
 
 
 @pytest.mark.parametrize("length", [-3, 0, "2", 2.0, None])
@@ -325,30 +325,30 @@ def test_a_msgpack_of_no_positions_is_refused(tmp_path, length):
     content = {"format": "ccm-1", "ncol": length, "x_single": [], "x_pair": {}}
     (tmp_path / "a.msgpack").write_bytes(msgpack.packb(content))
     with pytest.raises(DataError, match="ncol is"):
-        formats.read_model(tmp_path / "a.msgpack")
+        model_files.read_model(tmp_path / "a.msgpack")
 
 
 def test_kinds_do_not_mix(tmp_path, model, scores):
-    formats.write_scores(tmp_path / "a.mat", scores)
+    score_files.write_scores(tmp_path / "a.mat", scores)
     with pytest.raises(SettingsError, match="a Potts model is needed"):
-        formats.read_model(tmp_path / "a.mat")
+        model_files.read_model(tmp_path / "a.mat")
     with pytest.raises(SettingsError, match="mat holds contact scores"):
-        formats.write_model(tmp_path / "a", model, "mat")
+        model_files.write_model(tmp_path / "a", model, "mat")
     with pytest.raises(SettingsError, match="cannot tell the format"):
-        formats.write_model(tmp_path / "a.unknown", model)
+        model_files.write_model(tmp_path / "a.unknown", model)
     with pytest.raises(SettingsError, match=r"mrf\. `fit-potts` makes a model"):
-        formats.read_model(tmp_path / "a.a3m")
+        model_files.read_model(tmp_path / "a.a3m")
     target = str(tmp_path / "a.mrf")
     assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
 
 
 @pytest.mark.parametrize("name", ["a.potts.safetensors", "a.npz", "a.mrf.gz"])
 def test_a_model_in_place_of_scores_is_called_so(tmp_path, model, name):
-    formats.write_model(tmp_path / name, model)
+    model_files.write_model(tmp_path / name, model)
     with pytest.raises(
         SettingsError, match=r"a Potts model, not contact scores; run `score` first"
     ):
-        formats.read_pair_scores(tmp_path / name)
+        score_files.read_pair_scores(tmp_path / name)
 
 
 UPPER = np.array([[0.0, 3, 1], [0, 0, 2], [0, 0, 0]])
@@ -366,7 +366,7 @@ UPPER = np.array([[0.0, 3, 1], [0, 0, 2], [0, 0, 0]])
 def test_a_matrix_whose_upper_triangle_may_not_be_meant_is_refused(tmp_path, matrix, message):
     np.savetxt(tmp_path / "a.txt", matrix)
     with pytest.raises(DataError, match=f"a.txt: .*{message}"):
-        formats.read_pair_scores(tmp_path / "a.txt")
+        score_files.read_pair_scores(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(
@@ -376,21 +376,21 @@ def test_a_matrix_whose_upper_triangle_may_not_be_meant_is_refused(tmp_path, mat
 )
 def test_a_matrix_of_which_the_upper_triangle_is_meant_is_read(tmp_path, matrix):
     np.save(tmp_path / "a.npy", matrix)
-    np.testing.assert_array_equal(formats.read_pair_scores(tmp_path / "a.npy").scores, matrix)
+    np.testing.assert_array_equal(score_files.read_pair_scores(tmp_path / "a.npy").scores, matrix)
 
 
 def test_ccmpreds_matrices_are_read(golden):
     paths = sorted(golden.glob("*.mat*"))
     assert paths
     for path in paths:
-        found = formats.read_pair_scores(path).scores
-        assert np.array_equal(formats.read_scores(path, "mat").scores, found)
+        found = score_files.read_pair_scores(path).scores
+        assert np.array_equal(score_files.read_scores(path, "mat").scores, found)
 
 
 @pytest.mark.parametrize("name", ["a.mat.gz", "a.csv.gz", "a.rr.gz"])
 def test_text_is_gzipped_where_the_name_says_so(tmp_path, scores, name):
-    formats.write_scores(tmp_path / name, scores, query="ACDEF")
-    formats.write_scores(tmp_path / name.removesuffix(".gz"), scores, query="ACDEF")
+    score_files.write_scores(tmp_path / name, scores, query="ACDEF")
+    score_files.write_scores(tmp_path / name.removesuffix(".gz"), scores, query="ACDEF")
     packed = (tmp_path / name).read_bytes()
     assert gzip.decompress(packed) == (tmp_path / name.removesuffix(".gz")).read_bytes()
     assert packed[3:8] == bytes(5)  # no name, no time
@@ -399,29 +399,31 @@ def test_text_is_gzipped_where_the_name_says_so(tmp_path, scores, name):
 
 def test_what_is_not_read_gzipped_is_not_written_so(tmp_path, model, scores):
     with pytest.raises(SettingsError, match=r"npz is not read gzipped"):
-        formats.write_scores(tmp_path / "a.npz.gz", scores)
+        score_files.write_scores(tmp_path / "a.npz.gz", scores)
     with pytest.raises(SettingsError, match=r"plmc is not read gzipped"):
-        formats.write_model(tmp_path / "a.params.gz", model)
+        model_files.write_model(tmp_path / "a.params.gz", model)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.mat", "b.MAT", "c.mat.gz"])
 def test_score_and_convert_write_the_same_matrix_whatever_the_name(tmp_path, model, name):
-    formats.write_model(tmp_path / "model.npz", model)
+    model_files.write_model(tmp_path / "model.npz", model)
     for verb, flag in (("score", "--potts"), ("convert", "--input")):
         out = tmp_path / verb / name
         assert main([verb, flag, str(tmp_path / "model.npz"), "--output", str(out)]) == 0
-        assert np.allclose(formats.read_scores(out).scores, potts.ccmpred_matrix(model.couplings))
+        assert np.allclose(
+            score_files.read_scores(out).scores, potts.ccmpred_matrix(model.couplings)
+        )
 
 
 def test_what_stands_at_the_output_does_not_choose_the_format(tmp_path, model, scores):
-    formats.write_scores(tmp_path / "a.mat", scores)
-    formats.write_model(tmp_path / "out.npz", model)
+    score_files.write_scores(tmp_path / "a.mat", scores)
+    model_files.write_model(tmp_path / "out.npz", model)
     words = ["--input", str(tmp_path / "a.mat"), "--output", str(tmp_path / "out.npz")]
     assert main(["convert", *words]) == 0
-    assert np.array_equal(formats.read_scores(tmp_path / "out.npz").scores, scores)
-    formats.write_model(tmp_path / "out.npz", model)
-    assert formats.read_model(tmp_path / "out.npz").length == 4
+    assert np.array_equal(score_files.read_scores(tmp_path / "out.npz").scores, scores)
+    model_files.write_model(tmp_path / "out.npz", model)
+    assert model_files.read_model(tmp_path / "out.npz").length == 4
 
 
 def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
@@ -439,14 +441,14 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
     assert main(["convert", "--input", plmc, "--output", rr]) == 0
     assert '"converged": true' in report.read_text()
     assert "\nACDEFGHI\n" in (tmp_path / "a.rr").read_text()
-    assert formats.read_scores(mat).scores.shape == (8, 8)
+    assert score_files.read_scores(mat).scores.shape == (8, 8)
     assert main(["score", "--potts", potts_file, "--output", mat, "--centre", "none"]) == 2
     assert "ERROR" in capsys.readouterr().err
 
 
 def test_a_map_is_drawn_whatever_the_file_of_scores_can_list(tmp_path, model):
     # Of four residues no two are far enough apart for CASP RR.
-    formats.write_model(tmp_path / "a.npz", model)
+    model_files.write_model(tmp_path / "a.npz", model)
     words = ["--potts", str(tmp_path / "a.npz"), "--output", str(tmp_path / "a.rr")]
     assert main(["score", *words, "--map", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.rr").read_text().splitlines()[-2:] == ["ACDE", "END"]

@@ -8,7 +8,7 @@ import pytest
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
-from npm_core.formats import write_model
+from npm_core.model_files import write_model
 from npm_core.potts import Potts
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet, formats, potts, predict
+from npm_core import alphabet, model_files, potts, predict, score_files
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.devices import usable_device
@@ -242,13 +242,13 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
             potts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
             atol=1e-6,
         )
-        listed = formats.read_scores(out / "two.rr")
-        assert listed.query == formats.read_scores(out / "two.scores.npz").query == SEQUENCE
+        listed = score_files.read_scores(out / "two.rr")
+        assert listed.query == score_files.read_scores(out / "two.scores.npz").query == SEQUENCE
         assert "TARGET two" in (out / "two.rr").read_text()
-        strongest = np.argmax(np.triu(found["scores"], formats.RR_SEPARATION))
+        strongest = np.argmax(np.triu(found["scores"], score_files.RR_SEPARATION))
         assert np.argmax(listed.scores) == strongest
-    model = formats.read_model(out / "two.potts.safetensors")
-    assert formats.query_of(model) == SEQUENCE
+    model = model_files.read_model(out / "two.potts.safetensors")
+    assert model_files.query_of(model) == SEQUENCE
 
 
 def test_residues_count_from_where_the_name_says(checkpoint, tmp_path):
@@ -259,8 +259,8 @@ def test_residues_count_from_where_the_name_says(checkpoint, tmp_path):
         (scores,) = tmp_path.glob(f"{name}_*.scores.npz")
         (model,) = tmp_path.glob(f"{name}_*.potts.safetensors")
         expected = list(range(first, first + 7))
-        assert formats.read_scores(scores).numbers.tolist() == expected
-        assert formats.numbers_of(formats.read_model(model)).tolist() == expected
+        assert score_files.read_scores(scores).numbers.tolist() == expected
+        assert model_files.numbers_of(model_files.read_model(model)).tolist() == expected
 
 
 def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
@@ -286,7 +286,7 @@ def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_pa
     def scores(folder, *flags):
         out = ["--checkpoint", str(folder), "--output", str(tmp_path / "out"), *flags]
         assert main([*asked, *out]) == 0
-        return formats.read_scores(tmp_path / "out" / "one.scores.npz").scores
+        return score_files.read_scores(tmp_path / "out" / "one.scores.npz").scores
 
     trained = scores(checkpoint)
     np.testing.assert_array_equal(trained, scores(checkpoint, "--window", "20"))

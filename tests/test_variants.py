@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from npm_core import formats, potts
+from npm_core import model_files, potts
 from npm_core.alphabet import STATES, encode
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -74,7 +74,7 @@ def score(folder, text, *options):
 
 
 def test_the_verb_adds_a_column_and_keeps_the_others(tmp_path, model):
-    formats.write_model(tmp_path / "a.npz", model)
+    model_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, 'name,mutant\n"one, two",A24G:D26P\nx,C25A\n', "--first", "24") == 0
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
@@ -93,7 +93,7 @@ def deltas(folder):
 
 def test_residues_have_the_numbers_of_the_model(tmp_path, model):
     numbered = Potts(model.fields, model.couplings, {"query": QUERY, "numbers": "24-25 29-31"})
-    formats.write_model(tmp_path / "a.npz", numbered)
+    model_files.write_model(tmp_path / "a.npz", numbered)
     assert score(tmp_path, "mutant\nA24G:D29P\nF31A\n") == 0
     expected = log_odds(
         model, QUERY, [parse_variant(v, QUERY, NUMBERS) for v in ("A1G:D3P", "F5A")]
@@ -102,13 +102,13 @@ def test_residues_have_the_numbers_of_the_model(tmp_path, model):
 
 
 def test_the_query_itself_has_no_effect_and_blank_lines_are_nothing(tmp_path, model):
-    formats.write_model(tmp_path / "a.npz", model)
+    model_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, "mutant\nWT\n\n\n") == 0
     assert deltas(tmp_path) == [["mutant", "delta"], ["WT", "0.000000"]]
 
 
 def test_rows_that_cannot_be_scored_are_left_empty_where_asked_for(tmp_path, model, capsys):
-    formats.write_model(tmp_path / "a.npz", model)
+    model_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, "mutant,x\nA1*,1\nA1A,2\nG9A,3\n", "--skip-unscorable") == 0
     header, stop, same, outside = deltas(tmp_path)
     assert header == ["mutant", "x", "delta", "reason"]
@@ -120,7 +120,7 @@ def test_rows_that_cannot_be_scored_are_left_empty_where_asked_for(tmp_path, mod
 
 
 def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
-    formats.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     (tmp_path / "q.fasta").write_text(f">q\n{QUERY}\n")
     assert score(tmp_path, "mutant\nA1G\n", "--query", str(tmp_path / "q.fasta")) == 0
     expected = log_odds(model, QUERY, [parse_variant("A1G", QUERY, NUMBERS)])
@@ -143,13 +143,13 @@ def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
     ],
 )
 def test_a_table_that_cannot_be_scored_is_refused(tmp_path, model, capsys, text, message):
-    formats.write_model(tmp_path / "a.npz", model)
+    model_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, text) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_model_without_a_query_is_refused(tmp_path, model, capsys):
-    formats.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     assert score(tmp_path, "mutant\nA1G\n") == 2
     assert "a.npz: no query is stored" in capsys.readouterr().err

@@ -37,20 +37,20 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, convert, write."""
-    from npm_core import formats
+    from npm_core import formats, model_files, score_files
     from npm_core.errors import SettingsError
 
     for name in (args.source, args.target):
-        if name is not None and name not in {*formats.MODELS, *formats.SCORES}:
-            known = ", ".join([*formats.MODELS, *formats.SCORES])
+        if name is not None and name not in {*model_files.MODELS, *score_files.SCORES}:
+            known = ", ".join([*model_files.MODELS, *score_files.SCORES])
             raise SettingsError(f"format {name!r} is none of {known}")
     source = args.source or formats.format_within(args.input)
     target = args.target or formats.format_of(args.output)
-    if source in formats.SCORES:
-        if target in formats.MODELS:
+    if source in score_files.SCORES:
+        if target in model_files.MODELS:
             raise SettingsError(f"{args.input} holds contact scores; they cannot become a model")
-        found = formats.read_scores(args.input, source)
-        formats.write_scores(
+        found = score_files.read_scores(args.input, source)
+        score_files.write_scores(
             args.output,
             found.scores,
             query=found.query,
@@ -58,10 +58,10 @@ def run(args: argparse.Namespace) -> None:
             file_format=target,
         )
         return
-    model = formats.read_model(args.input, source)
+    model = model_files.read_model(args.input, source)
     if target == "npz" and args.target is None:
         target = "npz-model"  # what --input holds
-    if target in formats.MODELS:
-        formats.write_model(args.output, model, target)
+    if target in model_files.MODELS:
+        model_files.write_model(args.output, model, target)
         return
-    formats.write_model_scores(args.output, model, file_format=target)
+    model_files.write_model_scores(args.output, model, file_format=target)

@@ -121,7 +121,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
-    from npm_core import fitting, formats
+    from npm_core import fitting, model_files
     from npm_core.arguments import check_outputs
     from npm_core.errors import DataError, NpmError
     from npm_core.plm import Objective, Stop
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
         (path for path in (*args.msa, args.start, args.prior) if path),
     )
     for job in todo:
-        formats.model_format(job.output)
+        model_files.model_format(job.output)
     objective = Objective(
         args.objective,
         args.lambda_fields,

@@ -47,11 +47,11 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.contact_map import draw_contact_map
     from npm_core.errors import DataError
     from npm_core.files import write_tsv
-    from npm_core.formats import read_pair_scores
     from npm_core.matrices import read_distances, read_sequence
     from npm_core.pairwise import onto_query
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
+    from npm_core.score_files import read_pair_scores
 
     found, scored = read_pair_scores(args.scores).whole()
     scores, query = found.scores, found.query

@@ -33,11 +33,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, score, write."""
-    from npm_core import formats
+    from npm_core import model_files
     from npm_core.contact_map import draw_contact_map
 
-    model = formats.read_model(args.potts)
-    written = formats.write_model_scores(args.output, model, centre=args.centre)
+    model = model_files.read_model(args.potts)
+    written = model_files.write_model_scores(args.output, model, centre=args.centre)
     if args.map:
         whole, _ = written.whole()
         draw_contact_map(args.map, args.potts.name, whole.scores, first=int(whole.numbers[0]))

@@ -59,20 +59,20 @@ def run(args: argparse.Namespace) -> None:
     import csv
     import io
 
-    from npm_core import formats
+    from npm_core import model_files
     from npm_core.errors import DataError
     from npm_core.files import open_text, write_text
     from npm_core.progress import note
     from npm_core.variants import log_odds, parse_variant
 
-    model = formats.read_model(args.potts)
-    query = _read_query(args.query, model.length) if args.query else formats.query_of(model)
+    model = model_files.read_model(args.potts)
+    query = _read_query(args.query, model.length) if args.query else model_files.query_of(model)
     if query is None:
         raise DataError(
             f"{args.potts}: no query is stored with the model, so mutants have no reference; "
             "name one by --query"
         )
-    numbers = formats.numbers_of(model)
+    numbers = model_files.numbers_of(model)
     if args.first is not None:
         numbers = numbers - numbers[0] + args.first
     added = ["delta", *(["reason"] if args.skip_unscorable else [])]
