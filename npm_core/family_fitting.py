@@ -1,14 +1,13 @@
 """Potts fits of the families of a table in processes, and their contact scores (paper, C.2)."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from npm_core import memory
 from npm_core.alphabet import STATES
 from npm_core.errors import DataError
-from npm_core.files import atomic_path
+from npm_core.files import write_tsv
 from npm_core.parallel import map_in_processes
 from npm_core.plm import Objective, Stop, compile_kernels, fit_bytes, fit_objective
 from npm_core.potts import Centre, Potts, contact_scores
@@ -153,19 +152,15 @@ def fit_table(
         + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
     )
     fits = fitter.fit_all(read_families(*families, only=sizes), workers=workers)
-    stopped_early = 0
-    with atomic_path(report) as temporary, temporary.open("w", newline="") as stream:
-        columns = [column.name for column in fields(ReportRow)]
-        table = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
-        table.writeheader()
+    rows: list[ReportRow] = []
 
-        def scores() -> Iterator[Scores]:
-            nonlocal stopped_early
-            for score, row in track(fits, total=len(sizes), what="families fitted"):
-                stopped_early += not row.converged
-                table.writerow(asdict(row))
-                yield score
+    def scores() -> Iterator[Scores]:
+        for score, row in track(fits, total=len(sizes), what="families fitted"):
+            rows.append(row)
+            yield score
 
-        metadata = provenance(families=[path.name for path in families], **fitter.facts(), **facts)
-        count = write_scores(output, scores(), metadata)
+    metadata = provenance(families=[path.name for path in families], **fitter.facts(), **facts)
+    count = write_scores(output, scores(), metadata)
+    write_tsv(report, [column.name for column in fields(ReportRow)], map(astuple, rows))
+    stopped_early = sum(not row.converged for row in rows)
     note(f"{count} families fitted, {stopped_early} of them did not converge")

@@ -10,8 +10,8 @@ import pytest
 
 from npm_core import memory
 from npm_core.cli import main
-from npm_core.errors import SettingsError
-from npm_core.family_fitting import FamilyFitter
+from npm_core.errors import DataError, SettingsError
+from npm_core.family_fitting import FamilyFitter, fit_table
 from npm_core.plm import Objective, Stop, fit_objective
 from npm_core.potts import contact_scores
 from npm_core.tables import (
@@ -118,6 +118,25 @@ def test_a_network_stays_beside_the_fit_and_is_there_twice_while_it_is_read():
 def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
     _, _, report = run(tmp_path)
     assert b"\r" not in report.read_bytes()
+
+
+def test_a_run_that_fails_midway_leaves_neither_scores_nor_report(tmp_path, families):
+    class Failing(FamilyFitter):
+        def fit_all(self, families, *, workers):
+            yield self.fit(next(families))
+            raise DataError("the second fit failed")
+
+    outputs = {"output": tmp_path / "scores.parquet", "report": tmp_path / "report.tsv"}
+    before = set(tmp_path.iterdir())
+    with pytest.raises(DataError, match="the second fit failed"):
+        fit_table(
+            Failing(Objective(), Stop(), "none", "potts"),
+            families=[tmp_path / "families.parquet"],
+            targets=None,
+            workers=1,
+            **outputs,
+        )
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_family_given_twice_is_refused_before_the_first_fit(tmp_path, families, capsys):
