@@ -16,13 +16,11 @@ from npm_core.ffindex import write_entries
 from npm_core.hhsuite import hhalign
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.msa import fasta_text, read_alignment
+from npm_core.neighbour_search import _best, paired_positions, trains_on
 from npm_core.neighbours import (
     Neighbour,
-    _best,
-    paired_positions,
     read_neighbours,
     reference_member,
-    trains_on,
     transfer,
     under_reference,
     write_neighbours,

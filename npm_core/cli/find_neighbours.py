@@ -31,7 +31,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search and write the neighbours."""
-    from npm_core.neighbours import nearest_by_mmseqs, scratch_folder, write_neighbours
+    from npm_core.neighbour_search import nearest_by_mmseqs, scratch_folder
+    from npm_core.neighbours import write_neighbours
     from npm_core.progress import note
     from npm_core.provenance import provenance
     from npm_core.tables import read_family_queries, read_targets
