@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.report.build import Files, build
     from npm_core.report.static import write_figures
 
-    files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
+    files = Files.of(args)
     page = build(files, seed=args.seed, max_cards=args.cards)
     count = write_figures(page, args.output, args.formats)
     note(f"{args.output}: {count} files")

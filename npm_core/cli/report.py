@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.report.build import Files, build, record
     from npm_core.report.page import render
 
-    files = Files(**{name: getattr(args, name) for name in Files.__dataclass_fields__})
+    files = Files.of(args)
     command = ["python", "-m", "npm_core", *sys.argv[1:]]
     page = build(files, seed=args.seed, max_cards=args.cards)
     write_text(args.output, render(page, record(files, seed=args.seed, command=command)))

@@ -2,8 +2,9 @@
 
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +32,23 @@ PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "torch", "altair", "vl-conver
 
 @dataclass(frozen=True)
 class Files:
-    """What the verb `report` is given; see its help."""
+    """The files of a run that a page is made from; the verb `report` has a flag for each.
+
+    Attributes:
+        experiment: "uniref50" or "pfam_clan".
+        precision: Tables of `tabulate-precision`, of each evaluation and of variants of NPM.
+        targets: Structures of the targets.
+        scores: Contact scores, for the maps.
+        families: Those trained on, for their depths.
+        ledgers: What each step dropped, and why.
+        metrics: Trajectories of the trainings, in the order of `precision` where that is stamped.
+        alignments: Families that the independent Potts models were fitted to, in that order.
+        timed: Further tables with a column of seconds.
+        settings: Of the run.
+        coverage_sweep: Depths by HHfilter's coverage; None where it was not run.
+        leakage: Test sequences in training alignments; None likewise.
+        output: The page, or the folder of its figures, from which it links to the others.
+    """
 
     experiment: str
     precision: Sequence[Path]
@@ -46,6 +63,11 @@ class Files:
     coverage_sweep: Path | None
     leakage: Path | None
     output: Path
+
+    @classmethod
+    def of(cls, args: Namespace) -> "Files":
+        """What the command line names."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
     def __iter__(self) -> Iterator[Path]:
         """All but the families trained on, which may be terabytes."""
