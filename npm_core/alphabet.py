@@ -1,8 +1,8 @@
 """The 21 states of a Potts model: 20 amino acids and the gap. THE order; every border converts."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npm_core.arrays import States
 from npm_core.errors import DataError
 
 ALPHABET = "ARNDCQEGHILKMFPSTWYV-"
@@ -18,7 +18,7 @@ UNKNOWN = "BJZX*"
 """Letters that name no single amino acid become gaps, and are counted."""
 
 
-def _byte_table() -> NDArray[np.uint8]:
+def _byte_table() -> States:
     table = np.full(256, 255, dtype=np.uint8)
     for index, letter in enumerate(ALPHABET):
         table[ord(letter)] = index
@@ -33,7 +33,7 @@ _FROM_BYTE = _byte_table()
 _TO_BYTE = np.frombuffer(ALPHABET.encode(), dtype=np.uint8)
 
 
-def encode(sequence: str) -> NDArray[np.uint8]:
+def encode(sequence: str) -> States:
     """States of one aligned or unaligned upper-case sequence.
 
     Args:
@@ -61,7 +61,7 @@ def encode(sequence: str) -> NDArray[np.uint8]:
     return states
 
 
-def decode(states: NDArray[np.uint8]) -> str:
+def decode(states: States) -> str:
     """Letters of (L,) states; the inverse of `encode` on the 21 states."""
     return _TO_BYTE[states].tobytes().decode("ascii")
 

@@ -11,10 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from npm_core import alphabet, model_files, plm, weights
+from npm_core.arrays import States
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Programs
 
@@ -32,7 +30,7 @@ def needed_bytes(length: int) -> int:
     return 16 * (20 * length + length**2 * 21 * 32)
 
 
-def fit(residues: NDArray[np.uint8], *, threads: int = 1, program: str = "ccmpred") -> plm.Fit:
+def fit(residues: States, *, threads: int = 1, program: str = "ccmpred") -> plm.Fit:
     """Fit by CCMpred with its default settings.
 
     Args:

@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from npm_core import ccmpred, formats, memory, model_files, plm, potts
+from npm_core.arrays import States
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
@@ -48,7 +46,7 @@ class Fitter:
 
     def fit(
         self,
-        residues: NDArray[np.uint8],
+        residues: States,
         *,
         start: Potts | None = None,
         prior: Potts | None = None,

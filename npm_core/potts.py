@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.alphabet import GAP, STATES
-from npm_core.arrays import Float32, Float64
+from npm_core.arrays import Float32, Float64, States
 from npm_core.errors import DataError, SettingsError
 
 Centre = Literal["none", "mean", "zero_sum"]
@@ -155,7 +155,7 @@ def scaled(potts: Potts, factor: float) -> Potts:
     return Potts(potts.fields * share, potts.couplings * share, potts.metadata)
 
 
-def energy(potts: Potts, residues: NDArray[np.uint8]) -> Float64:
+def energy(potts: Potts, residues: States) -> Float64:
     """E(x) of each row (paper, eq. 1).
 
     Args:

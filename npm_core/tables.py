@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from npm_core import alphabet
-from npm_core.arrays import Float32
+from npm_core.arrays import Bools, Float32, States
 from npm_core.errors import DataError
 from npm_core.files import atomic_path
 
@@ -76,7 +75,7 @@ class Family:
     """
 
     id: str
-    residues: NDArray[np.uint8]
+    residues: States
     weights: Float32
 
     def __post_init__(self) -> None:
@@ -134,7 +133,7 @@ class Target:
         return len(self.sequence)
 
     @property
-    def resolved(self) -> NDArray[np.bool_]:
+    def resolved(self) -> Bools:
         """(L,): whether each residue has coordinates."""
         return np.isfinite(self.coordinates.sum(axis=1))
 

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.alphabet import ALPHABET, GAP, encode
-from npm_core.arrays import Float64, Indices
+from npm_core.arrays import Float64, Indices, States
 from npm_core.errors import DataError
 from npm_core.numbering import as_text
 from npm_core.potts import Potts
 
 AMINO_ACIDS = ALPHABET[:GAP]
 
-Variant = tuple[NDArray[np.intp], NDArray[np.uint8]]
+Variant = tuple[NDArray[np.intp], States]
 """Mutated positions (m,), from 0, each once, and their new states (m,)."""
 
 WILD_TYPE = "WT"
@@ -80,7 +80,7 @@ def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:
         alone[i] += model.couplings[i, columns, :, native].sum(0, dtype=np.float64)
     alone -= alone[columns, native][:, None]
 
-    def together(positions: NDArray[np.intp], states: NDArray[np.uint8]) -> float:
+    def together(positions: NDArray[np.intp], states: States) -> float:
         """The second sum: half of that over all ordered pairs, as J_ii = 0."""
         rows, others = positions[:, None], native[positions]
         new = model.couplings[rows, positions, states[:, None], states]

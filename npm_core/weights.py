@@ -7,9 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from npm_core.arrays import Float64, States
 from npm_core.errors import DataError
-
-Weights = NDArray[np.float64]
 
 IDENTITY_THRESHOLD = 0.8
 """Paper, section 2: Morcos et al. 2011, neighbours agree in at least 80 % of the columns."""
@@ -21,11 +20,11 @@ _GROUP = 128
 
 
 def sequence_weights(
-    residues: NDArray[np.uint8],
+    residues: States,
     *,
     identity_threshold: float = IDENTITY_THRESHOLD,
     threads: int = 1,
-) -> Weights:
+) -> Float64:
     r"""One over the number of rows that agree with a row in enough columns.
 
     .. math:: w_n = 1 / \#\{m : \mathrm{identities}(n, m) \ge t L\}
@@ -50,11 +49,11 @@ def sequence_weights(
 
 
 def ccmpred_weights(
-    residues: NDArray[np.uint8],
+    residues: States,
     *,
     identity_threshold: float = IDENTITY_THRESHOLD,
     threads: int = 1,
-) -> Weights:
+) -> Float64:
     """CCMpred's rule: identities must EXCEED ceil(t L), so one more than `sequence_weights`.
 
     Args and returns are those of `sequence_weights`; the row itself always counts.
@@ -64,7 +63,7 @@ def ccmpred_weights(
     return 1 / _neighbours(residues, _least(identity_threshold * _length(residues)) + 1, threads)
 
 
-def _length(residues: NDArray[np.uint8]) -> int:
+def _length(residues: States) -> int:
     if residues.ndim != 2 or residues.size == 0:
         raise DataError(f"weights need rows and columns, found residues of {residues.shape}")
     return residues.shape[1]
@@ -75,7 +74,7 @@ def _least(columns: float) -> int:
     return math.ceil(round(columns, 9))
 
 
-def _neighbours(residues: NDArray[np.uint8], identities: int, threads: int) -> NDArray[np.int64]:
+def _neighbours(residues: States, identities: int, threads: int) -> NDArray[np.int64]:
     """How many rows, itself included, agree with each row in at least `identities` columns."""
     depth, length = residues.shape
     planes = _bit_planes(residues)
@@ -96,7 +95,7 @@ def _neighbours(residues: NDArray[np.uint8], identities: int, threads: int) -> N
     return total
 
 
-def _bit_planes(residues: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def _bit_planes(residues: States) -> NDArray[np.uint64]:
     """(words, 5, N): bit p of 64 columns' states in one word, so that a pair compares by XOR."""
     depth, length = residues.shape
     words = -(-length // 64)
