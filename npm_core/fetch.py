@@ -5,10 +5,11 @@ import gzip
 import json
 import re
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,43 @@ class Absent(DataError):
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long a file is asked for.
+
+    Attributes:
+        attempts: For each mirror: on 429, 5xx, broken connections, stalls and truncation.
+        timeout: Seconds without a byte that make a stall.
+        first_wait: Seconds before the second attempt; they double, unless the server names them.
+        stopped: Once it is set nothing is waited for, and nothing asked again.
+    """
+
+    attempts: int = 8
+    timeout: float = 60.0
+    first_wait: float = 1.0
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def retrying(self, url: str) -> tenacity.Retrying:
+        """Calls what it is given until that raises no `Transient`."""
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Transient),
+            stop=tenacity.stop_after_attempt(self.attempts)
+            | tenacity.stop_when_event_set(self.stopped),
+            wait=_Waits(self.first_wait),
+            sleep=tenacity.sleep_using_event(self.stopped),
+            before_sleep=_say_why(url),
+            reraise=True,
+        )
+
+    def go_on(self) -> None:
+        """Raise `Transient` once it was stopped."""
+        if self.stopped.is_set():
+            raise Transient("stopped")
+
+
+PATIENT = Patience()
+
+
+@dataclass(frozen=True)
 class _State:
     """What a partial download is a part of; it can only go on from the same thing."""
 
@@ -65,9 +103,7 @@ def download(
     output: Path | str,
     *,
     lock: SourceLock | None,
-    attempts: int = 8,
-    timeout: float = 60.0,
-    first_wait: float = 1.0,
+    patience: Patience = PATIENT,
 ) -> str:
     """Fetch a file from the first mirror that has it, whole and as it was the first time.
 
@@ -81,9 +117,7 @@ def download(
             time becomes that of a file just fetched.
         lock: Digests on record. The first download adds the sha256 under the first URL; from
             then on every download of any of `urls` must have it. None checks nothing.
-        attempts: For each mirror: on 429, 5xx, broken connections, stalls and truncation.
-        timeout: Seconds without a byte that make a stall.
-        first_wait: Seconds before the second attempt; they double, unless the server names them.
+        patience: How long it is asked for.
 
     Returns:
         sha256 of the file, in hexadecimal.
@@ -115,9 +149,7 @@ def download(
                     output,
                     expected=expected,
                     lock=None if lock is None else (lock, urls[0]),
-                    attempts=attempts,
-                    timeout=timeout,
-                    first_wait=first_wait,
+                    patience=patience,
                 )
             except (DataError, Transient) as error:
                 failures[url] = error
@@ -147,18 +179,17 @@ def _fetch(
     *,
     expected: str | None,
     lock: tuple[SourceLock, str] | None,
-    attempts: int,
-    timeout: float,
-    first_wait: float,
+    patience: Patience,
 ) -> str:
     """Fetch from one mirror, check, record and put in place; returns the digest."""
 
     def attempt() -> str:
+        patience.go_on()
         if urlsplit(url).scheme == "file":
             _copy(url, part)
             in_one_piece = True
         else:
-            in_one_piece = _request(url, part, timeout)
+            in_one_piece = _request(url, part, patience)
         problem = _gzip_problem(part, must_be=url.endswith(_GZIP_SUFFIXES))
         if problem:
             _discard(part)
@@ -167,7 +198,7 @@ def _fetch(
         return file_digest(part)
 
     part = _beside(output, ".part")
-    digest = retrying(url, attempts, first_wait)(attempt)
+    digest = patience.retrying(url)(attempt)
     if expected is not None and digest != expected:
         _discard(part)
         raise DataError(
@@ -181,17 +212,6 @@ def _fetch(
         part.replace(whole)
     _discard(part)
     return digest
-
-
-def retrying(url: str, attempts: int, first_wait: float) -> tenacity.Retrying:
-    """Calls what it is given until that raises no `Transient`, at most `attempts` times."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Transient),
-        stop=tenacity.stop_after_attempt(attempts),
-        wait=_Waits(first_wait),
-        before_sleep=_say_why(url),
-        reraise=True,
-    )
 
 
 class _Waits(tenacity.wait.wait_base):
@@ -219,14 +239,16 @@ def _say_why(url: str) -> Any:
 def _copy(url: str, part: Path) -> None:
     source = Path(url2pathname(urlsplit(url).path))
     try:
-        shutil.copyfile(source, part)
+        with source.open("rb"):
+            _discard(part)  # what another mirror sent cannot go on from these bytes
+            shutil.copyfile(source, part)
     except FileNotFoundError as error:
         raise Absent(f"{source}: {error.strerror}") from error
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{source}: {error.strerror}") from error
 
 
-def _request(url: str, part: Path, timeout: float) -> bool:
+def _request(url: str, part: Path, patience: Patience) -> bool:
     """Bring `part` to its full size by one request; what arrived stays when it breaks off.
 
     Returns:
@@ -245,17 +267,19 @@ def _request(url: str, part: Path, timeout: float) -> bool:
     if state is not None and have:
         headers |= {"Range": f"bytes={have}-", "If-Range": state.validator}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        with requests.get(url, headers=headers, stream=True, timeout=patience.timeout) as response:
             _check_status(response, part)
             append = response.status_code == 206
             if append:
                 size = _check_range(response, part, have, state)
             else:
                 have, size = 0, _content_length(response)
+                _discard(part)  # before the state: its bytes are of another answer
             _write_state(part, _State(url, _validator(response), size))
             with part.open("ab" if append else "wb") as stream:
                 for chunk in _chunks(response, url, have, size):
                     stream.write(chunk)
+                    patience.go_on()
     except (requests.RequestException, HTTPError, ConnectionError, TimeoutError) as error:
         got = part.stat().st_size if part.exists() else 0
         raise Transient(f"broke off after {got} bytes ({type(error).__name__})") from error

@@ -145,11 +145,13 @@ def build_database(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    sequences, clusters, representatives, alignments = (str(folder / part) for part in PARTS)
     parallel = ("--threads", str(threads))
     limit = split_memory(max_memory_gib)
     with tempfile.TemporaryDirectory(prefix=".mmseqs.", dir=folder) as name, Programs() as programs:
-        count = copy_fasta(fasta, Path(name, "sequences.fasta"))
+        work = Path(name)
+        (built := work / "built").mkdir()
+        sequences, clusters, representatives, alignments = (str(built / part) for part in PARTS)
+        count = copy_fasta(fasta, work / "sequences.fasta")
         for words in (
             ("createdb", f"{name}/sequences.fasta", sequences, "--dbtype", "1", "--shuffle", "0"),
             (
@@ -161,9 +163,14 @@ def build_database(
         ):
             finished = programs.run([program("mmseqs"), *words, "-v", "1"])
             require(finished, f"{folder}: mmseqs {words[0]}")
-    for part in PARTS:
-        _join(folder / part)
-    _relink(folder)
+        for part in PARTS:
+            _join(built / part)
+        _relink(built)
+        # Killed in between it lacks a part, and `check_database` refuses it.
+        last = "clusters.index"
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(built.iterdir(), key=lambda path: path.name == last):
+            path.rename(folder / path.name)
     return count, check_database(folder)
 
 

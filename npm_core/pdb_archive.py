@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import Absent, download
+from npm_core.fetch import PATIENT, Absent, Patience, download
 from npm_core.source_lock import SourceLock
 
 NOT_ALL_OBSOLETE = 3
@@ -35,7 +35,14 @@ def entry_url(template: str, entry: str) -> str:
     return url
 
 
-def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | None) -> Path:
+def fetch_entry(
+    entry: str,
+    template: str,
+    *,
+    cache: Path,
+    lock: SourceLock | None,
+    patience: Patience = PATIENT,
+) -> Path:
     """Fetch an entry's file, unless the cache holds what the lock file has on record.
 
     It keeps its name, with the entry before it where an archive has one name for all.
@@ -45,6 +52,7 @@ def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | No
         template: As in `entry_url`.
         cache: Folder of fetched files.
         lock: sha256 of everything fetched, or None.
+        patience: How long it is asked for.
 
     Raises:
         NotInArchive: The archive has no such entry.
@@ -54,7 +62,7 @@ def fetch_entry(entry: str, template: str, *, cache: Path, lock: SourceLock | No
     name = url.rpartition("/")[2]
     path = cache / (name if "{id}" in template.rpartition("/")[2] else f"{entry}.{name}")
     try:
-        download([url], path, lock=lock)
+        download([url], path, lock=lock, patience=patience)
     except Absent as error:
         raise NotInArchive(f"the archive has no entry {entry}; it may be obsolete") from error
     return path
@@ -65,13 +73,14 @@ class Archive:
     """The archive under one address; it remembers which of the entries asked for it has.
 
     Attributes:
-        template, cache, lock: As in `fetch_entry`.
+        template, cache, lock, patience: As in `fetch_entry`.
         found, absent: Entries.
     """
 
     template: str
     cache: Path
     lock: SourceLock | None
+    patience: Patience = field(default_factory=Patience)
     found: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
 
@@ -81,12 +90,18 @@ class Archive:
     def fetch(self, entry: str) -> Path:
         """As `fetch_entry`."""
         try:
-            path = fetch_entry(entry, self.template, cache=self.cache, lock=self.lock)
+            path = fetch_entry(
+                entry, self.template, cache=self.cache, lock=self.lock, patience=self.patience
+            )
         except NotInArchive:
             self.absent.add(entry)
             raise
         self.found.add(entry)
         return path
+
+    def stop(self) -> None:
+        """Make the downloads under way end."""
+        self.patience.stopped.set()
 
     def check(self) -> None:
         """Refuse the address if none of the entries was there.

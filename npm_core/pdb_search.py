@@ -9,7 +9,7 @@ import requests
 
 from npm_core import __version__
 from npm_core.errors import DataError
-from npm_core.fetch import RETRIED, Transient, retry_after, retrying
+from npm_core.fetch import PATIENT, RETRIED, Patience, Transient, retry_after
 from npm_core.files import open_text, write_text
 from npm_core.pdb_selection import Criteria, entry_id
 from npm_core.progress import note
@@ -61,9 +61,7 @@ def search(
     *,
     lock: SourceLock | None,
     rows: int = PAGE,
-    attempts: int = 8,
-    timeout: float = 60.0,
-    first_wait: float = 1.0,
+    patience: Patience = PATIENT,
 ) -> int:
     """Write the ids of all polymer entities that meet the criteria, sorted, one a line.
 
@@ -76,7 +74,7 @@ def search(
         output: List to write.
         lock: Of the sources; the digest stands under the URL and a digest of the question.
         rows: Hits of one answer.
-        attempts, timeout, first_wait: As `fetch.download`.
+        patience: How long it is asked.
 
     Returns:
         The number of entities.
@@ -95,8 +93,8 @@ def search(
     total, start = 1, 0
     while start < total:
         try:
-            page = retrying(url, attempts, first_wait)(
-                _ask, url, question(criteria, start=start, rows=rows), timeout
+            page = patience.retrying(url)(
+                _ask, url, question(criteria, start=start, rows=rows), patience.timeout
             )
         except Transient as error:
             raise DataError(f"{url}: {error}") from error

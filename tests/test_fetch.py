@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import tenacity
 
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
-from npm_core.fetch import Absent, Transient, _Waits, download, is_url
+from npm_core.fetch import Absent, Patience, Transient, _Waits, download, is_url
 from npm_core.files import read_tsv
 from npm_core.source_lock import SourceLock
 
@@ -99,10 +100,10 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def fetch(tmp_path):
-    def run(*urls, name="file", **knobs):
+    def run(*urls, name="file", attempts=4, timeout=5.0, **knobs):
         output = tmp_path / "out" / name
-        knobs = {"lock": SourceLock(tmp_path / "lock.tsv"), "attempts": 4, "timeout": 5.0} | knobs
-        download(urls, output, first_wait=0.001, **knobs)
+        knobs = {"lock": SourceLock(tmp_path / "lock.tsv")} | knobs
+        download(urls, output, patience=Patience(attempts, timeout, first_wait=0.001), **knobs)
         return output.read_bytes()
 
     return run
@@ -172,6 +173,57 @@ def test_starts_again_when_the_file_changed_during_the_download(server, fetch):
 
     server.script = [change]
     assert fetch(server.url) == b"another" * 500
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_bytes_of_the_old_file_never_begin_the_new_one(server, fetch, monkeypatch):
+    server.script = [server.truncated(1000)]
+    with pytest.raises(DataError):
+        fetch(server.url, attempts=1)
+    server.body, server.etag = b"another" * 2000, '"v2"'
+    with monkeypatch.context() as patched:
+        patched.setattr("npm_core.fetch._chunks", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(server.url)
+    assert fetch(server.url) == server.body
+
+
+def test_bytes_of_a_copied_mirror_are_not_continued_by_a_server(
+    server, fetch, tmp_path, monkeypatch
+):
+    def copy_a_little(source: Path, part: Path) -> None:
+        part.write_bytes(b"copy" * 300)
+        raise KeyboardInterrupt
+
+    (tmp_path / "mirror").write_bytes(b"copy" * 3000)
+    server.script = [server.truncated(1000)]
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", copy_a_little)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(server.url, (tmp_path / "mirror").as_uri(), attempts=1)
+    assert fetch(server.url) == BODY
+
+
+def test_a_download_that_is_stopped_waits_for_nothing_and_can_go_on(server, fetch, tmp_path):
+    patience = Patience()
+
+    def busy(handler):
+        says(503, Retry_After="300")(handler)
+        patience.stopped.set()
+
+    server.script = [busy]
+    with pytest.raises(DataError, match="HTTP status 503"):
+        download([server.url], tmp_path / "file", lock=None, patience=patience)
+    assert server.ranges == [None]
+    patience.stopped.clear()
+    server.script = [lambda handler: (patience.stopped.set(), server.well(handler))]
+    with pytest.raises(DataError, match="stopped"):
+        download([server.url], tmp_path / "file", lock=None, patience=patience)
+    download([server.url], tmp_path / "file", lock=None)
+    assert (tmp_path / "file").read_bytes() == BODY
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from npm_core import ffindex, mmseqs
 from npm_core.cli import main
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.files import read_tsv
 from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
@@ -269,6 +269,43 @@ def test_parts_of_a_database_are_joined_by_their_numbers(tmp_path):
     mmseqs._join(tmp_path / "clusters")
     assert (tmp_path / "clusters").read_text() == "0 1 2 3 4 5 6 7 8 9 10 "
     assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_build_that_fails_leaves_the_database_as_it_was(
+    databases, toy_database, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(databases[0], tmp_path / "database", symlinks=True)
+    before = contents(folder)
+    run = Programs.run
+
+    def fails_at_the_end(self, argv, **knobs):
+        return Finished("failed", b"", 0.0) if argv[1] == "align" else run(self, argv, **knobs)
+
+    (tmp_path / "other.fasta").write_text(f">other\n{toy_database[1]}\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Programs, "run", fails_at_the_end)
+        with pytest.raises(ToolError, match="mmseqs align: failed"):
+            mmseqs.build_database(tmp_path / "other.fasta", folder)
+    assert contents(folder) == before
+    rename, renamed = Path.rename, []
+
+    def is_killed_at_the_fifth(self, target):
+        renamed.append(target)
+        if len(renamed) == 5:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", is_killed_at_the_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            mmseqs.build_database(tmp_path / "other.fasta", folder)
+    with pytest.raises(DataError, match=r"clusters\.index: missing"):
+        mmseqs.check_database(folder)
+    assert mmseqs.build_database(tmp_path / "other.fasta", folder) == (1, 1)
 
 
 def wait_for_line(folder):

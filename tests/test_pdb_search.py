@@ -7,6 +7,7 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError
+from npm_core.fetch import Patience
 from npm_core.files import read_tsv
 from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_search import question, read_hits, search
@@ -64,9 +65,10 @@ def service():
 
 @pytest.fixture
 def ask(service, tmp_path):
-    def run(**knobs):
-        knobs = {"rows": 2, "lock": SourceLock(tmp_path / "lock.tsv"), "first_wait": 0.01} | knobs
-        return search(service.url, Criteria(), tmp_path / "hits", **knobs)
+    def run(attempts=8, **knobs):
+        knobs = {"rows": 2, "lock": SourceLock(tmp_path / "lock.tsv")} | knobs
+        patience = Patience(attempts, first_wait=0.01)
+        return search(service.url, Criteria(), tmp_path / "hits", patience=patience, **knobs)
 
     return run
 

@@ -1,11 +1,12 @@
 import csv
 import gzip
+import threading
 
 import numpy as np
 import pytest
 
 from npm_core.cli import main
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.fetch import Absent
 from npm_core.pdb_archive import NotInArchive, entry_url, fetch_entry
 from npm_core.tables import read_targets
@@ -71,7 +72,7 @@ def mirror(tmp_path):
     return tmp_path
 
 
-def build(folder, chains, assigned=None, template="{middle}/{id}.cif.gz"):
+def build(folder, chains, assigned=None, template="{middle}/{id}.cif.gz", more=()):
     queries, table = folder / "queries.fasta", folder / "assigned.tsv"
     queries.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in chains.items()))
     rows = [f"{name}\t{split}\t{name}\n" for name, split in (assigned or {}).items()]
@@ -87,6 +88,7 @@ def build(folder, chains, assigned=None, template="{middle}/{id}.cif.gz"):
             f"--lock={folder / 'lock.tsv'}",
             f"--output={output}",
             f"--audit={audit}",
+            *more,
         ]
     )
     if status:
@@ -132,6 +134,24 @@ def test_a_target_has_the_searched_sequence_and_the_structures_coordinates(mirro
     assert (target.sequence, target.split, target.source) == ("ACDEG", "test", "1bbb_Q")
     np.testing.assert_allclose(target.coordinates[:, 0], 3.8 * np.arange(1, 6), rtol=1e-6)
     assert np.isnan(targets["1aaa_Q"].distances[1]).all()
+
+
+def test_an_error_of_one_entry_stops_the_downloads_of_the_others(mirror, monkeypatch, capsys):
+    begun, stopped = threading.Event(), []
+
+    def download(urls, path, *, lock, patience):
+        if "1aaa" in urls[0]:
+            begun.set()
+            stopped.append(patience.stopped.wait(60))
+            raise DataError("stopped")
+        assert begun.wait(60)
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("npm_core.pdb_archive.download", download)
+    chains = {name: CHAINS[name] for name in ("1bbb_Q", "1aaa_Q")}
+    assert build(mirror, chains, dict.fromkeys(chains, "test"), more=["--workers=2"]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert stopped == [True]
 
 
 def test_a_chain_just_half_resolved_is_a_target_and_one_below_is_not(mirror):
@@ -204,7 +224,7 @@ def test_every_entry_has_a_file_of_its_own_in_the_cache(tmp_path, template, name
     [(Absent, NotInArchive), (DataError, DataError)],
 )
 def test_only_a_missing_entry_is_not_in_the_archive(tmp_path, monkeypatch, kind, expected):
-    def download(urls, output, *, lock):
+    def download(urls, output, *, lock, patience):
         raise kind(f"{urls[0]}: HTTP status 404")
 
     monkeypatch.setattr("npm_core.pdb_archive.download", download)

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
                 ),
                 queries,
                 workers=args.workers,
+                stop=archive.stop,
             ),
             total=len(queries),
             what="structures read",

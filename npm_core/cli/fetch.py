@@ -32,10 +32,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Download."""
-    from npm_core.fetch import download
+    from npm_core.fetch import Patience, download
     from npm_core.progress import note
 
-    digest = download(
-        args.url, args.output, lock=args.lock, attempts=args.attempts, timeout=args.timeout
-    )
+    patience = Patience(args.attempts, args.timeout)
+    digest = download(args.url, args.output, lock=args.lock, patience=patience)
     note(f"{args.output}: sha256 {digest}")
