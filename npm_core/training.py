@@ -263,33 +263,33 @@ class SumOverProteins(torch.autograd.Function):
     ) -> Tensor:
         """Sum of loss(proteins, e) over groups; e is the embeddings (B, L, d) of a group's
         proteins, cut to their lengths and put end to end."""
-        by_embeddings, by_weights = torch.zeros_like(embeddings), list[Tensor]()
-        needed = [n for n, wanted in enumerate(ctx.needs_input_grad[3:]) if wanted]
+        inputs = (embeddings, *weights)
+        wanted = [n for n, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
+        sums = {n: torch.zeros_like(inputs[n]) for n in wanted}
         total = embeddings.new_zeros((), dtype=torch.float32)
         for group in groups:
             e = torch.cat([embeddings[n, : lengths[n]] for n in group]).detach()
-            e.requires_grad_(0 in needed)
-            with torch.set_grad_enabled(bool(needed)):
+            e.requires_grad_(0 in sums)
+            with torch.set_grad_enabled(bool(sums)):
                 term = loss(group, e)
             total += term.detach()
-            if needed:
+            if sums:
                 with torch.autocast(e.device.type, enabled=False):
-                    found = list(torch.autograd.grad(term, [(e, *weights)[n] for n in needed]))
-                if 0 in needed:
-                    parts = found.pop(0).split([lengths[n] for n in group])
+                    found = torch.autograd.grad(term, [(e, *weights)[n] for n in wanted])
+                gradients = dict(zip(wanted, found, strict=True))
+                if 0 in sums:
+                    parts = gradients.pop(0).split([lengths[n] for n in group])
                     for n, part in zip(group, parts, strict=True):
-                        by_embeddings[n, : lengths[n]] = part
-                for sums, gradient in zip(by_weights, found, strict=False):
-                    sums += gradient
-                by_weights = by_weights or found
-        ctx.save_for_backward(by_embeddings, *by_weights)
+                        sums[0][n, : lengths[n]] = part
+                for n, gradient in gradients.items():
+                    sums[n] += gradient
+        ctx.save_for_backward(*(sums.get(n) for n in range(len(inputs))))
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_embeddings, *by_weights = (part * gradients[0] for part in ctx.saved_tensors)
-        embedded = by_embeddings if ctx.needs_input_grad[3] else None
-        return None, None, None, embedded, *by_weights
+        scaled = (None if part is None else part * gradients[0] for part in ctx.saved_tensors)
+        return None, None, None, *scaled
 
 
 def validation_loss(

@@ -491,6 +491,20 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["fields.weight", "couplings.U", "couplings.V"])
+def test_a_frozen_weight_of_the_heads_leaves_the_gradients_of_the_others(shard, name):
+    task = make_task(shard, kind="asymmetric").double()
+    (batch,) = task.batches(0, 0, 1)
+    trained = dict(task.model.named_parameters())
+    expected = dict(
+        zip(trained, torch.autograd.grad(task(batch)[0], trained.values()), strict=True)
+    )
+    trained.pop(name).requires_grad_(False)
+    found = torch.autograd.grad(task(batch)[0], trained.values())
+    for other, gradient in zip(trained, found, strict=True):
+        assert torch.equal(gradient, expected[other]), other
+
+
 @pytest.mark.parametrize("kind", ["untied", "tied", "asymmetric"])
 def test_heads_that_read_several_proteins_together_give_the_same_gradient(kind, shard, monkeypatch):
     from npm_core import training
