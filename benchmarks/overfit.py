@@ -68,7 +68,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
             objective=objective,
             loop=loop,
         )
-        fit(task, loop, scratch=folder, metrics=folder / "metrics.csv", team=Workers())
+        fit(task, scratch=folder, metrics=folder / "metrics.csv", team=Workers())
     return model.eval()
 
 

@@ -30,6 +30,7 @@ from npm_core.batching import Prefetch
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_tensors
 from npm_core.metrics import Metrics
+from npm_core.model import MaskedLanguageModel, NeuralPottsModel
 from npm_core.parallel import stop_signals
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_non_negative, require_positive
@@ -98,15 +99,21 @@ class LoopSettings:
 class Task(nn.Module, ABC):
     """What is optimised: a module whose call gives a loss, and the data it is fed with."""
 
+    model: NeuralPottsModel | MaskedLanguageModel
+    """The part of it that is the outcome."""
+
+    loop: LoopSettings
+    """How it is optimised; the batches are those of this batch size and seed."""
+
     measures: tuple[str, ...] = ()
     """Names of what `forward` reports beside the loss."""
 
     validation_measures: tuple[str, ...] = ()
     """Names of what `validate` reports."""
 
-    @abstractmethod
     def layers(self) -> Iterable[nn.Module]:
         """The Transformer's layers: what is compiled, and gathered one by one if sharded."""
+        return self.model.trunk.transformer_layers()
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -170,7 +177,6 @@ class Outcome:
 
 def fit(
     task: Task,
-    settings: LoopSettings,
     *,
     scratch: Path,
     metrics: Path,
@@ -182,8 +188,7 @@ def fit(
     """Optimise the weights of a task, in place; with `ema` their running mean is what remains.
 
     Args:
-        task: Model and data, on the CPU.
-        settings: Of the loop.
+        task: Model, data and settings of the loop, on the CPU.
         scratch: Folder of checkpoints and of their metrics. A checkpoint is named by a digest of
             settings, data and initial weights: another training never resumes from it.
         metrics: CSV, one row every `log_every` updates.
@@ -198,13 +203,13 @@ def fit(
         Stopped: A signal came; a checkpoint is written.
         SettingsError: The batch cannot be shared by so many processes, or TensorBoard is missing.
     """
-    if settings.batch % team.world:
-        raise SettingsError(f"batch {settings.batch} cannot be shared by {team.world} processes")
+    if task.loop.batch % team.world:
+        raise SettingsError(f"batch {task.loop.batch} cannot be shared by {team.world} processes")
     columns = (
         *("step", "epoch", "seconds", "waiting", "learning_rate", "gradient_norm", "loss"),
         *(*task.measures, *task.validation_measures),
     )
-    name = _name(task, settings)
+    name = _name(task)
     watched = json.dumps([columns, task.watched_facts()], sort_keys=True)
     kept = scratch / f"{name}-{hashlib.sha256(watched.encode()).hexdigest()[:8]}.csv"
     board = tensorboard if team.first else None
@@ -213,7 +218,7 @@ def fit(
     if compiled:
         for layer in task.layers():
             layer.compile(dynamic=True)
-    run = _Run(task, settings, scratch / f"{name}.safetensors", table, team)
+    run = _Run(task, scratch / f"{name}.safetensors", table, team)
     with _signals() as stopping:
         outcome = run.go(stopping)
     save(outcome)
@@ -234,15 +239,12 @@ class Wish(IntEnum):
 class _Run:
     """One start of a training."""
 
-    def __init__(
-        self, task: Task, settings: LoopSettings, path: Path, table: Metrics, team: Workers
-    ) -> None:
-        self.task, self.settings = task, settings
-        self.path, self.table, self.team = path, table, team
+    def __init__(self, task: Task, path: Path, table: Metrics, team: Workers) -> None:
+        self.task, self.path, self.table, self.team = task, path, table, team
         self.wrapped = shared(task, task.layers(), team)
-        optimizer = _optimizer(task, settings)
+        optimizer = _optimizer(task)
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.state = State(task, optimizer, RunningMean(task, settings.ema))
+        self.state = State(task, optimizer, RunningMean(task, task.loop.ema))
         self.progress = Progress()
         # The first process decides for all: it may write a checkpoint before others look for one.
         if self._agreed(int(team.first and path.is_file())):
@@ -255,7 +257,7 @@ class _Run:
             self._checkpoint()
 
     def go(self, stopping: list[int]) -> Outcome:
-        settings, progress = self.settings, self.progress
+        settings, progress = self.task.loop, self.progress
         before, started = progress.seconds, time.monotonic()
         if not self.table.rows:
             self._row(validation=self._validated())
@@ -304,7 +306,7 @@ class _Run:
 
     def _update(self, step: int, batches: list[Any]) -> float:
         """One update; returns the norm of its gradient."""
-        settings, progress, device = self.settings, self.progress, self.team.device
+        settings, progress, device = self.task.loop, self.progress, self.team.device
         optimizer = self.state.optimizer
         self.task.train()
         for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
@@ -382,7 +384,7 @@ class _Run:
         if progress.summed:
             means = [total / progress.summed for total in progress.sums]
             row |= dict(zip(("loss", *self.task.measures), means, strict=True))
-            row["learning_rate"] = self.settings.learning_rate(progress.step - 1) * progress.rate
+            row["learning_rate"] = self.task.loop.learning_rate(progress.step - 1) * progress.rate
         progress.sums, progress.summed = [], 0
         if self.team.first:
             self.table.append(row)
@@ -393,21 +395,21 @@ class _Run:
             distributed.barrier()
 
 
-def _optimizer(task: Task, settings: LoopSettings) -> torch.optim.Optimizer:
+def _optimizer(task: Task) -> torch.optim.Optimizer:
     """AdamW; vectors (norms, biases) do not decay."""
     groups = []
     for group in task.parameter_groups():
         for is_matrix in (True, False):
             weights = [w for w in group["params"] if (w.ndim > 1) == is_matrix]
             if weights:
-                decay = settings.weight_decay if is_matrix else 0.0
+                decay = task.loop.weight_decay if is_matrix else 0.0
                 groups.append({"params": weights, "lr": group["lr"], "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
-def _name(task: Task, settings: LoopSettings) -> str:
+def _name(task: Task) -> str:
     """Digest of everything that decides which weights come out."""
-    loop = dataclasses.asdict(settings)
+    loop = dataclasses.asdict(task.loop)
     for free in ("max_seconds", "log_every", "checkpoint_every"):
         del loop[free]
     digest = hashlib.sha256(json.dumps([loop, task.facts()], sort_keys=True, default=str).encode())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from npm_core import alphabet
@@ -152,6 +152,7 @@ def _batch(
 class MaskedLanguageTask(Task):
     """A trunk that learns to fill in masked residues."""
 
+    model: MaskedLanguageModel
     measures = ("accuracy", "residues")
 
     def __init__(
@@ -178,9 +179,6 @@ class MaskedLanguageTask(Task):
         lengths = np.minimum(sequences.lengths, pretrain.max_length)
         self.order = Order(lengths, batch=loop.batch, seed=loop.seed, window=len(lengths))
         self.validation_measures = ("validation_loss",) if validation else ()
-
-    def layers(self) -> Iterable[nn.Module]:
-        return self.model.trunk.transformer_layers()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.model.parameters()), "lr": self.settings.learning_rate}]

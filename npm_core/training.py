@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,7 @@ class TrainSettings:
 class NpmTask(Task):
     """The Neural Potts Model, its families and its loss."""
 
+    model: NeuralPottsModel
     measures = ("pseudolikelihood", "penalty", "residues")
 
     def __init__(
@@ -105,9 +106,6 @@ class NpmTask(Task):
         weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
         self.weights = weights / weights.mean()
         self.validation_measures = (*self.watched, *(() if targets is None else MEASURES))
-
-    def layers(self) -> Iterable[nn.Module]:
-        return self.model.trunk.transformer_layers()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         settings, model = self.train_settings, self.model

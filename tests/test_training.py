@@ -90,8 +90,8 @@ def weights(task: Task) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in task.state_dict().items()}
 
 
-def train(task: Task, folder: Path, loop: LoopSettings = LOOP):
-    return fit(task, loop, scratch=folder / "scratch", metrics=folder / "m.csv", team=ALONE)
+def train(task: Task, folder: Path):
+    return fit(task, scratch=folder / "scratch", metrics=folder / "m.csv", team=ALONE)
 
 
 class Interrupted(Exception):
@@ -174,7 +174,7 @@ def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
     with pytest.raises(Interrupted):
         train(fails, tmp_path)
     other = dataclasses.replace(LOOP, seed=1)
-    train(make_task(shard, other), tmp_path, other)
+    train(make_task(shard, other), tmp_path)
     assert len(list((tmp_path / "scratch").glob("*.safetensors"))) == 1
 
 
@@ -204,10 +204,10 @@ def test_a_model_that_cannot_be_saved_leaves_the_checkpoint_of_its_training(shar
 
     files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv", "team": ALONE}
     with pytest.raises(Interrupted):
-        fit(make_task(shard), LOOP, save=fails, **files)
+        fit(make_task(shard), save=fails, **files)
     (checkpoint,) = (tmp_path / "scratch").glob("*.safetensors")
     seen = []
-    fit(make_task(shard), LOOP, save=lambda _: seen.append(checkpoint.is_file()), **files)
+    fit(make_task(shard), save=lambda _: seen.append(checkpoint.is_file()), **files)
     assert seen == [True]
     assert not list((tmp_path / "scratch").iterdir())
 
@@ -271,7 +271,7 @@ def test_heads_and_trunk_learn_at_their_own_rates_and_only_matrices_decay(shard)
     task = make_task(shard, loop, head_learning_rate=0.1, trunk_learning_rate=0.2)
     found = {
         id(weight): (group["lr"], group["weight_decay"])
-        for group in loop_module._optimizer(task, loop).param_groups
+        for group in loop_module._optimizer(task).param_groups
         for weight in group["params"]
     }
     for name, weight in task.named_parameters():
@@ -287,7 +287,7 @@ def test_an_update_follows_the_mean_over_its_batch_at_the_rate_of_its_step(
     mean = sum(task(batch)[0] for batch in task.batches(0, 0, 1)) / 4
     learned = [weight for group in task.parameter_groups() for weight in group["params"]]
     gradient = torch.cat([part.flatten() for part in torch.autograd.grad(mean, learned)])
-    train(task, tmp_path, loop)
+    train(task, tmp_path)
     row = table(tmp_path / "m.csv")[-1]
     assert float(row["loss"]) == pytest.approx(float(mean.detach()), rel=1e-4)
     assert float(row["gradient_norm"]) == pytest.approx(float(gradient.norm()), rel=1e-4)
@@ -300,7 +300,7 @@ def test_a_row_of_metrics_is_the_mean_since_the_one_before(shard, tmp_path):
     losses = {}
     for every in (1, 2):
         loop = dataclasses.replace(LOOP, steps=4, log_every=every)
-        train(make_task(shard, loop), tmp_path / str(every), loop)
+        train(make_task(shard, loop), tmp_path / str(every))
         losses[every] = [float(row["loss"]) for row in table(tmp_path / str(every) / "m.csv")[1:]]
     first, second, third, fourth = losses[1]
     assert losses[2] == pytest.approx([(first + second) / 2, (third + fourth) / 2], rel=1e-5)
@@ -341,7 +341,7 @@ def test_the_rows_of_a_step_are_those_of_the_seed(shard):
 def test_a_gradient_is_cut_to_the_clip(shard, tmp_path):
     loop = dataclasses.replace(LOOP, steps=1, log_every=1, clip=1e-3)
     task = make_task(shard, loop)
-    train(task, tmp_path, loop)
+    train(task, tmp_path)
     gradients = [weight.grad for weight in task.parameters() if weight.grad is not None]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     assert float(norm) == pytest.approx(1e-3, rel=1e-3)
@@ -372,20 +372,20 @@ def test_micro_batches_change_no_more_than_the_order_of_sums(shard, tmp_path):
     small = dataclasses.replace(LOOP, micro_batch=1)
     one, other = make_task(shard), make_task(shard, small)
     train(one, tmp_path / "one")
-    train(other, tmp_path / "other", small)
+    train(other, tmp_path / "other")
     for name, value in weights(one).items():
         torch.testing.assert_close(value, weights(other)[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_time_limit_ends_the_training_and_says_so(shard, tmp_path):
     loop = dataclasses.replace(LOOP, max_seconds=1e-9)
-    outcome = train(make_task(shard, loop), tmp_path, loop)
+    outcome = train(make_task(shard, loop), tmp_path)
     assert (outcome.steps, outcome.ended_by) == (1, "max_seconds")
 
 
 def test_training_lowers_the_loss_on_its_families(shard, tmp_path):
     loop = dataclasses.replace(LOOP, steps=60, validate_every=60)
-    train(make_task(shard, loop), tmp_path, loop)
+    train(make_task(shard, loop), tmp_path)
     rows = table(tmp_path / "m.csv")
     first, last = (float(rows[i]["validation_pseudolikelihood"]) for i in (0, -1))
     assert last < 0.75 * first
@@ -532,7 +532,7 @@ def test_bfloat16_trains_to_nearly_the_same_loss(shard, tmp_path):
     losses = []
     for name, loop in (("exact", LOOP), ("rounded", rounded)):
         task = make_task(shard, loop)
-        train(task, tmp_path / name, loop)
+        train(task, tmp_path / name)
         assert all(weight.dtype == torch.float32 for weight in weights(task).values())
         losses.append([float(row["loss"]) for row in table(tmp_path / name / "m.csv")[1:]])
     assert losses[0] != losses[1]
@@ -565,7 +565,7 @@ def test_learning_rates_rise_and_fall():
 
 def test_a_batch_that_processes_cannot_share_is_refused(shard, tmp_path):
     with pytest.raises(SettingsError, match="shared by 3"):
-        fit(make_task(shard), LOOP, scratch=tmp_path, metrics=tmp_path / "m", team=Workers(0, 3))
+        fit(make_task(shard), scratch=tmp_path, metrics=tmp_path / "m", team=Workers(0, 3))
 
 
 def test_unknown_and_mistyped_settings_are_refused():
@@ -645,7 +645,7 @@ def averaged_loop() -> LoopSettings:
 def test_two_processes_train_as_one_and_resume_to_the_bit(shard, tmp_path):
     loop = averaged_loop()
     one = make_task(shard, loop)
-    train(one, tmp_path, loop)
+    train(one, tmp_path)
     torchrun(Path(__file__).with_name("two_processes.py"), shard, tmp_path)
     expected = table(tmp_path / "m.csv")
     for name in ("copied", "sharded"):
@@ -715,11 +715,7 @@ def test_the_running_mean_is_what_is_validated_and_saved(shard, tmp_path):
     plain, averaged = (make_task(shard, each) for each in (dataclasses.replace(loop, ema=0), loop))
     for task in (plain, averaged):
         task.__class__ = Recorded
-        train(
-            task,
-            tmp_path / str(id(task)),
-            loop if task is averaged else dataclasses.replace(loop, ema=0),
-        )
+        train(task, tmp_path / str(id(task)))
     w0, w1, w2 = trajectory[:3]
     mean1 = 0.1 * w0 + 0.9 * w1  # decay (1 + 0) / (10 + 0)
     mean2 = mean1 + (1 - 2 / 11) * (w2 - mean1)
@@ -765,9 +761,9 @@ def test_compiled_layers_train_to_the_same_weights(shard, tmp_path, monkeypatch)
 
     monkeypatch.setattr(torch.nn.Module, "compile", without_code)
     plain, compiled = make_task(shard, loop), make_task(shard, loop)
-    train(plain, tmp_path / "plain", loop)
+    train(plain, tmp_path / "plain")
     files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv"}
-    fit(compiled, loop, team=ALONE, compiled=True, **files)
+    fit(compiled, team=ALONE, compiled=True, **files)
     assert compiled_layers == list(compiled.layers())
     for name, value in weights(plain).items():
         torch.testing.assert_close(value, weights(compiled)[name], rtol=1e-3, atol=1e-5)
@@ -893,7 +889,7 @@ def test_pretraining_learns_more_than_the_composition(tmp_path):
         loop=loop,
         validation=sequences,
     )
-    train(task, tmp_path, loop)
+    train(task, tmp_path)
     rows = table(tmp_path / "m.csv")
     assert float(rows[0]["validation_loss"]) == pytest.approx(np.log(20), abs=0.6)
     assert float(rows[-1]["validation_loss"]) < np.log(7)
@@ -983,7 +979,7 @@ def test_trained_on_few_families_it_matches_their_independent_potts_models(tmp_p
         objective=objective,
         loop=loop,
     )
-    train(task, tmp_path, loop)
+    train(task, tmp_path)
     for each in families:
         rows = torch.from_numpy(each.residues.astype(np.int64))
         with torch.no_grad():

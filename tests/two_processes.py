@@ -36,7 +36,7 @@ def trained(
     shard: Path, folder: Path, team: Workers, *, interrupted: bool
 ) -> dict[str, torch.Tensor]:
     loop = averaged_loop()
-    go = partial(fit, settings=loop, team=team, scratch=folder, metrics=folder.with_suffix(".csv"))
+    go = partial(fit, team=team, scratch=folder, metrics=folder.with_suffix(".csv"))
     if interrupted:
         task = make_task(shard, loop)
         with patch.object(task, "batches", dies_at(5, task.batches)), suppress(Interrupted):

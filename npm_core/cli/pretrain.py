@@ -8,9 +8,10 @@ on all processes.
 import argparse
 from pathlib import Path
 
+from npm_core.training_arguments import optimise, register_run
+
 
 def register(parser: argparse.ArgumentParser) -> None:
-    from npm_core.cli.train import add_run_flags
     from npm_core.loop import LoopSettings
     from npm_core.model import TrunkSettings
     from npm_core.pretraining import PretrainSettings
@@ -23,7 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init", default="random", help="a masked language model to go on from, or `random`"
     )
-    add_run_flags(parser)
+    register_run(parser)
     add_flags(parser, TrunkSettings, "trunk-")
     add_flags(parser, PretrainSettings)
     add_flags(parser, LoopSettings)
@@ -33,7 +34,6 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from npm_core.checkpoints import load_model, require_same
-    from npm_core.cli.train import optimise
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
     from npm_core.loop import LoopSettings
@@ -60,4 +60,4 @@ def run(args: argparse.Namespace) -> None:
         loop=loop,
         validation=read_sequences(args.validation) if args.validation else None,
     )
-    optimise(task, model, args, pretrain, loop)
+    optimise(task, args, pretrain)

@@ -7,13 +7,9 @@ Under torchrun it trains on all processes.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import OutputFile, OutputFolder, positive_int, register_contact_distance
-
-if TYPE_CHECKING:
-    from npm_core.checkpoints import Model
-    from npm_core.loop import Outcome, Task
+from npm_core.arguments import register_contact_distance
+from npm_core.training_arguments import optimise, register_run
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -67,34 +63,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
         "(all of it); or `random`",
     )
-    add_run_flags(parser)
+    register_run(parser)
     add_flags(parser, TrunkSettings, "trunk-")
     add_flags(parser, HeadSettings, "head-")
     add_flags(parser, TrainSettings)
     add_flags(parser, ObjectiveSettings)
     add_flags(parser, LoopSettings)
-
-
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of every training: where it writes and what it runs on."""
-    parser.add_argument("--output", type=OutputFolder, required=True, help="for the checkpoint")
-    parser.add_argument(
-        "--scratch", type=OutputFolder, required=True, help="for what a stopped run resumes from"
-    )
-    parser.add_argument("--metrics", type=OutputFile, required=True, help="CSV of the trajectory")
-    parser.add_argument(
-        "--tensorboard", type=OutputFolder, help="to write the metrics for TensorBoard, too"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
-    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
-    parser.add_argument(
-        "--sharded",
-        action="store_true",
-        help="under torchrun: a share of the weights and moments on each process (FSDP2)",
-    )
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the Transformer's layers (torch.compile)"
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -132,49 +106,4 @@ def run(args: argparse.Namespace) -> None:
         targets=list(read_targets(*args.validation_targets)) if args.validation_targets else None,
         contact_distance=args.contact_distance,
     )
-    optimise(task, model, args, train, objective, loop)
-
-
-def optimise(task: "Task", model: "Model", args: argparse.Namespace, *settings: Any) -> None:
-    """Run the loop as the flags say and write the model with the record of its training.
-
-    Args:
-        task: What is optimised.
-        model: The part of it that is written.
-        args: With the flags of `add_run_flags` and --init.
-        settings: For the record; the last are those of the loop.
-    """
-    import dataclasses
-
-    from npm_core.checkpoints import make_folder, save_model
-    from npm_core.loop import fit
-    from npm_core.progress import note
-    from npm_core.provenance import provenance
-    from npm_core.team import whole_weights, workers
-
-    record = {type(part).__name__: dataclasses.asdict(part) for part in settings}
-    facts = {"init": args.init, **record, **provenance()}
-    make_folder(args.output)
-    with workers(args.device, sharded=args.sharded) as team:
-
-        def save(outcome: "Outcome") -> None:
-            weights = whole_weights(model)
-            if team.first:
-                done = {**facts, "outcome": dataclasses.asdict(outcome)}
-                save_model(args.output, model, done, weights=weights)
-
-        outcome = fit(
-            task,
-            settings[-1],
-            scratch=args.scratch,
-            metrics=args.metrics,
-            team=team,
-            tensorboard=args.tensorboard,
-            compiled=args.compile,
-            save=save,
-        )
-    if team.first:
-        note(
-            f"{args.output}: {outcome.steps} updates in {outcome.seconds:.0f} s, ended by "
-            f"{outcome.ended_by}, {outcome.waiting:.1%} of the time waiting for data"
-        )
+    optimise(task, args, train, objective)
