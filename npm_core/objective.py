@@ -9,20 +9,24 @@ A row is drawn with probability w_m / Meff (appendix C.1), so the plain mean ove
 estimates the weighted mean of eq. (8). |J|^2 runs over the whole tensor, both halves, and the
 gap is a state like the others.
 
-Three exact forms give the same number; `form="cheapest"` takes the one with the fewest
-operations:
+Three exact forms give the same number; `form="cheapest"` takes for one protein the one with the
+fewest operations:
 
 - held: J as a (K, K, L, L) tensor. The only one for the conv head.
 - symmetric: the 231 blocks with k <= l, used in both directions. The tied head has no such form.
 - matrix_free: the sum over j comes first, \sum_{j: x_j = l} right_j^{kl}, then one product with
   left_i^{kl}; |J|^2 from the (d', d') Gram matrices of the factors; the terms j = i taken off.
+
+Several proteins that the heads read together, as on a GPU, are held if there is room for it: to
+start many small steps would take longer than the operations that it saves.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from npm_core.errors import SettingsError
@@ -33,6 +37,9 @@ FORMS = ("cheapest", "held", "symmetric", "matrix_free")
 
 NO_STATE = -100
 """What pads the rows of a protein."""
+
+HELD_TOGETHER = 1 << 31
+"""Bytes of J of several short proteins, padded to one length, that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -79,35 +86,86 @@ def npm_loss(
         SettingsError: The form does not exist for this head.
     """
     logits, squared = logits_and_norm(couplings, rows, form=settings.form)
-    logits = _wide(logits) + _wide(fields).T[:, None]
-    cross_entropy = functional.cross_entropy(logits.transpose(0, 1), rows, reduction="sum")
-    penalty = (
-        settings.lambda_couplings * squared + settings.lambda_fields * (_wide(fields) ** 2).sum()
-    )
-    return Loss(cross_entropy / len(rows), penalty)
+    return _loss(fields, logits, squared, rows, settings)
 
 
-def padded_losses(
-    fields: Tensor, couplings: Couplings, rows: Tensor, settings: ObjectiveSettings
+def npm_losses(
+    heads: Callable[[Tensor], tuple[Tensor, Couplings]],
+    e: Tensor,
+    rows: Sequence[Tensor],
+    settings: ObjectiveSettings,
 ) -> Loss:
-    """Losses of several short proteins at once, J held, for a GPU: the steps are fewer.
-
-    What pads a protein has the embedding zero: heads have no bias, so h and J are zero there.
+    """(B,) losses of proteins that the heads read together.
 
     Args:
-        fields: (B, L, K).
-        couplings: Of the B L residues.
-        rows: (B, M, L) int64, NO_STATE behind a protein's end.
+        heads: h and J of embeddings.
+        e: (sum of L_n, d) embeddings of the proteins, put end to end.
+        rows: B tensors (M, L_n) int64.
+        settings: Multipliers and form.
+    """
+    lengths = [states.shape[1] for states in rows]
+    if _held_together(lengths, settings.form):
+        return _padded_losses(heads, e.split(lengths), rows, settings)
+    fields, couplings = heads(e)
+    each = zip(fields.split(lengths), couplings.split(lengths), rows, strict=True)
+    losses = [npm_loss(h, J, states, settings) for h, J, states in each]
+    return Loss(
+        torch.stack([loss.pseudolikelihood for loss in losses]),
+        torch.stack([loss.penalty for loss in losses]),
+    )
+
+
+def _held_together(lengths: Sequence[int], form: str) -> bool:
+    """Whether J of proteins of these lengths is held at once, padded to the longest."""
+    bytes_of_all = 4 * K * K * len(lengths) * max(lengths) ** 2
+    return len(lengths) > 1 and form in ("cheapest", "held") and bytes_of_all <= HELD_TOGETHER
+
+
+def _padded_losses(
+    heads: Callable[[Tensor], tuple[Tensor, Couplings]],
+    embeddings: Sequence[Tensor],
+    rows: Sequence[Tensor],
+    settings: ObjectiveSettings,
+) -> Loss:
+    """(B,) losses by the held form, in one go: B embeddings (L_n, d) and rows (M, L_n).
+
+    What pads a protein has the embedding zero: heads have no bias, so h and J are zero there.
+    """
+    e = nn.utils.rnn.pad_sequence(list(embeddings), batch_first=True)
+    proteins, longest, _ = e.shape
+    padded = [functional.pad(each, (0, longest - each.shape[1]), value=NO_STATE) for each in rows]
+    states = torch.stack(padded)
+    fields, couplings = heads(e.flatten(0, 1))
+    logits, squared = _held(couplings.blocks_of(proteins), states)
+    return _loss(fields.view(proteins, longest, -1), logits, squared, states, settings)
+
+
+def _loss(
+    fields: Tensor, logits: Tensor, squared: Tensor, rows: Tensor, settings: ObjectiveSettings
+) -> Loss:
+    """Eq. (8) of one protein, or of B padded to one length: all have an axis (B,) in front.
+
+    Args:
+        fields: (L, K) h.
+        logits: (K, M, L), what J adds to h.
+        squared: (), |J|^2.
+        rows: (M, L) int64, NO_STATE behind a protein's end.
         settings: Multipliers.
     """
-    logits, squared = _held(couplings.blocks_of(len(fields)), rows)
-    logits = _wide(logits) + _wide(fields).transpose(1, 2)[:, :, None]
-    cross_entropy = functional.cross_entropy(
-        logits, rows, reduction="none", ignore_index=NO_STATE
-    ).sum((1, 2))
+    logits = _wide(logits) + _wide(fields).mT[..., None, :]
     penalty = settings.lambda_couplings * squared
-    penalty = penalty + settings.lambda_fields * (_wide(fields) ** 2).sum((1, 2))
-    return Loss(cross_entropy / rows.shape[1], penalty)
+    penalty = penalty + settings.lambda_fields * (_wide(fields) ** 2).sum((-2, -1))
+    return Loss(_cross_entropy(logits, rows) / rows.shape[-2], penalty)
+
+
+def _cross_entropy(logits: Tensor, rows: Tensor) -> Tensor:
+    """Sum over rows and positions: (K, M, L), (M, L) -> (), or with B in front -> (B,)."""
+    if rows.ndim == 2:
+        # PyTorch adds these up in another order than the sum below, which would change the last
+        # bit of the losses in the metrics of a training that goes on.
+        return functional.cross_entropy(logits.transpose(0, 1), rows, reduction="sum")
+    each = functional.cross_entropy(logits, rows, reduction="none", ignore_index=NO_STATE)
+    return each.sum((1, 2))
 
 
 def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[Tensor, Tensor]:
@@ -163,11 +221,16 @@ def _one_hot(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def _held(blocks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and |J|^2 of B proteins: (B, K, K, L, L), (B, M, L) -> (B, K, M, L), (B,)."""
     logits = torch.einsum("bklij,blmj->bkmi", blocks, _one_hot(rows, blocks))
     return logits, (_wide(blocks) ** 2).sum((1, 2, 3, 4))
 
 
 def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (K, M, L) and |J|^2 from the blocks J^{kl} (L, L) with k <= l; rows are (M, L).
+
+    A block gives the logits of k where x^m_j = l and, transposed, those of l where x^m_j = k.
+    """
     k, l = torch.triu_indices(K, K, device=rows.device)  # noqa: E741
     length = rows.shape[1]
     blocks = torch.bmm(couplings.left[k, :, l], couplings.right[l, :, k].transpose(1, 2))
@@ -332,6 +395,10 @@ def _add_in_blocks(
 
 
 def _tied(couplings: Tied, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (K, M, L) and |J|^2 without J; rows are (M, L).
+
+    As in `_MatrixFree`, but one sum S_m (r,) and one Gram matrix (r, r) serve all pairs of states.
+    """
     factor = couplings.factor
     x = _one_hot(rows, factor)
     sums = torch.einsum("lmj,ljr->mr", x, factor)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from npm_core.batching import (
     Batch,
@@ -21,8 +21,8 @@ from npm_core.batching import (
 )
 from npm_core.errors import DataError, SettingsError
 from npm_core.loop import LoopSettings, Task
-from npm_core.model import HeadSettings, K, NeuralPottsModel
-from npm_core.objective import NO_STATE, Loss, ObjectiveSettings, npm_loss, padded_losses
+from npm_core.model import HeadSettings, NeuralPottsModel
+from npm_core.objective import ObjectiveSettings, npm_loss, npm_losses
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
 from npm_core.validation import MEASURES, long_range_precision
@@ -144,9 +144,8 @@ class NpmTask(Task):
         lengths = batch.lengths.tolist()
 
         def weighted_loss(proteins: Sequence[int], e: Tensor) -> Tensor:
-            parts = [lengths[n] for n in proteins]
             rows = [batch.rows[n] for n in proteins]
-            losses = self._losses(e, parts, rows)
+            losses = npm_losses(self.model.heads, e, rows, self.objective)
             both = torch.stack([losses.pseudolikelihood, losses.penalty]).detach()
             these = slice(proteins[0], proteins[-1] + 1)
             measures[:2] += (both / batch.lengths[these]).sum(1)
@@ -158,27 +157,6 @@ class NpmTask(Task):
             weighted_loss, grouped(lengths, together), lengths, embeddings, *heads
         )
         return total, measures
-
-    def _losses(self, e: Tensor, lengths: Sequence[int], rows: Sequence[Tensor]) -> Loss:
-        """Losses of proteins with embeddings e, put end to end."""
-        may_hold = self.objective.form in ("cheapest", "held")
-        if len(lengths) > 1 and may_hold and held_bytes(lengths) <= HELD_TOGETHER:
-            padded = nn.utils.rnn.pad_sequence(e.split(list(lengths)), batch_first=True)
-            fields, couplings = self.model.heads(padded.flatten(0, 1))
-            longest = padded.shape[1]
-            states = [
-                nn.functional.pad(each, (0, longest - each.shape[1]), value=NO_STATE)
-                for each in rows
-            ]
-            fields = fields.view(*padded.shape[:2], -1)
-            return padded_losses(fields, couplings, torch.stack(states), self.objective)
-        fields, couplings = self.model.heads(e)
-        each = zip(fields.split(list(lengths)), couplings.split(lengths), rows, strict=True)
-        losses = [npm_loss(h, J, states, self.objective) for h, J, states in each]
-        return Loss(
-            torch.stack([loss.pseudolikelihood for loss in losses]),
-            torch.stack([loss.penalty for loss in losses]),
-        )
 
     def epoch(self, step: int) -> float:
         return self.order.epoch(step)
@@ -219,15 +197,6 @@ def residues_together(device: torch.device, head: HeadSettings) -> int:
     often. The conv head multiplies all residues with each other, so it reads one protein.
     """
     return 4096 if device.type == "cuda" and head.kind != "conv" else 1
-
-
-HELD_TOGETHER = 1 << 31
-"""Bytes of J of several short proteins, padded to one length, that a GPU works on at once."""
-
-
-def held_bytes(lengths: Sequence[int]) -> int:
-    """Of J of proteins padded to one length."""
-    return 4 * K * K * len(lengths) * max(lengths) ** 2
 
 
 def grouped(lengths: Sequence[int], residues: int) -> list[range]:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from npm_core import alphabet, plm
+from npm_core import alphabet, objective, plm, training
 from npm_core import loop as loop_module
 from npm_core.batching import Batch, Families
 from npm_core.checkpoints import load_model, save_model
@@ -467,8 +467,6 @@ def test_figure_4_has_losses_and_precisions_at_every_validation(flags, shard, rn
 def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
     shard, frozen, monkeypatch
 ):
-    from npm_core import training
-
     task = make_task(shard, frozen=frozen).double()
     (batch,) = task.batches(0, 0, 1)
     trained = [weight for group in task.parameter_groups() for weight in group["params"]]
@@ -484,7 +482,7 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         held.append(weakref.ref(couplings.left))
         return npm_loss(fields, couplings, *rest)
 
-    monkeypatch.setattr(training, "npm_loss", watched)
+    monkeypatch.setattr(objective, "npm_loss", watched)
     found = torch.autograd.grad(task(batch)[0], trained)
     assert len(held) == 4
     for one, other in zip(found, expected, strict=True):
@@ -507,15 +505,13 @@ def test_a_frozen_weight_of_the_heads_leaves_the_gradients_of_the_others(shard, 
 
 @pytest.mark.parametrize("kind", ["untied", "tied", "asymmetric"])
 def test_heads_that_read_several_proteins_together_give_the_same_gradient(kind, shard, monkeypatch):
-    from npm_core import training
-
     task = make_task(shard, kind=kind).double()
     (batch,) = task.batches(0, 0, 1)
     trained = [weight for group in task.parameter_groups() for weight in group["params"]]
     found = []
     for residues, held in ((1, 0), (int(batch.lengths[:2].sum()), 0), (1000, 1 << 30)):
         monkeypatch.setattr(training, "residues_together", lambda *_, most=residues: most)
-        monkeypatch.setattr(training, "HELD_TOGETHER", held)
+        monkeypatch.setattr(objective, "HELD_TOGETHER", held)
         loss, measures = task(batch)
         found.append([loss, measures, *torch.autograd.grad(loss, trained)])
     for other in found[1:]:
