@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from npm_core import memory
-from npm_core.batching import Families, Prefetch
 from npm_core.devices import usable_device
+from npm_core.families import Families
 from npm_core.flops import training_flops
 from npm_core.loop import LoopSettings
 from npm_core.model import (
@@ -42,6 +42,7 @@ from npm_core.model import (
 )
 from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, npm_loss
 from npm_core.predict import contact_scores, embed_sequences
+from npm_core.prefetch import Prefetch
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask, TrainSettings
 

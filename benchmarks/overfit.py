@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from npm_core import plm
-from npm_core.batching import Families
+from npm_core.families import Families
 from npm_core.loop import LoopSettings, fit
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.objective import ObjectiveSettings, npm_loss

@@ -26,12 +26,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from npm_core.batching import Prefetch
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_tensors
 from npm_core.metrics import Metrics
 from npm_core.model import MaskedLanguageModel, NeuralPottsModel
 from npm_core.parallel import stop_signals
+from npm_core.prefetch import Prefetch
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.team import Workers, gradients_of, let_go, own_share, placed_like, shared, whole

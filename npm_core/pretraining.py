@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from npm_core import alphabet
-from npm_core.batching import Order, generator
+from npm_core.draws import generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.msa import fasta_records
+from npm_core.order import Order
 from npm_core.settings import knob, require_positive
 
 NOT_ASKED = -100

@@ -1,6 +1,5 @@
 """Cross-evaluation by artificial depth: buckets of families, reduced MSAs (paper, 4.1 and C.3)."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from npm_core import alphabet
 from npm_core.arrays import Bools, Indices, States
+from npm_core.draws import keyed_generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import numbered_tsv, write_tsv
 from npm_core.tables import Family, Target
@@ -15,12 +15,6 @@ from npm_core.weights import sequence_weights
 
 SAME_PROTEIN = 20
 """Consecutive identical residues that two different families do not share by descent."""
-
-
-def keyed_generator(*key: object) -> np.random.Generator:
-    """Random numbers that depend on `key` alone, e.g. (seed, round, family), and on no order."""
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16]))
 
 
 def shared_structures(targets: Iterable[Target]) -> list[list[str]]:

@@ -10,19 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from npm_core.batching import (
-    Batch,
-    Example,
-    Families,
-    Order,
-    collate,
-    generator,
-    sample_example,
-)
+from npm_core.batching import Batch, Example, collate, sample_example
+from npm_core.draws import generator
 from npm_core.errors import DataError, SettingsError
+from npm_core.families import Families
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import HeadSettings, NeuralPottsModel
 from npm_core.objective import ObjectiveSettings, npm_loss, npm_losses
+from npm_core.order import Order
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
 from npm_core.validation import MEASURES, long_range_precision

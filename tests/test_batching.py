@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet, batching
-from npm_core.batching import (
-    BATCHES_A_BUCKET,
-    Families,
-    Order,
-    Prefetch,
-    collate,
-    generator,
-    sample_example,
-)
+from npm_core import alphabet, families
+from npm_core.batching import collate, sample_example
+from npm_core.draws import generator
 from npm_core.errors import DataError
+from npm_core.families import Families
 from npm_core.model import MASK, PAD
+from npm_core.order import BATCHES_A_BUCKET, Order
+from npm_core.prefetch import Prefetch
 from npm_core.tables import Family, open_table, write_families
 
 
@@ -172,7 +168,7 @@ def test_the_footer_of_a_shard_is_read_once(shards, monkeypatch):
         opened.append(path)
         return open_table(path, columns)
 
-    monkeypatch.setattr(batching, "open_table", noted)
+    monkeypatch.setattr(families, "open_table", noted)
     found = Families([shards / "0.parquet", shards / "1.parquet"], groups_in_memory=1)
     for index in (6, 0, 3, 6, 1):
         assert found[index].id == f"f{index}"

@@ -6,12 +6,12 @@ import pytest
 from npm_core.alphabet import decode, encode
 from npm_core.clan_targets import write_columns
 from npm_core.cli import main
+from npm_core.draws import keyed_generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.reduction import (
     anchor,
     check_columns,
     is_target,
-    keyed_generator,
     reduce_depth,
     reduce_family,
     shared_structures,

@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 
 from npm_core import alphabet, objective, plm, training
 from npm_core import loop as loop_module
-from npm_core.batching import Batch, Families
+from npm_core.batching import Batch
 from npm_core.checkpoints import load_model, save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
+from npm_core.families import Families
 from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
 from npm_core.model import (
     MASK,

@@ -74,9 +74,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import torch
 
-    from npm_core.batching import Families
     from npm_core.checkpoints import start_from
     from npm_core.devices import use_threads
+    from npm_core.families import Families
     from npm_core.loop import LoopSettings
     from npm_core.objective import ObjectiveSettings
     from npm_core.selection import read_choice, with_choice
