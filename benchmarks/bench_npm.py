@@ -79,8 +79,8 @@ CASES = {
     "small conv": Case(SMALL_TRUNK, HeadSettings("conv", rank=8, channels=16), True, 128, 64, (8,)),
 }
 PAPER_CASES = {
-    "uniref50": Case(*PAPER["uniref50"], False, 512, 30, (8, 32, 64, 128, 256)),
-    "pfam_clan": Case(*PAPER["pfam_clan"], True, 512, 100, (64,)),
+    "uniref50": Case(*PAPER["uniref50"], 512, 30, (8, 32, 64, 128, 256)),
+    "pfam_clan": Case(*PAPER["pfam_clan"], 512, 100, (64,)),
 }
 
 

@@ -21,7 +21,7 @@ from npm_core.loop import LoopSettings, fit
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.objective import ObjectiveSettings, npm_loss
 from npm_core.tables import Family, write_families
-from npm_core.team import Workers
+from npm_core.team import Team
 from npm_core.training import NpmTask, TrainSettings
 
 DEPTH = 10
@@ -68,7 +68,7 @@ def train(families: list[Family], objective: ObjectiveSettings, steps: int) -> N
             objective=objective,
             loop=loop,
         )
-        fit(task, scratch=folder, metrics=folder / "metrics.csv", team=Workers())
+        fit(task, scratch=folder, metrics=folder / "metrics.csv", team=Team())
     return model.eval()
 
 

@@ -34,7 +34,7 @@ from npm_core.parallel import stop_signals
 from npm_core.prefetch import Prefetch
 from npm_core.progress import note, track
 from npm_core.settings import knob, require_non_negative, require_positive
-from npm_core.team import Workers, gradients_of, let_go, own_share, placed_like, shared, whole
+from npm_core.team import Team, gradients_of, let_go, own_share, placed_like, shared, whole
 
 MAX_ROLLBACKS = 5
 
@@ -180,7 +180,7 @@ def fit(
     *,
     scratch: Path,
     metrics: Path,
-    team: Workers,
+    team: Team,
     tensorboard: Path | None = None,
     compiled: bool = False,
     save: Callable[[Outcome], None] = lambda _: None,
@@ -239,7 +239,7 @@ class Wish(IntEnum):
 class _Run:
     """One start of a training."""
 
-    def __init__(self, task: Task, path: Path, table: Metrics, team: Workers) -> None:
+    def __init__(self, task: Task, path: Path, table: Metrics, team: Team) -> None:
         self.task, self.path, self.table, self.team = task, path, table, team
         self.wrapped = shared(task, task.layers(), team)
         optimizer = _optimizer(task)

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +65,26 @@ class HeadSettings:
         require_positive(self, "rank", "channels", "initial_coupling")
 
 
+class Architecture(NamedTuple):
+    """The parts of a Neural Potts Model.
+
+    Attributes:
+        trunk, head: Their settings.
+        frozen: Only the heads are trained; the trunk stays as it was pretrained.
+    """
+
+    trunk: TrunkSettings
+    head: HeadSettings
+    frozen: bool = False
+
+
 PAPER = {
-    "pfam_clan": (
+    "pfam_clan": Architecture(
         TrunkSettings("esm1", layers=12, width=768, attention_heads=12),
         HeadSettings("conv", rank=128, channels=128),
+        frozen=True,
     ),
-    "uniref50": (
+    "uniref50": Architecture(
         TrunkSettings("rotary", layers=32, width=1024, attention_heads=16),
         HeadSettings("untied", rank=256),
     ),

@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -18,7 +17,7 @@ from npm_core.errors import SettingsError
 
 
 @dataclass(frozen=True)
-class Workers:
+class Team:
     """This process among those that train together.
 
     Attributes:
@@ -38,7 +37,7 @@ class Workers:
 
 
 @contextmanager
-def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
+def join(device: str, *, sharded: bool = False) -> Iterator[Team]:
     """Join the processes that `torchrun` started, or be the only one.
 
     Raises:
@@ -48,7 +47,7 @@ def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
     if "RANK" not in os.environ:
         if sharded:
             raise SettingsError("--sharded needs several processes; start them with torchrun")
-        yield Workers(device=place)
+        yield Team(device=place)
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if place.type == "cuda":
@@ -56,14 +55,14 @@ def workers(device: str, *, sharded: bool = False) -> Iterator[Workers]:
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield Workers(distributed.get_rank(), distributed.get_world_size(), place, sharded)
+        yield Team(distributed.get_rank(), distributed.get_world_size(), place, sharded)
         # None leaves while another still waits for what it sent.
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
 
-def shared(task: nn.Module, layers: Iterable[nn.Module], team: Workers) -> nn.Module:
+def shared(task: nn.Module, layers: Iterable[nn.Module], team: Team) -> nn.Module:
     """A module that trains with its peers: what it returns is called in the task's place.
 
     Args:
@@ -81,7 +80,7 @@ def shared(task: nn.Module, layers: Iterable[nn.Module], team: Workers) -> nn.Mo
     return DistributedDataParallel(task) if team.world > 1 else task
 
 
-def gradients_of(module: nn.Module, *, complete: bool) -> Any:
+def gradients_of(module: nn.Module, *, complete: bool) -> AbstractContextManager[None]:
     """A context for a backward pass; peers exchange gradients only in the one that completes."""
     if isinstance(module, FSDPModule):
         module.set_requires_gradient_sync(complete)

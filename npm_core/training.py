@@ -16,13 +16,11 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.families import Families
 from npm_core.loop import LoopSettings, Task
 from npm_core.model import HeadSettings, NeuralPottsModel
-from npm_core.objective import ObjectiveSettings, npm_loss, npm_losses
+from npm_core.objective import ObjectiveSettings, npm_losses
 from npm_core.order import Order
 from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
-from npm_core.validation import MEASURES, long_range_precision
-
-VALIDATION_SEED = 0
+from npm_core.validation import MEASURES, long_range_precision, validation_loss
 
 
 @dataclass(frozen=True)
@@ -157,8 +155,15 @@ class NpmTask(Task):
         return self.order.epoch(step)
 
     def validate(self) -> dict[str, float]:
+        settings = self.train_settings
         found = {
-            name: validation_loss(self.model, families, self.train_settings, self.objective)
+            name: validation_loss(
+                self.model,
+                families,
+                self.objective,
+                rows=settings.rows,
+                max_length=settings.max_length,
+            )
             for name, families in self.watched.items()
         }
         if self.targets is not None:
@@ -166,7 +171,7 @@ class NpmTask(Task):
                 self.model,
                 self.targets,
                 contact_distance=self.contact_distance,
-                window=self.train_settings.max_length,
+                window=settings.max_length,
             )
         return found
 
@@ -252,34 +257,6 @@ class SumOverProteins(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (None if part is None else part * gradients[0] for part in ctx.saved_tensors)
         return None, None, None, *scaled
-
-
-def validation_loss(
-    model: NeuralPottsModel,
-    families: Families,
-    train: TrainSettings,
-    objective: ObjectiveSettings,
-) -> float:
-    """Pseudolikelihood loss in nats a residue on rows of families, their first row as query.
-
-    The sampled rows are the same at every call; every family counts the same.
-    """
-    device = next(model.parameters()).device
-    losses = []
-    for index in range(len(families)):
-        example = sample_example(
-            families[index],
-            generator(VALIDATION_SEED, "validation", index),
-            rows=train.rows,
-            max_length=train.max_length,
-            random_query=False,
-        )
-        batch = collate([example]).to(device)
-        embedding = model.embed(batch.tokens, batch.lengths)[0]
-        fields, couplings = model.heads(embedding)
-        loss = npm_loss(fields, couplings, batch.rows[0], objective)
-        losses.append(float(loss.pseudolikelihood) / len(example.query))
-    return float(np.mean(losses))
 
 
 def check_frozen(train: TrainSettings, init: str) -> None:

@@ -45,12 +45,12 @@ def optimise(task: "Task", args: argparse.Namespace, *settings: Any) -> None:
     from npm_core.loop import fit
     from npm_core.progress import note
     from npm_core.provenance import provenance
-    from npm_core.team import whole_weights, workers
+    from npm_core.team import join, whole_weights
 
     record = {type(part).__name__: dataclasses.asdict(part) for part in (*settings, task.loop)}
     facts = {"init": args.init, **record, **provenance()}
     make_folder(args.output)
-    with workers(args.device, sharded=args.sharded) as team:
+    with join(args.device, sharded=args.sharded) as team:
 
         def save(outcome: "Outcome") -> None:
             weights = whole_weights(task.model)

@@ -1,17 +1,60 @@
-"""How well a model in training predicts the contacts of validation targets."""
+"""How well a model in training does on families and targets that it does not learn from."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from npm_core.batching import collate, sample_example
+from npm_core.draws import generator
 from npm_core.errors import DataError
+from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
+from npm_core.objective import ObjectiveSettings, npm_loss
 from npm_core.precision import RANGES, rank_pairs, scorable_pairs
 from npm_core.predict import target_scores
 from npm_core.tables import Target
 
 MEASURES = {"long_P@L": 1, "long_P@L/5": 5}
 """Long-range P@L/k by its name in metrics: k."""
+
+VALIDATION_SEED = 0
+
+
+def validation_loss(
+    model: NeuralPottsModel,
+    families: Families,
+    objective: ObjectiveSettings,
+    *,
+    rows: int,
+    max_length: int,
+) -> float:
+    """Pseudolikelihood loss in nats a residue on rows of families, their first row as query.
+
+    The sampled rows are the same at every call; every family counts the same.
+
+    Args:
+        model: In evaluation mode.
+        families: At least one.
+        objective: The form of the loss; its penalty is left out.
+        rows: M, sampled from each.
+        max_length: Longer queries are cropped to this many positions.
+    """
+    device = next(model.parameters()).device
+    losses = []
+    for index in range(len(families)):
+        example = sample_example(
+            families[index],
+            generator(VALIDATION_SEED, "validation", index),
+            rows=rows,
+            max_length=max_length,
+            random_query=False,
+        )
+        batch = collate([example]).to(device)
+        embedding = model.embed(batch.tokens, batch.lengths)[0]
+        fields, couplings = model.heads(embedding)
+        loss = npm_loss(fields, couplings, batch.rows[0], objective)
+        losses.append(float(loss.pseudolikelihood) / len(example.query))
+    return float(np.mean(losses))
 
 
 def long_range_precision(

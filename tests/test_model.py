@@ -262,7 +262,7 @@ def test_describe_reads_the_numbers_of_json_and_refuses_what_is_no_text(saved, t
 
 
 def test_the_papers_models_are_those_of_table_2():
-    trunk, conv = PAPER["pfam_clan"]
+    trunk, conv, _ = PAPER["pfam_clan"]
     assert (trunk.layers, trunk.width, conv.rank, conv.channels) == (12, 768, 128, 128)
 
 

@@ -47,20 +47,20 @@ from npm_core.pretraining import (
 )
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
-from npm_core.team import Workers
+from npm_core.team import Team
 from npm_core.training import (
     NpmTask,
     TrainSettings,
     check_frozen,
     grouped,
-    validation_loss,
 )
+from npm_core.validation import validation_loss
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
 LOOP = LoopSettings(
     steps=8, batch=4, micro_batch=4, warm_up=2, log_every=2, validate_every=4, checkpoint_every=3
 )
-ALONE = Workers()
+ALONE = Team()
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_losses_are_told_a_residue_and_validation_without_the_penalty(shard):
     with torch.no_grad():
         task.model.fields.weight[:, 0] = 1
         heavy = ObjectiveSettings(lambda_couplings=1e3, lambda_fields=1e3)
-        found = validation_loss(task.model, Families([shard]), TrainSettings(rows=3), heavy)
+        found = validation_loss(task.model, Families([shard]), heavy, rows=3, max_length=512)
     assert found == pytest.approx(np.log(21))
 
 
@@ -562,7 +562,7 @@ def test_learning_rates_rise_and_fall():
 
 def test_a_batch_that_processes_cannot_share_is_refused(shard, tmp_path):
     with pytest.raises(SettingsError, match="shared by 3"):
-        fit(make_task(shard), scratch=tmp_path, metrics=tmp_path / "m", team=Workers(0, 3))
+        fit(make_task(shard), scratch=tmp_path, metrics=tmp_path / "m", team=Team(0, 3))
 
 
 def test_unknown_and_mistyped_settings_are_refused():

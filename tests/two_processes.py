@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from test_training import Interrupted, averaged_loop, make_task
 
 from npm_core.loop import fit
-from npm_core.team import Workers, whole_weights, workers
+from npm_core.team import Team, join, whole_weights
 
 
 def main(shard: Path, folder: Path) -> None:
     torch.set_num_threads(1)
-    with workers("cpu", sharded=True) as sharing:
+    with join("cpu", sharded=True) as sharing:
         for name in ("copied", "sharded"):
             team = dataclasses.replace(sharing, sharded=name == "sharded")
             for run in ("whole", "resumed"):
@@ -32,9 +32,7 @@ def main(shard: Path, folder: Path) -> None:
                     save_file(weights, folder / name / f"{run}.safetensors")
 
 
-def trained(
-    shard: Path, folder: Path, team: Workers, *, interrupted: bool
-) -> dict[str, torch.Tensor]:
+def trained(shard: Path, folder: Path, team: Team, *, interrupted: bool) -> dict[str, torch.Tensor]:
     loop = averaged_loop()
     go = partial(fit, team=team, scratch=folder, metrics=folder.with_suffix(".csv"))
     if interrupted:

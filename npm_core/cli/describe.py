@@ -6,7 +6,10 @@ with the sections trunk and head (and frozen: true where the trunk is not traine
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npm_core.model import Architecture
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -19,41 +22,47 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from npm_core.checkpoints import model_settings
-    from npm_core.errors import DataError
     from npm_core.model import PAPER, NeuralPottsModel, build_trunk, count_parameters
 
-    frozen = False
-    if args.config in PAPER:
-        trunk, head = PAPER[args.config]
-        frozen = args.config == "pfam_clan"
-    else:
-        content = _read(Path(args.config))
-        trunk, found = model_settings(content, args.config)
-        if found is None:
-            raise DataError(f"{args.config}: a model without a head")
-        head = found
-        facts = content.get("facts", {})
-        trained = facts.get("TrainSettings", content) if isinstance(facts, dict) else None
-        still = trained.get("frozen", False) if isinstance(trained, dict) else None
-        if not isinstance(still, bool):
-            raise DataError(f"{args.config}: expected facts by name, and frozen true or false")
-        frozen = still
+    asked = PAPER.get(args.config) or _architecture(args.config)
+    trunk, head = asked.trunk, asked.head
     if args.rank is not None:
         head = dataclasses.replace(head, rank=args.rank)
     with torch.device("meta"):
         model = NeuralPottsModel(build_trunk(trunk), head)
     parts = {
-        f"trunk ({trunk.kind}, {trunk.layers} x {trunk.width})": (model.trunk, frozen),
+        f"trunk ({trunk.kind}, {trunk.layers} x {trunk.width})": (model.trunk, asked.frozen),
         f"couplings ({head.kind}, d' = {head.rank})": (model.couplings, False),
         "fields": (model.fields, False),
     }
-    rows = [(what, count_parameters(part), still) for what, (part, still) in parts.items()]
+    rows = [(what, count_parameters(part), frozen) for what, (part, frozen) in parts.items()]
     print(f"{'part':<40} {'parameters':>13}")
     for what, count, frozen in rows:
         print(f"{what:<40} {count:>13,}{'  frozen' if frozen else ''}")
     print(f"{'all':<40} {sum(count for _, count, _ in rows):>13,}")
-    print(f"{'trained':<40} {sum(count for _, count, still in rows if not still):>13,}")
+    print(f"{'trained':<40} {sum(count for _, count, frozen in rows if not frozen):>13,}")
+
+
+def _architecture(config: str) -> "Architecture":
+    """That of a checkpoint or of a settings file.
+
+    Raises:
+        DataError: There is no such file, or it is of no Neural Potts Model.
+    """
+    from npm_core.checkpoints import model_settings
+    from npm_core.errors import DataError
+    from npm_core.model import Architecture
+
+    content = _read(Path(config))
+    trunk, head = model_settings(content, config)
+    if head is None:
+        raise DataError(f"{config}: a model without a head")
+    facts = content.get("facts", {})
+    trained = facts.get("TrainSettings", content) if isinstance(facts, dict) else None
+    frozen = trained.get("frozen", False) if isinstance(trained, dict) else None
+    if not isinstance(frozen, bool):
+        raise DataError(f"{config}: expected facts by name, and frozen true or false")
+    return Architecture(trunk, head, frozen)
 
 
 def _read(path: Path) -> dict[str, Any]:
