@@ -271,11 +271,14 @@ def bench_predict(name: str, case: Case, device: torch.device, count: int) -> No
     model = made(case, device).eval()
     rng = np.random.default_rng(0)
     lengths = rng.integers(case.length // 2, case.length + 1, count)
-    states = [rng.integers(0, 20, length).astype(np.uint8) for length in lengths]
+    states = [
+        (number, rng.integers(0, 20, length).astype(np.uint8))
+        for number, length in enumerate(lengths)
+    ]
 
-    def predict(batches: list[list[np.ndarray]]) -> None:
+    def predict(batches: list[list[tuple[int, np.ndarray]]]) -> None:
         for batch in batches:
-            for windows in embed_sequences(model, batch, window=512):
+            for _, windows in embed_sequences(model, batch, window=512):
                 contact_scores(windows)
 
     for how, batches in (("one by one", [[s] for s in states]), ("together", [states])):

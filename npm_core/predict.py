@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts, average_product_correction
 from npm_core.score_files import casp_rr, write_scores
 from npm_core.tables import Scores, Target
+
+T = TypeVar("T")
 
 RESIDUES_A_BATCH = 8192
 """The Transformer reads windows of so many residues together, padding included."""
@@ -101,13 +103,13 @@ class Windows:
 
 
 def embed_sequences(
-    model: NeuralPottsModel, sequences: Iterable[NDArray[np.uint8]], *, window: int
-) -> Iterator[Windows]:
+    model: NeuralPottsModel, sequences: Iterable[tuple[T, NDArray[np.uint8]]], *, window: int
+) -> Iterator[tuple[T, Windows]]:
     """Read many sequences, those of similar length together; they come out in their order.
 
     Args:
         model: In evaluation mode.
-        sequences: (L,) states each, a letter of no amino acid as state 20.
+        sequences: What each comes out with, and its (L,) states, a letter of no amino acid as 20.
         window: Positions read at a time; the length the model was trained at.
 
     Raises:
@@ -115,15 +117,16 @@ def embed_sequences(
     """
     stream = iter(sequences)
     while chunk := list(islice(stream, SEQUENCES_AHEAD)):
-        starts = [window_starts(len(states), window) for states in chunk]
+        starts = [window_starts(len(states), window) for _, states in chunk]
         pieces = [
             states[start : start + window]
-            for states, begins in zip(chunk, starts, strict=True)
+            for (_, states), begins in zip(chunk, starts, strict=True)
             for start in begins
         ]
         embeddings = iter(_embed(model, pieces))
-        for states, begins in zip(chunk, starts, strict=True):
-            yield Windows(model, len(states), begins, list(islice(embeddings, len(begins))))
+        for (key, states), begins in zip(chunk, starts, strict=True):
+            parts = list(islice(embeddings, len(begins)))
+            yield key, Windows(model, len(states), begins, parts)
 
 
 @torch.no_grad()
@@ -145,7 +148,7 @@ def _embed(model: NeuralPottsModel, pieces: Sequence[NDArray[np.uint8]]) -> list
 
 def predict_windows(model: NeuralPottsModel, states: NDArray[np.uint8], *, window: int) -> Windows:
     """Read one sequence; arguments and errors are those of `embed_sequences`."""
-    (windows,) = embed_sequences(model, [states], window=window)
+    ((_, windows),) = embed_sequences(model, [(None, states)], window=window)
     return windows
 
 
@@ -256,20 +259,17 @@ def target_scores(
     Shuffled, the model reads the residues in random order. Scores of the shuffled positions stay
     where they are: a map that does not depend on the sequence scores as well as before.
     """
-    labels: deque[tuple[str, str]] = deque()
 
-    def queries() -> Iterator[NDArray[np.uint8]]:
+    def queries() -> Iterator[tuple[tuple[str, str], NDArray[np.uint8]]]:
         for target in targets:
             states = alphabet.encode(target.sequence)
-            labels.append((target.id, name))
-            yield states
+            yield (target.id, name), states
             if shuffle_seed is not None:
                 rng = np.random.default_rng([shuffle_seed, *target.id.encode()])
-                labels.append((target.id, f"{name}_shuffled"))
-                yield rng.permutation(states)
+                yield (target.id, f"{name}_shuffled"), rng.permutation(states)
 
-    for windows in embed_sequences(model, queries(), window=window):
-        yield Scores(*labels.popleft(), contact_scores(windows, centre=centre))
+    for label, windows in embed_sequences(model, queries(), window=window):
+        yield Scores(*label, contact_scores(windows, centre=centre))
 
 
 # --- Files of one prediction --------------------------------------------------------------------

@@ -86,7 +86,9 @@ def test_many_sequences_together_are_predicted_as_each_alone(kind, monkeypatch):
     monkeypatch.setattr(predict, "RESIDUES_A_BATCH", 30)
     monkeypatch.setattr(predict, "SEQUENCES_AHEAD", 5)
     monkeypatch.setattr(model, "embed", watched)
-    together = [contact_scores(each) for each in embed_sequences(model, sequences, window=12)]
+    read = list(embed_sequences(model, enumerate(sequences), window=12))
+    assert [number for number, _ in read] == [0, 1, 2, 3, 4, 5]
+    together = [contact_scores(windows) for _, windows in read]
     # 29 residues are four windows; windows of 12 go two by two, the short ones together
     assert batches == [*4 * [[12, 12]], [8, 7, 1], [12, 12]]
     for found, sequence in zip(together, sequences, strict=True):

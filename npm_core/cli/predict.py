@@ -53,18 +53,16 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.queries import read_queries
 
     use_threads(args.threads)
-    queries = list(read_queries(args.fasta))
-    encoded = [alphabet.encode(query.sequence) for query in queries]
+    queries = [(query, alphabet.encode(query.sequence)) for query in read_queries(args.fasta)]
     if args.checkpoint == SMALL_MODEL:
         note(f"reading with the small model; what it can do is in {SMALL_MODEL / 'README.md'}")
     model = load_predictor(args.checkpoint, args.device)
     metadata = provenance(checkpoint=read_config(args.checkpoint)["sha256"])
     window = args.window or trained_length(args.checkpoint)
     args.output.mkdir(parents=True, exist_ok=True)
-    read = embed_sequences(model, encoded, window=window)
-    work = zip(queries, encoded, read, strict=True)
-    for query, states, windows in track(work, total=len(queries), what="sequences predicted"):
-        unknown = int((states == alphabet.GAP).sum())
+    read = embed_sequences(model, queries, window=window)
+    for query, windows in track(read, total=len(queries), what="sequences predicted"):
+        unknown = int((alphabet.encode(query.sequence) == alphabet.GAP).sum())
         if unknown:
             note(f"{query.id}: {unknown} letters name no single amino acid; read as masked")
         write_prediction(
