@@ -15,13 +15,14 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -199,7 +200,8 @@ def fit(
             deleted: if it fails, the training goes on from there.
 
     Raises:
-        TrainingError: The loss is still not finite after MAX_ROLLBACKS roll-backs.
+        TrainingError: The loss is still not finite after MAX_ROLLBACKS roll-backs, or another run
+            is at this training.
         Stopped: A signal came; a checkpoint is written.
         SettingsError: The batch cannot be shared by so many processes, or TensorBoard is missing.
     """
@@ -218,13 +220,15 @@ def fit(
     if compiled:
         for layer in task.layers():
             layer.compile(dynamic=True)
-    run = _Run(task, scratch / f"{name}.safetensors", table, team)
-    with _signals() as stopping:
-        outcome = run.go(stopping)
-    save(outcome)
-    if team.first:
-        for file in scratch.glob(f"{name}*"):
-            file.unlink()
+    with _alone(scratch / f"{name}.lock") if team.first else nullcontext():
+        run = _Run(task, scratch / f"{name}.safetensors", table, team)
+        with _signals() as stopping:
+            outcome = run.go(stopping)
+        save(outcome)
+        if team.first:
+            # A process that was killed while it saved left a file whose name begins otherwise.
+            for file in scratch.glob(f"*{name}*"):
+                file.unlink()
     return outcome
 
 
@@ -528,6 +532,20 @@ class State:
         groups = self.optimizer.param_groups
         trained = {id(weight) for group in groups for weight in group["params"]}
         return {name: w for name, w in self.task.named_parameters() if id(w) in trained}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two runs that shared a checkpoint would each go back to the other's weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            f"another run is at this training and locks {error.lock_file}; wait for its end or "
+            "stop it, then give the command again"
+        ) from error
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import OutputFile, OutputFolder, positive_int
+from npm_core.arguments import OutputFile, OutputFolder, register_device, register_threads
 
 if TYPE_CHECKING:
     from npm_core.loop import Outcome, Task
@@ -19,8 +19,8 @@ def register_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard", type=OutputFolder, help="to write the metrics for TensorBoard, too"
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
-    parser.add_argument("--threads", type=positive_int, default=1, help="of the CPU")
+    register_device(parser)
+    register_threads(parser)
     parser.add_argument(
         "--sharded",
         action="store_true",

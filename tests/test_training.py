@@ -169,6 +169,30 @@ def test_stopped_in_its_last_update_a_training_resumes_to_all_rows_of_metrics(sh
     assert [row["step"] for row in table(tmp_path / "m.csv")] == ["0", "2", "4", "6", "8"]
 
 
+def test_a_training_that_another_run_is_at_is_not_begun(shard, tmp_path):
+    refused = []
+
+    def again(outcome) -> None:
+        with pytest.raises(TrainingError, match="another run is at this training") as caught:
+            train(make_task(shard), tmp_path)
+        refused.append(caught.value)
+
+    files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv", "team": ALONE}
+    fit(make_task(shard), save=again, **files)
+    assert len(refused) == 1
+
+
+def test_what_a_kill_left_half_saved_goes_with_the_checkpoint(shard, tmp_path):
+    files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv", "team": ALONE}
+
+    def half_saved(outcome) -> None:
+        (checkpoint,) = (tmp_path / "scratch").glob("*.safetensors")
+        (tmp_path / "scratch" / f".{checkpoint.name}.x1y2.part").touch()
+
+    fit(make_task(shard), save=half_saved, **files)
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
     fails = make_task(shard)
     fails.batches = lambda step, rank, world: (_ for _ in ()).throw(Interrupted)
