@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from npm_core.kernels import LANES, PANEL, TILE, WIDTH
 from npm_core.potts import Potts
 
 T = TypeVar("T")
+ObjectiveName = Literal["ccmpred", "paper"]
 
 MEMORY = 2
 """How many steps L-BFGS remembers; more save at most one evaluation in ten (docs/decisions.md)."""
@@ -84,27 +85,32 @@ class Objective:
         lambda_fields: `fields` of `ccmpred_penalty` or `paper_penalty`; theirs when None.
         lambda_couplings: Their `couplings`, likewise.
         identity_threshold: Of the weights.
+
+    Raises:
+        SettingsError: The objective has another name, or a lambda is not positive and finite.
     """
 
-    name: str = "ccmpred"
+    name: ObjectiveName = "ccmpred"
     lambda_fields: float | None = None
     lambda_couplings: float | None = None
     identity_threshold: float = weights.IDENTITY_THRESHOLD
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(ObjectiveName):
+            raise SettingsError(f"objective {self.name!r} is neither ccmpred nor paper")
+        for name in ("lambda_fields", "lambda_couplings"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise SettingsError(f"{name} {value} is not positive and finite")
 
     def terms(self, residues: NDArray[np.uint8], *, threads: int = 1) -> tuple[Float64, Penalty]:
         """Sequence weights, which so many threads count, and penalty of an alignment.
 
         Raises:
-            SettingsError: The objective has another name, or a lambda is not positive and finite.
             DataError: As `weights.sequence_weights`.
         """
-        if self.name not in ("ccmpred", "paper"):
-            raise SettingsError(f"objective {self.name!r} is neither ccmpred nor paper")
         given = {"fields": self.lambda_fields, "couplings": self.lambda_couplings}
         lambdas = {name: value for name, value in given.items() if value is not None}
-        for name, value in lambdas.items():
-            if not 0 < value < math.inf:
-                raise SettingsError(f"lambda_{name} {value} is not positive and finite")
         weigh = weights.ccmpred_weights if self.name == "ccmpred" else weights.sequence_weights
         row_weights = weigh(residues, identity_threshold=self.identity_threshold, threads=threads)
         if self.name == "ccmpred":
@@ -123,14 +129,16 @@ class Stop:
         rel: Where three iterations together gained less than this share of F, in (0, 1).
         target: As soon as F is at or below this.
         evaluations: After so many in any case, not converged.
+
+    Raises:
+        SettingsError: No fit can stop there, or it would before it has begun.
     """
 
     rel: float = 1e-4
     target: float | None = None
     evaluations: int = 500
 
-    def check(self) -> None:
-        """Raise a SettingsError unless a fit can stop there, and not before it has begun."""
+    def __post_init__(self) -> None:
         if not 0 < self.rel < 1:
             raise SettingsError(f"stop_rel {self.rel} is not between 0 and 1")
         if self.target is not None and not math.isfinite(self.target):
@@ -269,10 +277,9 @@ def fit(
 
     Raises:
         DataError: Residues, weights or models do not fit together.
-        SettingsError: A number is outside its range.
+        SettingsError: There is no thread.
     """
     began = time.perf_counter()
-    stop.check()
     if threads < 1:
         raise SettingsError(f"{threads} threads; expected 1 or more")
     check_residues(residues)

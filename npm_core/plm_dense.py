@@ -81,12 +81,10 @@ def fit(
         problems: They should be of similar size: each costs as much as the largest.
 
     Raises:
-        SettingsError: The device is not there, its memory is too small, or a number is outside its
-            range.
+        SettingsError: The device is not there, or its memory is too small.
         DataError: Residues or weights do not fit together.
     """
     began = time.perf_counter()
-    stop.check()
     for residues, row_weights, _ in problems:
         plm.check_residues(residues)
         plm.check_weights(row_weights, len(residues))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import CCMPRED, PAPER, Objective, Stop, ccmpred_penalty, paper_penalty
 from npm_core.potts import Potts
+from npm_core.potts_arguments import OBJECTIVES
 
 PENALTIES = [ccmpred_penalty(11), paper_penalty(20.0)]
 GOLDEN_MINIMA = {"tinyU": 9725.75287253112, "UPI0003108055": 84656.2046}
@@ -277,21 +279,17 @@ def test_the_memory_estimate_grows_with_length_and_covers_the_model():
 
 
 @pytest.mark.parametrize(
-    ("stop", "named"),
+    ("settings", "named"),
     [
-        *((Stop(rel=value), "stop_rel") for value in (0.0, 1.0, np.inf, np.nan)),
-        *((Stop(target=value), "target_objective") for value in (np.inf, -np.inf, np.nan)),
-        (Stop(evaluations=0), "max_evaluations"),
+        *(({"rel": value}, "stop_rel") for value in (0.0, 1.0, np.inf, np.nan)),
+        *(({"target": value}, "target_objective") for value in (np.inf, -np.inf, np.nan)),
+        ({"evaluations": 0}, "max_evaluations"),
     ],
     ids=str,
 )
-def test_stops_that_mean_nothing_are_refused_by_both_solvers(rng, stop, named):
-    from npm_core import plm_dense
-
+def test_there_is_no_stop_that_means_nothing(settings, named):
     with pytest.raises(SettingsError, match=named):
-        plm.fit(family(rng), stop=stop)
-    with pytest.raises(SettingsError, match=named):
-        plm_dense.fit_objectives([family(rng)], stop=stop, device="cpu")
+        Stop(**settings)
 
 
 @pytest.mark.parametrize(
@@ -310,9 +308,22 @@ def test_settings_that_do_not_fit_are_refused(rng, settings, error):
         plm.fit(family(rng), **settings)
 
 
-def test_an_unknown_objective_is_refused(rng):
-    with pytest.raises(SettingsError, match="neither ccmpred nor paper"):
-        plm.fit_objective(family(rng), Objective("gremlin"))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": "gremlin"}, "neither ccmpred nor paper"),
+        ({"lambda_fields": 0.0}, r"lambda_fields 0\.0 is not positive"),
+        ({"lambda_couplings": np.nan}, "lambda_couplings nan is not positive"),
+    ],
+    ids=str,
+)
+def test_there_is_no_objective_of_another_name_or_without_a_penalty(settings, said):
+    with pytest.raises(SettingsError, match=said):
+        Objective(**settings)
+
+
+def test_the_command_line_offers_every_objective():
+    assert get_args(plm.ObjectiveName) == OBJECTIVES
 
 
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)

@@ -101,6 +101,11 @@ def test_scores_are_of_the_asked_centring_and_fits_end_where_they_are_told(tmp_p
     assert int(row["evaluations"]) == fit.evaluations
 
 
+def test_a_stop_that_means_nothing_is_refused_before_families_are_read(tmp_path, capsys):
+    assert run(tmp_path, "--stop-rel", "2")[0] == 2
+    assert capsys.readouterr().err == "ERROR: stop_rel 2.0 is not between 0 and 1\n"
+
+
 def test_a_prior_takes_four_times_the_memory_of_a_model():
     plain = FamilyFitter(Objective(), Stop(), "none", "potts")
     informed = replace(plain, prior=lambda family: None)

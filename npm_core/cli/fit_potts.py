@@ -158,7 +158,6 @@ def run(args: argparse.Namespace) -> None:
         args.target_objective,
         or_default(args.max_evaluations, Stop.evaluations),
     )
-    stop.check()
     if args.device != "cpu":
         from npm_core.devices import usable_device
 
