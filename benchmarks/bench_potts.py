@@ -38,11 +38,12 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from npm_core import memory, plm, weights
+from npm_core import memory, plm_sparse
 from npm_core.alphabet import STATES
+from npm_core.descent import Stop
 from npm_core.msa import read_alignment, read_msa
 from npm_core.parallel import map_in_processes
-from npm_core.plm import Stop, ccmpred_penalty
+from npm_core.plm import CCMPRED, Problem, ccmpred_penalty
 from npm_core.progress import note
 
 T = TypeVar("T")
@@ -130,10 +131,10 @@ def cpu_seconds(work: Callable[[], T], repeats: int = 3) -> tuple[float, T]:
 
 def bytes_taken(residues: np.ndarray) -> int:
     """What a fit adds to the memory of this process, which should have done nothing before."""
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     memory.reset_peak()
     before = memory.peak_mib()
-    plm.fit(residues, stop=Stop(evaluations=6))
+    plm_sparse.fit_objective(residues, stop=Stop(evaluations=6))
     return round((memory.peak_mib() - before) * memory.MIB)
 
 
@@ -144,18 +145,19 @@ def fits(write: Write) -> None:
     head += ["evaluations", "fit_s", "objective", "over_ccmpreds_objective", "converged"]
     head += ["above_minimum", "evaluations_to_1e-4", "memory_ratio"]
     write(head)
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     for name, residues, ccmpred in alignments(real_data()):
         depth, length = residues.shape
-        row_weights = weights.ccmpred_weights(residues)
-        naive = naive_seconds(residues, row_weights)
-        tight = plm.fit(residues, row_weights=row_weights, stop=Stop(1e-6)).objective
+        problem = CCMPRED.problem(residues)
+        naive = naive_seconds(residues, problem.weights)
+        tight = plm_sparse.fit(problem, stop=Stop(1e-6)).objective
         goal = ccmpred["objective_f64_at_ccmpred_params"] if ccmpred else 0.0
         goal = goal or tight * (1 + CCMPRED_EXCESS)
-        to_goal, early = cpu_seconds(lambda: plm.fit(residues, stop=Stop(target=goal)))  # noqa: B023
+        fit = partial(plm_sparse.fit_objective, residues)
+        to_goal, early = cpu_seconds(partial(fit, stop=Stop(target=goal)))
         near_stop = Stop(target=tight * (1 + 1e-4))
-        near = plm.fit(residues, row_weights=row_weights, stop=near_stop)
-        seconds, whole = cpu_seconds(lambda: plm.fit(residues), repeats=1)  # noqa: B023
+        near = plm_sparse.fit(problem, stop=near_stop)
+        seconds, whole = cpu_seconds(fit, repeats=1)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             taken = process.submit(bytes_taken, residues).result()
         setup = early.seconds_setup / (early.seconds_setup + early.seconds_fit)
@@ -183,11 +185,11 @@ def scaling(write: Write) -> None:
     """One evaluation by depth and length: ours, naive in numpy, and dense by torch on one CPU."""
     import torch
 
-    from npm_core.plm_dense import Problem, Problems
+    from npm_core.plm_dense import Batch
 
     torch.set_num_threads(1)
     write(["depth", "length", "sparse_s", "naive_s", "dense_s", "naive_over_sparse"])
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     for depth, length in [
         (100, 100),
         (1000, 100),
@@ -197,14 +199,13 @@ def scaling(write: Write) -> None:
         (100, 300),
     ]:
         residues = synthetic(depth, length)
-        row_weights = np.ones(depth)
-        naive = naive_seconds(residues, row_weights)
-        penalty = ccmpred_penalty(length)
-        problem = Problems.of([Problem(residues, row_weights, penalty)], "cpu")
+        problem = Problem(residues, np.ones(depth), ccmpred_penalty(length))
+        naive = naive_seconds(residues, problem.weights)
+        batch = Batch.of([problem], "cpu")
         began = time.process_time()
-        problem.evaluate(problem.each.origin)
+        batch.evaluate(batch.origin)
         dense = time.process_time() - began
-        fit = partial(plm.fit, residues, row_weights=row_weights)
+        fit = partial(plm_sparse.fit, problem)
         few, _ = cpu_seconds(partial(fit, stop=Stop(1e-9, evaluations=2)))
         more, _ = cpu_seconds(partial(fit, stop=Stop(1e-9, evaluations=6)))
         sparse = (more - few) / 4
@@ -216,14 +217,14 @@ def scaling(write: Write) -> None:
 def threads(write: Write) -> None:
     """Wall seconds of a fit by number of threads; the machine must be otherwise idle."""
     write(["threads", "wall_s", "speed"])
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     residues = synthetic(2000, 150)
     one = 0.0
     for count in range(1, (os.cpu_count() or 1) + 1):
         least = float("inf")
         for _ in range(3):
             began = time.perf_counter()
-            plm.fit(residues, stop=Stop(1e-9, evaluations=6), threads=count)
+            plm_sparse.fit_objective(residues, stop=Stop(1e-9, evaluations=6), threads=count)
             least = min(least, time.perf_counter() - began)
         one = one or least
         write([count, f"{least:.3f}", f"{one / least:.2f}"])
@@ -267,14 +268,14 @@ def long(write: Write) -> None:
     """A fit of 1,000 columns: what it was estimated to take, and took."""
     head = ["depth", "length", "estimated_mib", "peak_mib", "ccmpred_mib", "evaluations"]
     write([*head, "wall_s"])
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     for depth, length in ((500, 1000),):
         residues = synthetic(depth, length)
-        needed = plm.fit_bytes(depth, length, threads=1)
+        needed = plm_sparse.fit_bytes(depth, length, threads=1)
         memory.require(needed, "this benchmark", "use a larger machine")
         memory.reset_peak()
         before = memory.peak_mib()
-        result = plm.fit(residues, stop=Stop(1e-9, evaluations=4))
+        result = plm_sparse.fit_objective(residues, stop=Stop(1e-9, evaluations=4))
         peak = memory.peak_mib() - before
         row = [depth, length, round(needed / memory.MIB), round(peak)]
         row += [round(ccmpred_bytes(depth, length) / memory.MIB), result.evaluations]
@@ -292,7 +293,7 @@ def gpu(write: Write) -> None:
     note(torch.cuda.get_device_name())
     cores = os.cpu_count() or 1
     write(["families", "depth", "length", "device", "evaluations", "wall_s", "objective"])
-    plm.compile_kernels()
+    plm_sparse.compile_kernels()
     plm_dense.fit_objectives([synthetic(20, 10)])
     for count, depth, length in ((1, 20_000, 250), (50, 1000, 100)):
         made = [synthetic(depth + number, length) for number in range(count)]
@@ -301,9 +302,9 @@ def gpu(write: Write) -> None:
             if device == "cuda":
                 results = plm_dense.fit_objectives(made, threads=cores)
             elif count == 1:
-                results = [plm.fit_objective(made[0], threads=cores)]
+                results = [plm_sparse.fit_objective(made[0], threads=cores)]
             else:
-                results = list(map_in_processes(plm.fit_objective, made, workers=cores))
+                results = list(map_in_processes(plm_sparse.fit_objective, made, workers=cores))
             wall = time.perf_counter() - began
             evaluations = sum(result.evaluations for result in results)
             total = sum(result.objective for result in results)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from npm_core import plm
+from npm_core import plm, plm_sparse
 from npm_core.families import Families
 from npm_core.loop import LoopSettings, fit
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
@@ -81,9 +81,11 @@ def losses(
         fields, couplings = model(rows[0])
         predicted = float(npm_loss(fields, couplings, rows, objective).total)
     penalty = plm.paper_penalty(
-        family.depth, fields=objective.lambda_fields, couplings=objective.lambda_couplings
+        family.depth,
+        lambda_fields=objective.lambda_fields,
+        lambda_couplings=objective.lambda_couplings,
     )
-    alone = plm.fit(family.residues, row_weights=np.ones(family.depth), penalty=penalty)
+    alone = plm_sparse.fit(plm.Problem(family.residues, np.ones(family.depth), penalty))
     return predicted / family.length, alone.objective / family.depth / family.length
 
 

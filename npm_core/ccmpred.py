@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from npm_core import alphabet, model_files, plm, weights
+from npm_core import alphabet, model_files, plm
 from npm_core.arrays import States
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Programs
@@ -34,7 +34,7 @@ def fit(residues: States, *, threads: int = 1, program: str = "ccmpred") -> plm.
     """Fit by CCMpred with its default settings.
 
     Args:
-        residues: (N, L) uint8, states 0..20, without inserts.
+        residues: (M, L) uint8, states 0..20, without inserts.
         threads: For `-t`.
         program: Name or path of the executable.
 
@@ -77,13 +77,13 @@ def fit(residues: States, *, threads: int = 1, program: str = "ccmpred") -> plm.
             raise ToolError(f"{found} wrote no whole raw file ({error}); {tail!r}") from error
     if model.length != length:
         raise ToolError(f"{found} wrote {model.length} positions for {length} columns")
-    row_weights = weights.ccmpred_weights(residues)
+    problem = plm.CCMPRED.problem(residues)
     return plm.Fit(
-        model,
-        plm.objective(model, residues, row_weights, plm.ccmpred_penalty(length), threads=threads),
-        1 + sum(int(evaluations) for _, evaluations in _ITERATION.findall(said)),
-        status[1] == "Done" and int(status[2]) >= 0,
-        float(row_weights.sum()),
-        setup - began,
-        done.seconds,
+        potts=model,
+        objective=plm.regularised_loss(model, problem, threads=threads),
+        evaluations=1 + sum(int(evaluations) for _, evaluations in _ITERATION.findall(said)),
+        converged=status[1] == "Done" and int(status[2]) >= 0,
+        meff=problem.meff,
+        seconds_setup=setup - began,
+        seconds_fit=done.seconds,
     )

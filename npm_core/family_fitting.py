@@ -6,10 +6,12 @@ from pathlib import Path
 
 from npm_core import memory
 from npm_core.alphabet import STATES
+from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.files import write_tsv
 from npm_core.parallel import map_in_processes
-from npm_core.plm import Objective, Stop, compile_kernels, fit_bytes, fit_objective
+from npm_core.plm import Objective
+from npm_core.plm_sparse import compile_kernels, fit_bytes, fit_objective
 from npm_core.potts import Centre, Potts, contact_scores
 from npm_core.progress import note, track
 from npm_core.provenance import provenance

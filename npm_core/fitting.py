@@ -7,14 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from npm_core import ccmpred, formats, memory, model_files, plm, potts
+from npm_core import ccmpred, formats, memory, model_files, plm_sparse, potts
 from npm_core.arrays import States
+from npm_core.descent import STOP, Stop
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
 from npm_core.numbering import as_text, missing_inside
 from npm_core.parallel import map_in_processes
-from npm_core.plm import Fit, Objective, Stop
+from npm_core.plm import CCMPRED, Fit, Objective
 from npm_core.potts import Potts
 from npm_core.progress import note
 
@@ -30,8 +31,8 @@ class Fitter:
         threads: Of one fit, or how many fits at a time.
     """
 
-    objective: Objective = plm.CCMPRED
-    stop: Stop = plm.STOP
+    objective: Objective = CCMPRED
+    stop: Stop = STOP
     backend: Literal["own", "ccmpred"] = "own"
     device: str = "cpu"
     threads: int = 1
@@ -42,7 +43,7 @@ class Fitter:
         """Memory that `fit` takes; `start` and `prior` say whether it has them."""
         if self.backend == "ccmpred":
             return ccmpred.needed_bytes(length)
-        return plm.fit_bytes(depth, length, threads=self.threads, start=start, prior=prior)
+        return plm_sparse.fit_bytes(depth, length, threads=self.threads, start=start, prior=prior)
 
     def fit(
         self,
@@ -54,8 +55,8 @@ class Fitter:
         """Fit one alignment on the CPU; CCMpred takes neither a start nor a prior.
 
         Raises:
-            SettingsError: The memory it needs is not there, or as `plm.fit_objective`.
-            DataError: As `plm.fit_objective`.
+            SettingsError: The memory it needs is not there, or as `plm_sparse.fit_objective`.
+            DataError: As `plm_sparse.fit_objective`.
             ToolError: As `ccmpred.fit`.
         """
         depth, length = residues.shape
@@ -70,7 +71,7 @@ class Fitter:
             "fit fewer columns (a domain, or a query without its gappy ends), or use a larger "
             "machine",
         )
-        return plm.fit_objective(
+        return plm_sparse.fit_objective(
             residues,
             self.objective,
             stop=self.stop,
@@ -224,7 +225,7 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
             if isinstance(msa, Msa)
         )
         memory.require_at_once(needed, workers=workers, cure="lower --threads")
-        plm.compile_kernels()
+        plm_sparse.compile_kernels()
     return map_in_processes(partial(_fit_alone, fitter=each), todo, workers=workers)
 
 

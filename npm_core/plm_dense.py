@@ -1,6 +1,6 @@
-"""The same fits as `plm`, with dense products in torch, many families at a time: for a GPU.
+"""The same fits as `plm_sparse`, with dense products in torch, many families at a time: for a GPU.
 
-Each alignment is a one-hot matrix X (N, 21 L), its couplings a symmetric matrix W (21 L, 21 L):
+Each alignment is a one-hot matrix X (M, 21 L), its couplings a symmetric matrix W (21 L, 21 L):
 X W are the logits and R^T X the gradient. Families of a batch are padded to the deepest and the
 longest: what pads a family weighs nothing in its objective, and its parameters stay zero. On a CPU
 this is the slow way, and the reference against which the sparse one is measured.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.arrays import Float64
+from npm_core.descent import FIRST_STEP, MEMORY, STOP, Search, Stop
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import Fit, Objective, Penalty, Stop
+from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
 
 ROWS_AT_A_TIME = 4096
@@ -36,19 +37,11 @@ _TF32_BITS = -(1 << 13)
 """Keeps sign, exponent and the first 10 bits of the fraction of a float32."""
 
 
-class Problem(NamedTuple):
-    """What one fit is of."""
-
-    residues: NDArray[np.uint8]
-    weights: Float64
-    penalty: Penalty
-
-
 def fit_objectives(
     alignments: Sequence[NDArray[np.uint8]],
-    objective: Objective = plm.CCMPRED,
+    objective: Objective = CCMPRED,
     *,
-    stop: Stop = plm.STOP,
+    stop: Stop = STOP,
     threads: int = 1,
     device: str = "cuda",
 ) -> list[Fit]:
@@ -57,9 +50,7 @@ def fit_objectives(
     Sequence weights are counted on the CPU, by so many threads.
     """
     began = time.perf_counter()
-    problems = [
-        Problem(residues, *objective.terms(residues, threads=threads)) for residues in alignments
-    ]
+    problems = [objective.problem(residues, threads=threads) for residues in alignments]
     took = (time.perf_counter() - began) / len(problems)
     return [
         replace(result, seconds_setup=result.seconds_setup + took)
@@ -70,25 +61,22 @@ def fit_objectives(
 def fit(
     problems: Sequence[Problem],
     *,
-    stop: Stop = plm.STOP,
+    stop: Stop = STOP,
     device: str = "cuda",
 ) -> list[Fit]:
     """Fit a Potts model to each of some families, all at once, on `device`.
 
-    Arguments and results are those of `plm.fit`; the seconds of a batch are shared out evenly.
+    Arguments and results are those of `plm_sparse.fit`; a batch's seconds are shared out evenly.
 
     Args:
         problems: They should be of similar size: each costs as much as the largest.
 
     Raises:
         SettingsError: The device is not there, or its memory is too small.
-        DataError: Residues or weights do not fit together.
+        DataError: Some problems have fields of the gap, and others none.
     """
     began = time.perf_counter()
-    for residues, row_weights, _ in problems:
-        plm.check_residues(residues)
-        plm.check_weights(row_weights, len(residues))
-    shape = max(len(p.residues) for p in problems), max(p.residues.shape[1] for p in problems)
+    shape = max(each.depth for each in problems), max(each.length for each in problems)
     needed, free = fit_bytes(len(problems), *shape), free_bytes(device)
     if needed > free:
         raise SettingsError(
@@ -96,11 +84,22 @@ def fit(
             f"{needed / memory.MIB:,.0f} MiB of memory on {device}, {free / memory.MIB:,.0f} MiB "
             "are free; fit fewer columns or use --device cpu"
         )
-    placed = Problems.of(problems, device)
+    batch = Batch.of(problems, device)
     seconds_setup = (time.perf_counter() - began) / len(problems)
-    fits = _minimise(placed, stop)
+    found = _minimise(batch, stop)
     seconds_fit = (time.perf_counter() - began) / len(problems) - seconds_setup
-    return [replace(fit, seconds_setup=seconds_setup, seconds_fit=seconds_fit) for fit in fits]
+    return [
+        Fit(
+            potts=minimum.potts,
+            objective=minimum.objective,
+            evaluations=minimum.search.evaluations,
+            converged=minimum.search.converged,
+            meff=problem.meff,
+            seconds_setup=seconds_setup,
+            seconds_fit=seconds_fit,
+        )
+        for problem, minimum in zip(problems, found, strict=True)
+    ]
 
 
 def fit_bytes(families: int, depth: int, length: int) -> int:
@@ -149,110 +148,41 @@ def batches(
 
 
 @dataclass(frozen=True, eq=False)
-class Stacked:
-    """What an evaluation needs to know of each family: the first axis of every tensor.
+class Batch:
+    """F of each of some problems and its gradient, in the coordinates of `plm`, on a device.
+
+    The first axis of every tensor is the family; problems are padded to the deepest and the
+    longest. A point is one vector a family: the symmetric W (21 L, 21 L) of all p, then c (L, 21).
 
     Attributes:
+        gap_field: As in the penalty of each.
         entries: (families, depth, L) int64, the column of each residue in the one-hot matrix.
-        weights: (families, depth) float64; 0 for rows that pad.
+        weights: w, (families, depth) float64; 0 for rows that pad.
         real: (families, L) float64, 1 for positions that do not pad.
         real_states: (families, 21 L), likewise.
-        frequencies: (families, 21 L), weighted share of each state.
-        field_penalty: (families,) lambda_h.
-        coupling_penalty: (families,) lambda_J.
-        field_scale: (families, 21 L), what a coordinate of 1 is as a field.
-        scale: (families, 21 L, 21 L), and as a coupling; 0 for what is none.
+        frequencies: f, (families, 21 L).
+        lambda_fields: (families,), of the penalty.
+        lambda_couplings: (families,), likewise.
+        field_scale: 1 / sqrt(k), (families, 21 L).
+        scale: 1 / sqrt(2 Meff v v + r), (families, 21 L, 21 L); 0 for what is no coupling.
         origin: (families, 21 L (21 L + 1)), the point of the models without couplings.
     """
 
+    gap_field: bool
     entries: torch.Tensor
     weights: torch.Tensor
     real: torch.Tensor
     real_states: torch.Tensor
     frequencies: torch.Tensor
-    field_penalty: torch.Tensor
-    coupling_penalty: torch.Tensor
+    lambda_fields: torch.Tensor
+    lambda_couplings: torch.Tensor
     field_scale: torch.Tensor
     scale: torch.Tensor
     origin: torch.Tensor
 
-    def __getitem__(self, numbers: list[int]) -> "Stacked":
-        """The same for some of the families; padding stays as it is."""
-        return Stacked(**{name: tensor[numbers] for name, tensor in vars(self).items()})
-
-
-def stack(problems: Sequence[Problem], device: str) -> Stacked:
-    """Pad problems to the deepest and the longest."""
-    depth = max(len(problem.residues) for problem in problems)
-    length = max(problem.residues.shape[1] for problem in problems)
-    count, states = len(problems), length * STATES
-    entries = np.zeros((count, depth, length), dtype=np.uint8)
-    weights = np.zeros((count, depth))
-    real = np.zeros((count, length))
-    shares = np.zeros((count, length, STATES))
-    curvature = np.ones((count, length, STATES))
-    fields = np.zeros((count, length, STATES))
-    for number, (residues, row_weights, penalty) in enumerate(problems):
-        rows, columns = residues.shape
-        entries[number, :rows, :columns] = residues
-        weights[number, :rows] = row_weights
-        real[number, :columns] = 1
-        here = plm.frequencies(residues, row_weights)
-        shares[number, :columns] = here
-        curvature[number, :columns] = plm.field_curvature(here, row_weights.sum())
-        curvature[number, :columns] += 2 * penalty.fields + 1e-9
-        fields[number, :columns] = plm.independent_fields(here, row_weights.sum())
-
-    def floats(values: Float64) -> torch.Tensor:
-        return torch.from_numpy(values).to(device, torch.float32)
-
-    real_states = floats(real).repeat_interleave(STATES, 1)
-    coupling_penalty = floats(np.array([problem.penalty.couplings for problem in problems]))
-    meff = torch.from_numpy(weights).to(device).sum(1).float()
-    spread = floats(shares * (1 - shares)).flatten(1)
-    scale = torch.einsum("f,fa,fb->fab", 2 * meff, spread, spread)
-    scale += torch.clamp(2 * coupling_penalty, min=1e-6)[:, None, None]
-    scale = torch.rsqrt(scale)
-    scale *= real_states[:, :, None] * real_states[:, None, :]
-    own = torch.arange(states, device=device) // STATES
-    scale[:, own[:, None] == own[None]] = 0
-    field_scale = floats(1 / np.sqrt(curvature)).flatten(1)
-    origin = torch.zeros(count, states**2 + states, device=device)
-    origin[:, states**2 :] = floats(fields).flatten(1) / field_scale
-    return Stacked(
-        entries=torch.from_numpy(entries).to(device).long()
-        + torch.arange(length, device=device) * STATES,
-        weights=torch.from_numpy(weights).to(device),
-        real=torch.from_numpy(real).to(device),
-        real_states=real_states,
-        frequencies=floats(shares).flatten(1),
-        field_penalty=floats(np.array([problem.penalty.fields for problem in problems])),
-        coupling_penalty=coupling_penalty,
-        field_scale=field_scale,
-        scale=scale,
-        origin=origin,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Problems:
-    """F of `plm` and its gradient, for each family, in the same centred and scaled coordinates.
-
-    A point is one vector a family: the symmetric W (21 L, 21 L), then the fields (L, 21).
-
-    Attributes:
-        alone: Each as it is.
-        each: Each padded, on the device.
-        gap_field: As in the penalty of each.
-    """
-
-    alone: list[Problem]
-    each: Stacked
-    gap_field: bool
-
     @classmethod
-    def of(cls, problems: Sequence[Problem], device: str) -> "Problems":
-        """Put problems on a device.
+    def of(cls, problems: Sequence[Problem], device: str) -> "Batch":
+        """Pad problems and put them on a device.
 
         Raises:
             DataError: They do not agree on whether gaps have fields.
@@ -260,12 +190,67 @@ class Problems:
         gap_field = problems[0].penalty.gap_field
         if any(problem.penalty.gap_field != gap_field for problem in problems):
             raise DataError("families of one batch must agree on whether gaps have fields")
-        return cls(list(problems), stack(problems, device), gap_field)
+        depth = max(problem.depth for problem in problems)
+        length = max(problem.length for problem in problems)
+        count, states = len(problems), length * STATES
+        entries = np.zeros((count, depth, length), dtype=np.uint8)
+        weights = np.zeros((count, depth))
+        real = np.zeros((count, length))
+        shares, variance, fields = np.zeros((3, count, length, STATES))
+        field_curvature = np.ones((count, length, STATES))
+        ridge = np.zeros(count)
+        for number, problem in enumerate(problems):
+            columns = problem.length
+            entries[number, : problem.depth, :columns] = problem.residues
+            weights[number, : problem.depth] = problem.weights
+            real[number, :columns] = 1
+            here = plm.frequencies(problem)
+            curvature = plm.curvature(problem, here)
+            shares[number, :columns] = here
+            variance[number, :columns] = curvature.variance
+            field_curvature[number, :columns] = curvature.fields
+            ridge[number] = curvature.ridge
+            fields[number, :columns] = plm.independent_fields(problem, here)
+
+        def floats(values: Float64) -> torch.Tensor:
+            return torch.from_numpy(values).to(device, torch.float32)
+
+        real_states = floats(real).repeat_interleave(STATES, 1)
+        meff = torch.from_numpy(weights).to(device).sum(1).float()
+        v = floats(variance).flatten(1)
+        scale = torch.einsum("f,fa,fb->fab", 2 * meff, v, v)
+        scale += floats(ridge)[:, None, None]
+        scale = torch.rsqrt(scale)
+        scale *= real_states[:, :, None] * real_states[:, None, :]
+        own = torch.arange(states, device=device) // STATES
+        scale[:, own[:, None] == own[None]] = 0
+        field_scale = floats(1 / np.sqrt(field_curvature)).flatten(1)
+        origin = torch.zeros(count, states**2 + states, device=device)
+        origin[:, states**2 :] = floats(fields).flatten(1) / field_scale
+        penalties = [problem.penalty for problem in problems]
+        return cls(
+            gap_field=gap_field,
+            entries=torch.from_numpy(entries).to(device).long()
+            + torch.arange(length, device=device) * STATES,
+            weights=torch.from_numpy(weights).to(device),
+            real=torch.from_numpy(real).to(device),
+            real_states=real_states,
+            frequencies=floats(shares).flatten(1),
+            lambda_fields=floats(np.array([each.lambda_fields for each in penalties])),
+            lambda_couplings=floats(np.array([each.lambda_couplings for each in penalties])),
+            field_scale=field_scale,
+            scale=scale,
+            origin=origin,
+        )
+
+    def __len__(self) -> int:
+        """How many families."""
+        return len(self.weights)
 
     @property
     def length(self) -> int:
         """Of the longest."""
-        return self.each.real.shape[1]
+        return self.real.shape[1]
 
     @property
     def states(self) -> int:
@@ -275,19 +260,22 @@ class Problems:
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return self.each.real.device
+        return self.real.device
 
-    def kept(self, numbers: list[int]) -> "Problems":
-        """The same for some of the families."""
-        return replace(
-            self, alone=[self.alone[number] for number in numbers], each=self.each[numbers]
-        )
+    def kept(self, numbers: list[int]) -> "Batch":
+        """The same for some of the families; padding stays as it is."""
+        tensors = {
+            name: value[numbers]
+            for name, value in vars(self).items()
+            if isinstance(value, torch.Tensor)
+        }
+        return Batch(gap_field=self.gap_field, **tensors)
 
     def parameters(self, point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fields (families, 21 L) and couplings (families, 21 L, 21 L) at a point."""
-        couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.each.scale
-        mean = torch.einsum("fab,fb->fa", couplings, self.each.frequencies)
-        fields = point[:, self.states**2 :] * self.each.field_scale - mean
+        couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.scale
+        mean = torch.einsum("fab,fb->fa", couplings, self.frequencies)
+        fields = point[:, self.states**2 :] * self.field_scale - mean
         if not self.gap_field:
             table = fields.view(-1, self.length, STATES)
             fields = (table - table[:, :, GAP:]).flatten(1)
@@ -304,21 +292,21 @@ class Problems:
             logs = self._log_shares(fields[:, None] + multiply(one_hot, couplings))
             loss -= self._chosen(logs, entries, weights)
             residual = (logs.exp_() - one_hot) * weights[:, :, None].float()
-            residual *= self.each.real_states[:, None]
+            residual *= self.real_states[:, None]
             gradient += multiply(one_hot.mT, residual).mT
             field_gradient += residual.sum(1)
-        field_gradient += 2 * self.each.field_penalty[:, None] * fields
+        field_gradient += 2 * self.lambda_fields[:, None] * fields
         if not self.gap_field:
             table = field_gradient.view(-1, self.length, STATES)
             table[:, :, GAP] = -table[:, :, :GAP].sum(2)
         gradient = gradient + gradient.mT
-        gradient += 2 * self.each.coupling_penalty[:, None, None] * couplings
-        centring = torch.einsum("fa,fb->fab", field_gradient, self.each.frequencies)
+        gradient += 2 * self.lambda_couplings[:, None, None] * couplings
+        centring = torch.einsum("fa,fb->fab", field_gradient, self.frequencies)
         gradient -= centring + centring.mT
-        scaled = (gradient * self.each.scale).flatten(1)
-        return loss.tolist(), torch.cat([scaled, field_gradient * self.each.field_scale], 1)
+        scaled = (gradient * self.scale).flatten(1)
+        return loss.tolist(), torch.cat([scaled, field_gradient * self.field_scale], 1)
 
-    def objective(self, number: int, point: torch.Tensor) -> float:
+    def regularised_loss(self, number: int, point: torch.Tensor) -> float:
         """F of one family at its point, computed in float64 from its float32 parameters."""
         alone = self.kept([number])
         fields, couplings = (part.double() for part in alone.parameters(point[None]))
@@ -330,8 +318,8 @@ class Problems:
 
     def _penalty(self, fields: torch.Tensor, couplings: torch.Tensor) -> torch.Tensor:
         """(families,) float64."""
-        value = self.each.field_penalty.double() * _dots(fields, fields)
-        return value + self.each.coupling_penalty.double() / 2 * _dots(couplings, couplings)
+        value = self.lambda_fields.double() * _dots(fields, fields)
+        return value + self.lambda_couplings.double() / 2 * _dots(couplings, couplings)
 
     def _one_hot(self, entries: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
         one_hot = torch.zeros(*entries.shape[:2], self.states, device=self.device, dtype=kind)
@@ -341,15 +329,18 @@ class Problems:
         positions = logits.view(*logits.shape[:2], self.length, STATES)
         return torch.log_softmax(positions, 3).flatten(2)
 
-    def _chosen(self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> Any:
+    def _chosen(
+        self, logs: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
         """(families,) float64: weighted sum over sequences of log p of what they have."""
         chosen = logs.gather(2, entries).double()
-        return torch.einsum("fnl,fl,fn->f", chosen, self.each.real, weights)
+        total: torch.Tensor = torch.einsum("fml,fl,fm->f", chosen, self.real, weights)
+        return total
 
     def _rows(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        rows = max(1, ROWS_AT_A_TIME // len(self.alone))
-        for at in range(0, self.each.entries.shape[1], rows):
-            yield self.each.entries[:, at : at + rows], self.each.weights[:, at : at + rows]
+        rows = max(1, ROWS_AT_A_TIME // len(self))
+        for at in range(0, self.entries.shape[1], rows):
+            yield self.entries[:, at : at + rows], self.weights[:, at : at + rows]
 
     def dots(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """(families,) float64 inner products over parameters: each pair is in W twice."""
@@ -362,7 +353,7 @@ class Problems:
         """The model of one family at its point."""
         alone = self.kept([number])
         fields, couplings = (part[0] for part in alone.parameters(point[None]))
-        length = self.alone[number].residues.shape[1]
+        length = int(self.real[number].sum())
         table = couplings.view(self.length, STATES, self.length, STATES).permute(0, 2, 1, 3)
         table = table[:length, :length]
         upper = torch.triu(torch.ones(length, length, device=self.device), 1)
@@ -410,59 +401,27 @@ def _dots(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return (first * second).flatten(1).sum(1, dtype=torch.float64)
 
 
-@dataclass
-class _Search:
-    """Where the descent of one family stands.
+class _Minimum(NamedTuple):
+    """Where the descent of one family ended, F there in float64, and how it got there."""
 
-    Attributes:
-        values: F at the points that were kept.
-        slope: Of F along the direction.
-        step: The next to try.
-        evaluations: How many times F and its gradient were computed.
-        finished: It stays where it is.
-        converged: As in `plm.Fit`.
-    """
-
-    values: list[float]
-    slope: float = 0.0
-    step: float = 1.0
-    evaluations: int = 1
-    finished: bool = False
-    converged: bool = False
-
-    def stop_if_done(self, stop: Stop) -> None:
-        """Finish at the target, where little is gained, or after so many evaluations."""
-        reached = stop.reached(self.values[-1])
-        self.converged = reached or plm.recent_gain(self.values) <= stop.rel
-        self.finished = self.converged or self.evaluations >= stop.evaluations
-
-    def accepts(self, trial: float, stop: Stop) -> bool:
-        """Whether the step is taken; if not, a shorter one is tried next, or none."""
-        if self.finished:
-            return False
-        self.evaluations += 1
-        if plm.decreases(self.values[-1], trial, self.step * self.slope):
-            self.values.append(trial)
-            self.step = 1.0
-            return True
-        self.finished = self.evaluations >= stop.evaluations or self.step < plm.SHORTEST_STEP
-        self.step = plm.shorter_step(self.step, self.values[-1], self.slope, trial)
-        return False
+    potts: Potts
+    objective: float
+    search: Search
 
 
-def _minimise(problems: Problems, stop: Stop) -> list[Fit]:
-    """L-BFGS of each family with the steps and stops of `plm`; all are evaluated together.
+def _minimise(batch: Batch, stop: Stop) -> list[_Minimum]:
+    """L-BFGS of each family with the steps and stops of `descent`; all are evaluated together.
 
     Once half of the families are finished the others go on without them.
     """
-    fits: dict[int, Fit] = {}
-    numbers = list(range(len(problems.alone)))
-    point = direction = problems.each.origin
-    values, gradient = problems.evaluate(point)
-    searches = [_Search([value]) for value in values]
-    taken = torch.ones(len(numbers), dtype=torch.bool, device=problems.device)
+    found: dict[int, _Minimum] = {}
+    numbers = list(range(len(batch)))
+    point = direction = batch.origin
+    values, gradient = batch.evaluate(point)
+    searches = [Search([value]) for value in values]
+    taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
     zero = torch.zeros_like(point)
-    history = [(zero, zero, taken.double() * 0)] * plm.MEMORY
+    history = [(zero, zero, taken.double() * 0)] * MEMORY
     while True:
         for search in searches:
             if not search.finished:
@@ -470,45 +429,32 @@ def _minimise(problems: Problems, stop: Stop) -> list[Fit]:
         if 2 * sum(search.finished for search in searches) >= len(searches):
             for place, search in enumerate(searches):
                 if search.finished:
-                    fits[numbers[place]] = _result(problems, place, point[place], search)
+                    here = point[place]
+                    found[numbers[place]] = _Minimum(
+                        batch.potts(place, here), batch.regularised_loss(place, here), search
+                    )
             left = [place for place, search in enumerate(searches) if not search.finished]
             if not left:
-                return [fits[number] for number in range(len(fits))]
-            problems = problems.kept(left)
+                return [found[number] for number in range(len(found))]
+            batch = batch.kept(left)
             numbers = [numbers[place] for place in left]
             searches = [searches[place] for place in left]
             point, gradient, direction = point[left], gradient[left], direction[left]
             taken = taken[left]
             history = [(s[left], y[left], curvature[left]) for s, y, curvature in history]
-        direction = torch.where(taken[:, None], _direction(problems, gradient, history), direction)
-        for search, slope in zip(
-            searches, problems.dots(direction, gradient).tolist(), strict=True
-        ):
-            search.slope = slope
-            search.finished = search.finished or slope >= 0
-        steps = torch.tensor([search.step for search in searches], device=problems.device)
+        direction = torch.where(taken[:, None], _direction(batch, gradient, history), direction)
+        for search, slope in zip(searches, batch.dots(direction, gradient).tolist(), strict=True):
+            search.turn(slope)
+        steps = torch.tensor([search.step for search in searches], device=batch.device)
         move = steps[:, None] * direction
-        trials, trial_gradient = problems.evaluate(point + move)
+        trials, trial_gradient = batch.evaluate(point + move)
         accepted = [
             search.accepts(trial, stop) for search, trial in zip(searches, trials, strict=True)
         ]
-        taken = torch.tensor(accepted, device=problems.device)
-        history = _remembered(problems, history, move, trial_gradient - gradient, taken)
+        taken = torch.tensor(accepted, device=batch.device)
+        history = _remembered(batch, history, move, trial_gradient - gradient, taken)
         point = torch.where(taken[:, None], point + move, point)
         gradient = torch.where(taken[:, None], trial_gradient, gradient)
-
-
-def _result(problems: Problems, place: int, point: torch.Tensor, search: _Search) -> Fit:
-    """The fit of a finished family; its seconds are not known here."""
-    return Fit(
-        problems.potts(place, point),
-        problems.objective(place, point),
-        search.evaluations,
-        search.converged,
-        float(problems.alone[place].weights.sum()),
-        0.0,
-        0.0,
-    )
 
 
 _History = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -516,10 +462,10 @@ _History = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 def _remembered(
-    problems: Problems, history: _History, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor
+    batch: Batch, history: _History, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor
 ) -> _History:
     """The history of each family with the step that it took, unless F is not convex along it."""
-    curvature = problems.dots(s, y)
+    curvature = batch.dots(s, y)
     new = taken & (curvature > 0)
     return [
         (
@@ -531,7 +477,7 @@ def _remembered(
     ]
 
 
-def _direction(problems: Problems, gradient: torch.Tensor, history: _History) -> torch.Tensor:
+def _direction(batch: Batch, gradient: torch.Tensor, history: _History) -> torch.Tensor:
     """Minus the L-BFGS approximation of the inverse curvature times the gradient."""
 
     def ratio(above: torch.Tensor, below: torch.Tensor, otherwise: float) -> torch.Tensor:
@@ -541,12 +487,12 @@ def _direction(problems: Problems, gradient: torch.Tensor, history: _History) ->
     direction = gradient
     shares = []
     for s, y, curvature in reversed(history):
-        share = ratio(problems.dots(s, direction), curvature, 0.0)
+        share = ratio(batch.dots(s, direction), curvature, 0.0)
         direction = direction - share[:, None].float() * y
         shares.append(share)
     _, y, curvature = history[-1]
-    direction = direction * ratio(curvature, problems.dots(y, y), plm.FIRST_STEP)[:, None].float()
+    direction = direction * ratio(curvature, batch.dots(y, y), FIRST_STEP)[:, None].float()
     for (s, y, curvature), share in zip(history, reversed(shares), strict=True):
-        share = share - ratio(problems.dots(y, direction), curvature, 0.0)
+        share = share - ratio(batch.dots(y, direction), curvature, 0.0)
         direction = direction + share[:, None].float() * s
     return -direction

@@ -72,8 +72,9 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
 
 def fitter_of(args: argparse.Namespace, model: str) -> "FamilyFitter":
     """What `register_objective` and `register_centre` asked for; the scores call it `model`."""
+    from npm_core.descent import Stop
     from npm_core.family_fitting import FamilyFitter
-    from npm_core.plm import Objective, Stop
+    from npm_core.plm import Objective
 
     objective = Objective(args.objective, identity_threshold=args.identity_threshold)
     return FamilyFitter(objective, Stop(args.stop_rel), args.centre, model)

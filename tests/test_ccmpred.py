@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npm_core import ccmpred, plm, potts, weights
+from npm_core import ccmpred, plm, potts
 from npm_core.alphabet import decode, encode
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
@@ -22,8 +22,7 @@ def test_its_parameters_are_read_and_its_objective_recomputed():
     assert result.potts.couplings[0, 1, 2, 3] == result.potts.couplings[1, 0, 3, 2] == 0.5
     assert result.potts.fields[0, 0] == pytest.approx(np.log(3 / 1), rel=1e-5)
     assert result.potts.fields[3, 6] == pytest.approx(np.log(3 / 2), rel=1e-5)
-    row_weights = weights.ccmpred_weights(FAMILY)
-    expected = plm.objective(result.potts, FAMILY, row_weights, plm.ccmpred_penalty(4))
+    expected = plm.regularised_loss(result.potts, plm.CCMPRED.problem(FAMILY))
     assert result.objective == expected
 
 

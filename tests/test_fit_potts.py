@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import fitting, memory, model_files, plm, potts
+from npm_core import fitting, memory, model_files, plm, plm_sparse, potts
 from npm_core.alphabet import decode
 from npm_core.cli import main
+from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.msa import read_msa
 
@@ -68,7 +69,7 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
         [Path(path) for path in alignments], tmp_path / "models", tmp_path / "reports"
     )
     todo = [fitting.Job(*paths) for paths in files]
-    lines = list(fitting._fit_together(todo, fitting.Fitter(stop=plm.Stop(1e-6))))
+    lines = list(fitting._fit_together(todo, fitting.Fitter(stop=Stop(1e-6))))
     assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
     for path, job in zip(alignments, todo, strict=True):
         alone = tmp_path / "alone.safetensors"
@@ -82,10 +83,10 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
 
 def test_fits_as_on_a_gpu_minimise_the_objective_that_was_asked_for(tmp_path, alignments):
     job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", None)
-    fitter = fitting.Fitter(objective=plm.PAPER, stop=plm.Stop(1e-6))
+    fitter = fitting.Fitter(objective=plm.PAPER, stop=Stop(1e-6))
     list(fitting._fit_together([job], fitter))
     residues = read_msa(alignments[2]).residues
-    expected = plm.fit_objective(residues, plm.PAPER, stop=plm.Stop(1e-6))
+    expected = plm_sparse.fit_objective(residues, plm.PAPER, stop=Stop(1e-6))
     found = potts.load(job.output)
     assert np.allclose(found.couplings, expected.potts.couplings, atol=2e-3)
     assert float(found.metadata["objective"]) == pytest.approx(expected.objective, rel=1e-5)
@@ -116,7 +117,7 @@ def test_the_report_holds_what_the_fit_cost(tmp_path, alignments):
 
 def test_a_report_says_how_long_each_part_took(tmp_path, alignments):
     job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", tmp_path / "fit.json")
-    fit = plm.fit(job.alignment().residues)
+    fit = plm_sparse.fit_objective(job.alignment().residues)
     job.write(job.alignment(), replace(fit, seconds_setup=1.0, seconds_fit=2.0))
     facts = json.loads((tmp_path / "fit.json").read_text())
     assert (facts["seconds_setup"], facts["seconds_fit"]) == (1.0, 2.0)
@@ -133,7 +134,7 @@ def test_a_fit_begins_at_its_start_and_shrinks_to_its_weighted_prior(tmp_path, a
     prior = ["--prior", str(first), "--prior-weight", "0.25"]
     assert fit("--msa", one, "--output", str(second), *prior) == 0
     found, quarter = potts.load(second), potts.scaled(potts.load(first), 0.25)
-    expected = plm.fit(read_msa(one).residues, prior=quarter).potts
+    expected = plm_sparse.fit_objective(read_msa(one).residues, prior=quarter).potts
     assert np.allclose(found.couplings, expected.couplings, atol=1e-6)
 
 
@@ -216,7 +217,7 @@ def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, cap
 def test_fits_that_cannot_be_held_together_are_refused_before_the_first(
     tmp_path, alignments, capsys, monkeypatch
 ):
-    alone = max(plm.fit_bytes(depth, 7) for depth in (1, 5, 40))
+    alone = max(plm_sparse.fit_bytes(depth, 7) for depth in (1, 5, 40))
     monkeypatch.setattr(memory, "available_bytes", lambda: 2 * alone - 1)
     many = ["--msa", *alignments, "--output", str(tmp_path / "models")]
     assert fit(*many, "--threads", "3") == 2
@@ -227,9 +228,9 @@ def test_fits_that_cannot_be_held_together_are_refused_before_the_first(
 def test_a_start_and_a_prior_count_in_the_memory_that_is_needed():
     length = 16
     model = 4 * (length * 21) ** 2  # float32 couplings; half of them is what the solver keeps
-    alone = plm.fit_bytes(10, length)
-    assert plm.fit_bytes(10, length, start=True) == alone + model
-    assert plm.fit_bytes(10, length, prior=True) > alone + 1.5 * model
+    alone = plm_sparse.fit_bytes(10, length)
+    assert plm_sparse.fit_bytes(10, length, start=True) == alone + model
+    assert plm_sparse.fit_bytes(10, length, prior=True) > alone + 1.5 * model
 
 
 @pytest.mark.parametrize("suffix", ["raw", "npz", "mrf.gz"])
@@ -265,7 +266,8 @@ def test_the_regularisation_can_be_given(tmp_path, alignments, objective, penalt
     words = ["--objective", objective, "--lambda-fields", "0.02", "--lambda-couplings", "0.3"]
     assert fit("--msa", alignments[2], "--output", str(out), *words) == 0
     model = potts.load(out)
-    value = plm.objective(model, read_msa(alignments[2]).residues, np.ones(40), penalty)
+    problem = plm.Problem(read_msa(alignments[2]).residues, np.ones(40), penalty)
+    value = plm.regularised_loss(model, problem)
     assert float(model.metadata["objective"]) == pytest.approx(value, rel=1e-12)
 
 

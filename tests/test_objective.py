@@ -16,7 +16,7 @@ from npm_core.objective import (
     logits_and_norm,
     npm_loss,
 )
-from npm_core.plm import objective, paper_penalty
+from npm_core.plm import Problem, paper_penalty, regularised_loss
 from npm_core.potts import Potts
 
 LENGTH, WIDTH, DEPTH = 7, 5, 4
@@ -138,8 +138,8 @@ def test_an_npm_forced_to_a_potts_model_has_the_solvers_objective(fields, rng):
     couplings[np.arange(LENGTH), np.arange(LENGTH)] = 0
     residues = rng.integers(0, K, (40, LENGTH)).astype(np.uint8)
     potts = Potts(fields.numpy().astype(np.float32), couplings)
-    penalty = paper_penalty(meff=40, fields=1e-2, couplings=1e-3)
-    solver = objective(potts, residues, np.ones(40), penalty)
+    penalty = paper_penalty(meff=40, lambda_fields=1e-2, lambda_couplings=1e-3)
+    solver = regularised_loss(potts, Problem(residues, np.ones(40), penalty))
     loss = npm_loss(
         torch.from_numpy(potts.fields).double(),
         Held(torch.from_numpy(couplings).double().permute(2, 3, 0, 1)),

@@ -4,16 +4,28 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from npm_core import kernels, plm, potts, weights
+from npm_core import blocks, descent, kernels, plm, plm_sparse, potts, weights
 from npm_core.alphabet import GAP, STATES, encode
+from npm_core.descent import Stop
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import CCMPRED, PAPER, Objective, Stop, ccmpred_penalty, paper_penalty
+from npm_core.plm import (
+    CCMPRED,
+    PAPER,
+    Objective,
+    Penalty,
+    Problem,
+    ccmpred_penalty,
+    paper_penalty,
+    regularised_loss,
+)
+from npm_core.plm_sparse import fit, fit_objective
 from npm_core.potts import Potts
 from npm_core.potts_arguments import OBJECTIVES
 
@@ -37,10 +49,11 @@ def random_model(rng, length, size=0.3):
     return Potts(fields.astype(np.float32), potts.full_couplings(upper.astype(np.float32), length))
 
 
-def by_definition(model, residues, row_weights, penalty):
-    """The objective of the module's docstring, term by term."""
+def by_definition(model, problem):
+    """The objective of `plm`'s docstring, term by term."""
+    penalty = problem.penalty
     total = 0.0
-    for row, weight in zip(residues, row_weights, strict=True):
+    for row, weight in zip(problem.residues, problem.weights, strict=True):
         for i in range(len(row)):
             logits = model.fields[i].astype(np.float64)
             for j in range(len(row)):
@@ -48,24 +61,24 @@ def by_definition(model, residues, row_weights, penalty):
             total += weight * (np.log(np.exp(logits).sum()) - logits[row[i]])
     fields = model.fields if penalty.gap_field else model.fields[:, :GAP]
     upper = potts.upper_couplings(model.couplings)
-    total += penalty.fields * (fields.astype(np.float64) ** 2).sum()
-    return total + penalty.couplings * (upper.astype(np.float64) ** 2).sum()
+    total += penalty.lambda_fields * (fields.astype(np.float64) ** 2).sum()
+    return total + penalty.lambda_couplings * (upper.astype(np.float64) ** 2).sum()
 
 
 def test_a_model_of_zeros_costs_log_21_a_residue():
     model = Potts(np.zeros((3, 21), np.float32), np.zeros((3, 3, 21, 21), np.float32))
     residues = np.stack([encode("ACD"), encode("A-D")])
-    value = plm.objective(model, residues, np.array([1.0, 0.5]), ccmpred_penalty(3))
+    value = regularised_loss(model, Problem(residues, np.array([1.0, 0.5]), ccmpred_penalty(3)))
     assert value == pytest.approx(1.5 * 3 * np.log(21), rel=1e-12)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("length", [11, 37])
 def test_the_objective_is_its_definition(rng, penalty, length):
-    residues, row_weights = family(rng, length=length), rng.random(40) + 0.1
+    problem = Problem(family(rng, length=length), rng.random(40) + 0.1, penalty)
     model = random_model(rng, length)
-    value = plm.objective(model, residues, row_weights, penalty)
-    assert value == pytest.approx(by_definition(model, residues, row_weights, penalty), rel=1e-12)
+    value = regularised_loss(model, problem)
+    assert value == pytest.approx(by_definition(model, problem), rel=1e-12)
 
 
 def test_a_state_that_a_field_all_but_forbids_costs_that_field():
@@ -73,8 +86,8 @@ def test_a_state_that_a_field_all_but_forbids_costs_that_field():
     fields = np.zeros((1, 21), np.float32)
     fields[0, 0] = 200
     model = Potts(fields, np.zeros((1, 1, 21, 21), np.float32))
-    nothing = plm.Penalty(0.0, 0.0, gap_field=True)
-    value = plm.objective(model, encode("C")[None], np.ones(1), nothing)
+    nothing = Penalty(0.0, 0.0, gap_field=True)
+    value = regularised_loss(model, Problem(encode("C")[None], np.ones(1), nothing))
     assert value == pytest.approx(200)
 
 
@@ -83,12 +96,12 @@ def test_the_papers_objective_is_equation_3_times_meff(rng):
     residues = np.stack([encode(row) for row in ("ACDEFGHIKL", "ACDEFGHI--", "VVVVVVVVVV")])
     model = random_model(rng, 10)
     model.fields[:, GAP] = 0.5
-    row_weights, penalty = plm.PAPER.terms(residues)
-    assert row_weights.tolist() == [0.5, 0.5, 1.0]
-    nothing = plm.Penalty(0.0, 0.0, gap_field=True)
-    mean = by_definition(model, residues, row_weights, nothing) / 2
+    problem = PAPER.problem(residues)
+    assert problem.weights.tolist() == [0.5, 0.5, 1.0]
+    nothing = Penalty(0.0, 0.0, gap_field=True)
+    mean = by_definition(model, replace(problem, penalty=nothing)) / 2
     squares = 1e-3 * (model.couplings**2).sum() + 1e-2 * (model.fields**2).sum()
-    found = plm.objective(model, residues, row_weights, penalty)
+    found = regularised_loss(model, problem)
     assert found / 2 == pytest.approx(mean + squares, rel=1e-5)
 
 
@@ -119,53 +132,49 @@ print(loss, hashlib.sha256(gradient).hexdigest())
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("length", [3, 8, 11, 37])
 def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, length):
-    residues, row_weights = family(rng, length=length), rng.random(40) + 0.1
+    problem = Problem(family(rng, length=length), rng.random(40) + 0.1, penalty)
     start, prior = random_model(rng, length), random_model(rng, length)
-    with plm._Threads(1) as pool:
-        problem = plm._Problem(residues, row_weights, penalty, pool, start=start, prior=prior)
-        value = problem.evaluate()
-        assert value == pytest.approx(
-            plm.objective(start, residues, row_weights, penalty, prior=prior), rel=1e-6
-        )
-        problem.gradient(0)
-        gradient = plm._widen(problem.basis[0]).astype(np.float64)
-        origin = problem.parameters.copy()
+    with blocks.Threads(1) as pool:
+        solver = plm_sparse._TileSolver(problem, pool, start=start, prior=prior)
+        value = solver.evaluate()
+        assert value == pytest.approx(regularised_loss(start, problem, prior=prior), rel=1e-6)
+        solver.gradient(0)
+        gradient = plm_sparse._widen(solver.basis[0]).astype(np.float64)
+        origin = solver.parameters.copy()
         for _ in range(3):
             noise = rng.normal(size=len(origin)) * (gradient != 0)
             noise *= np.linalg.norm(gradient) / np.linalg.norm(noise)
             direction = gradient + noise
             values = []
             for step in (1e-3, -1e-3):
-                problem.parameters[:] = origin + step * direction
-                values.append(problem.evaluate())
+                solver.parameters[:] = origin + step * direction
+                values.append(solver.evaluate())
             slope = (values[0] - values[1]) / 2e-3
             assert slope == pytest.approx(gradient @ direction, rel=1e-2)
 
 
 def test_chunks_of_sequences_change_only_rounding(rng, monkeypatch):
     residues = family(rng)
-    whole = plm.fit(residues)
-    monkeypatch.setattr(plm, "CHUNK_BYTES", 7 * 4 * kernels.WIDTH)
-    assert plm.fit(residues).objective == pytest.approx(whole.objective, rel=1e-5)
+    whole = fit_objective(residues)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 7 * 4 * kernels.WIDTH)
+    assert fit_objective(residues).objective == pytest.approx(whole.objective, rel=1e-5)
 
 
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_the_gradient_vanishes_at_the_fit(rng, objective):
     residues = family(rng)
-    result = plm.fit_objective(residues, objective, stop=Stop(1e-8))
-    row_weights, penalty = objective.terms(residues)
+    result = fit_objective(residues, objective, stop=Stop(1e-8))
+    problem = objective.problem(residues)
     assert result.converged
     for _ in range(3):
         away = random_model(rng, 11, size=1e-2)
         values = [
-            plm.objective(
+            regularised_loss(
                 Potts(
                     result.potts.fields + sign * away.fields,
                     result.potts.couplings + sign * away.couplings,
                 ),
-                residues,
-                row_weights,
-                penalty,
+                problem,
             )
             for sign in (1, -1)
         ]
@@ -174,19 +183,20 @@ def test_the_gradient_vanishes_at_the_fit(rng, objective):
 
 
 def test_the_fit_is_a_valid_model_that_couples_the_copied_positions(rng):
-    result = plm.fit(family(rng, depth=300))
+    result = fit_objective(family(rng, depth=300))
     assert potts.check(result.potts, "fit") is result.potts
     scores = potts.contact_scores(result.potts.couplings)
     assert np.unravel_index(scores.argmax(), scores.shape) == (9, 10)
 
 
 def test_the_field_of_the_gap_is_zero_under_ccmpreds_objective(rng):
-    assert not plm.fit(family(rng)).potts.fields[:, GAP].any()
+    assert not fit_objective(family(rng)).potts.fields[:, GAP].any()
 
 
 def test_neither_threads_nor_repetition_change_a_bit(rng):
     residues = family(rng, length=21)
-    first, again, threaded = plm.fit(residues), plm.fit(residues), plm.fit(residues, threads=3)
+    first, again = fit_objective(residues), fit_objective(residues)
+    threaded = fit_objective(residues, threads=3)
     for other in (again, threaded):
         assert np.array_equal(first.potts.couplings, other.potts.couplings)
         assert first.objective == other.objective
@@ -194,24 +204,26 @@ def test_neither_threads_nor_repetition_change_a_bit(rng):
 
 def test_doubled_rows_of_half_the_weight_give_the_same_fit(rng):
     residues = family(rng)
-    single = plm.fit(residues, row_weights=np.ones(40), stop=Stop(1e-7))
-    double = plm.fit(np.repeat(residues, 2, 0), row_weights=np.full(80, 0.5), stop=Stop(1e-7))
+    penalty = ccmpred_penalty(11)
+    single = fit(Problem(residues, np.ones(40), penalty), stop=Stop(1e-7))
+    doubled = Problem(np.repeat(residues, 2, 0), np.full(80, 0.5), penalty)
+    double = fit(doubled, stop=Stop(1e-7))
     assert double.objective == pytest.approx(single.objective, rel=1e-6)
     assert np.allclose(single.potts.couplings, double.potts.couplings, atol=1e-3)
 
 
 def test_a_warm_start_at_the_minimum_stays_there(rng):
     residues = family(rng)
-    cold = plm.fit(residues, stop=Stop(1e-7))
-    warm = plm.fit(residues, stop=Stop(1e-7), start=cold.potts)
+    cold = fit_objective(residues, stop=Stop(1e-7))
+    warm = fit_objective(residues, stop=Stop(1e-7), start=cold.potts)
     assert warm.evaluations < cold.evaluations
     assert warm.objective == pytest.approx(cold.objective, rel=1e-6)
 
 
 def test_one_row_shrinks_to_its_prior(rng):
     residues, prior = family(rng, depth=1), random_model(rng, 11, size=1.0)
-    plain = plm.fit(residues)
-    informed = plm.fit(residues, prior=prior)
+    plain = fit_objective(residues)
+    informed = fit_objective(residues, prior=prior)
 
     def distance(fit):
         return np.linalg.norm(fit.potts.couplings - prior.couplings)
@@ -221,33 +233,33 @@ def test_one_row_shrinks_to_its_prior(rng):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_the_penalty_counts_from_the_prior_and_not_from_its_gauge(rng, penalty):
-    residues, row_weights = family(rng), rng.random(40) + 0.1
+    problem = Problem(family(rng), rng.random(40) + 0.1, penalty)
     model, prior = random_model(rng, 11), random_model(rng, 11)
     difference = potts.upper_couplings(model.couplings - prior.couplings)
     expected = (
-        plm.objective(model, residues, row_weights, plm.Penalty(0.0, 0.0, penalty.gap_field))
-        + penalty.fields * ((model.fields - prior.fields) ** 2).sum()
-        + penalty.couplings * (difference**2).sum()
+        regularised_loss(model, replace(problem, penalty=Penalty(0.0, 0.0, penalty.gap_field)))
+        + penalty.lambda_fields * ((model.fields - prior.fields) ** 2).sum()
+        + penalty.lambda_couplings * (difference**2).sum()
     )
-    found = plm.objective(model, residues, row_weights, penalty, prior=prior)
+    found = regularised_loss(model, problem, prior=prior)
     assert found == pytest.approx(expected, rel=1e-5)
     if not penalty.gap_field:
         shifted = Potts(prior.fields + np.float32(3), prior.couplings)
-        same = plm.objective(model, residues, row_weights, penalty, prior=shifted)
+        same = regularised_loss(model, problem, prior=shifted)
         assert same == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_target_objective_stops_the_fit_early(rng):
     residues = family(rng)
-    whole = plm.fit(residues)
-    early = plm.fit(residues, stop=Stop(target=1.05 * whole.objective))
+    whole = fit_objective(residues)
+    early = fit_objective(residues, stop=Stop(target=1.05 * whole.objective))
     assert early.converged
     assert early.evaluations < whole.evaluations
     assert whole.objective < early.objective <= 1.05 * whole.objective
 
 
 def test_a_fit_that_was_cut_short_says_so(rng):
-    result = plm.fit(family(rng), stop=Stop(evaluations=3))
+    result = fit_objective(family(rng), stop=Stop(evaluations=3))
     assert (result.converged, result.evaluations) == (False, 3)
 
 
@@ -264,18 +276,19 @@ def test_a_fit_that_was_cut_short_says_so(rng):
 )
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_odd_alignments_have_a_finite_fit(residues, objective):
-    result = plm.fit_objective(residues, objective)
+    result = fit_objective(residues, objective)
     assert result.converged
     assert potts.check(result.potts, "fit") is result.potts
     zeros = Potts(np.zeros_like(result.potts.fields), np.zeros_like(result.potts.couplings))
-    terms = objective.terms(residues)
-    assert result.objective < plm.objective(zeros, residues, *terms)
+    assert result.objective < regularised_loss(zeros, objective.problem(residues))
 
 
 def test_the_memory_estimate_grows_with_length_and_covers_the_model():
-    assert plm.fit_bytes(100, 200) > 441 * 4 * 200**2
-    assert plm.fit_bytes(100, 400) == pytest.approx(4 * plm.fit_bytes(100, 200), rel=0.1)
-    assert plm.fit_bytes(2000, 1000) < 24 * 2**30
+    assert plm_sparse.fit_bytes(100, 200) > 441 * 4 * 200**2
+    assert plm_sparse.fit_bytes(100, 400) == pytest.approx(
+        4 * plm_sparse.fit_bytes(100, 200), rel=0.1
+    )
+    assert plm_sparse.fit_bytes(2000, 1000) < 24 * 2**30
 
 
 @pytest.mark.parametrize(
@@ -293,19 +306,27 @@ def test_there_is_no_stop_that_means_nothing(settings, named):
 
 
 @pytest.mark.parametrize(
-    ("settings", "error"),
+    ("row_weights", "said"),
     [
-        ({"row_weights": np.ones(3)}, DataError),
-        ({"row_weights": np.zeros(40)}, DataError),
-        (
-            {"start": Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21), np.float32))},
-            DataError,
-        ),
+        (np.ones(3), r"weights are \(3,\) for 2 rows"),
+        (np.array([1.0, np.nan]), "row 2 has weight nan"),
+        (np.array([0.0, 1.0]), "row 1 has weight 0.0"),
+        (np.array([1.0, np.inf]), "row 2 has weight inf"),
     ],
+    ids=str,
 )
-def test_settings_that_do_not_fit_are_refused(rng, settings, error):
-    with pytest.raises(error):
-        plm.fit(family(rng), **settings)
+def test_weights_that_mean_nothing_are_named(rng, row_weights, said):
+    with pytest.raises(DataError, match=said):
+        Problem(family(rng, depth=2), row_weights, ccmpred_penalty(11))
+
+
+def test_models_of_another_length_are_refused(rng):
+    model = Potts(np.zeros((2, 21), np.float32), np.zeros((2, 2, 21, 21), np.float32))
+    for name in ("start", "prior"):
+        with pytest.raises(DataError, match=f"the {name} has length 2, the alignment 11"):
+            fit_objective(family(rng), **{name: model})
+    with pytest.raises(DataError, match="a model of length 2 for an alignment of 11 columns"):
+        regularised_loss(model, CCMPRED.problem(family(rng)))
 
 
 @pytest.mark.parametrize(
@@ -331,7 +352,7 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     from npm_core import plm_dense
 
     residues = family(rng, length=5)
-    sparse = plm.fit_objective(residues, objective, stop=Stop(1e-8))
+    sparse = fit_objective(residues, objective, stop=Stop(1e-8))
     (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-8), device="cpu")
     assert dense.converged
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
@@ -342,11 +363,11 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
 def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
     from npm_core import plm_dense
 
-    problems = dense_problems([family(rng, length=5)])
-    point = problems.each.origin + 0.1
-    values, gradient = problems.evaluate(point)
+    batch = dense_batch([family(rng, length=5)])
+    point = batch.origin + 0.1
+    values, gradient = batch.evaluate(point)
     monkeypatch.setattr(plm_dense, "ROWS_AT_A_TIME", 7)
-    in_chunks, gradient_in_chunks = problems.evaluate(point)
+    in_chunks, gradient_in_chunks = batch.evaluate(point)
     assert in_chunks == pytest.approx(values)
     np.testing.assert_allclose(gradient_in_chunks, gradient, rtol=1e-4, atol=1e-4)
 
@@ -355,11 +376,11 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
     residues = family(rng, depth=30, length=11)
     row_weights = (rng.random(30) + 0.1).astype(np.float32)
     lanes, width = 11 - kernels.LANES, kernels.WIDTH
-    consensus = plm._consensus(residues)
+    consensus = plm.consensus(residues)
     base = rng.normal(size=width).astype(np.float32)
     data = (
         kernels.index_alignment(residues, consensus, chunk=8),
-        plm._block_states(residues)[1],
+        blocks.block_states(residues)[1],
         row_weights,
         lanes,
     )
@@ -373,23 +394,22 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
     assert abs(expected).max() > 0.1
 
 
-def dense_problems(families):
-    from npm_core.plm_dense import Problem, Problems
+def dense_batch(families):
+    from npm_core.plm_dense import Batch
 
-    made = [Problem(residues, *CCMPRED.terms(residues)) for residues in families]
-    return Problems.of(made, "cpu")
+    return Batch.of([CCMPRED.problem(residues) for residues in families], "cpu")
 
 
 def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
     import torch
 
     small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
-    alone, together = dense_problems([small]), dense_problems([large, small])
-    point = torch.from_numpy(rng.normal(size=alone.each.origin.shape).astype(np.float32)) * 0.1
+    alone, together = dense_batch([small]), dense_batch([large, small])
+    point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
     pairs, states = alone.states**2, alone.states
     couplings = point[0, :pairs].view(states, states)
     couplings += couplings.T.clone()
-    padded = torch.full_like(together.each.origin, 0.5)
+    padded = torch.full_like(together.origin, 0.5)
     table = padded[1, : together.states**2].view(together.states, together.states)
     table[:states, :states] = couplings
     padded[1, together.states**2 :] = 0
@@ -411,16 +431,17 @@ def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
     import torch
 
     sizes = ((9, 4), (7, 6), (12, 5))
-    whole = dense_problems([family(rng, depth=depth, length=length) for depth, length in sizes])
-    noise = torch.from_numpy(rng.normal(size=whole.each.origin.shape).astype(np.float32))
-    point = whole.each.origin + 0.1 * noise
+    whole = dense_batch([family(rng, depth=depth, length=length) for depth, length in sizes])
+    noise = torch.from_numpy(rng.normal(size=whole.origin.shape).astype(np.float32))
+    point = whole.origin + 0.1 * noise
     values, gradient = whole.evaluate(point)
     kept = whole.kept([2, 0])
     few, few_gradient = kept.evaluate(point[[2, 0]])
     assert few == pytest.approx([values[2], values[0]], rel=1e-6)
     assert torch.allclose(few_gradient, gradient[[2, 0]], atol=1e-4)
     for number, place in ((2, 0), (0, 1)):
-        assert kept.objective(place, point[number]) == whole.objective(number, point[number])
+        value = kept.regularised_loss(place, point[number])
+        assert value == whole.regularised_loss(number, point[number])
         assert kept.potts(place, point[number]).length == sizes[number][1]
 
 
@@ -447,8 +468,7 @@ def test_families_fitted_together_are_those_fitted_alone(rng, objective):
         assert found.objective == pytest.approx(alone.objective, rel=1e-5)
         assert found.potts.couplings.shape == alone.potts.couplings.shape
         assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-2)
-        row_weights, penalty = objective.terms(residues)
-        value = plm.objective(found.potts, residues, row_weights, penalty)
+        value = regularised_loss(found.potts, objective.problem(residues))
         assert found.objective == pytest.approx(value, rel=1e-6)
 
 
@@ -474,8 +494,8 @@ def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
 def test_without_a_step_that_curved_the_direction_is_the_gradient_downhill():
     # Basis: a gradient, the direction taken from it, the next gradient; no step changed anything.
     products = np.ones((3, 3))
-    down = plm._direction(products, [(0, 2, 1, 1e-9)], newest=2)
-    assert down.tolist() == [0, 0, -plm.FIRST_STEP]
+    down = plm_sparse._direction(products, [(0, 2, 1, 1e-9)], newest=2)
+    assert down.tolist() == [0, 0, -descent.FIRST_STEP]
 
 
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
@@ -522,7 +542,8 @@ def test_the_objective_at_ccmpreds_parameters_is_the_golden_one(golden, name, ru
     couplings = potts.full_couplings(found["w_upper"].astype(np.float32), len(fields))
     row_weights = weights.ccmpred_weights(residues)
     model = Potts(fields, couplings)
-    value = plm.objective(model, residues, row_weights, ccmpred_penalty(len(fields)))
+    problem = Problem(residues, row_weights, ccmpred_penalty(len(fields)))
+    value = regularised_loss(model, problem)
     assert row_weights.sum() == case["Beff"]
     assert value == pytest.approx(case["objective_f64_at_ccmpred_params"], rel=1e-8)
 
@@ -530,15 +551,15 @@ def test_the_objective_at_ccmpreds_parameters_is_the_golden_one(golden, name, ru
 @pytest.mark.parametrize(("name", "run"), [("tinyU", "f64"), ("UPI0003108055", "stock")])
 def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
     residues, case = golden_case(golden, name, run)
-    whole = plm.fit(residues, stop=Stop(1e-4))
+    whole = fit_objective(residues, stop=Stop(1e-4))
     assert whole.converged
     assert whole.evaluations <= 45
     assert whole.objective <= GOLDEN_MINIMA[name] * (1 + 1e-4)
-    early = plm.fit(residues, stop=Stop(target=case["objective_f64_at_ccmpred_params"]))
+    early = fit_objective(residues, stop=Stop(target=case["objective_f64_at_ccmpred_params"]))
     assert early.converged
     assert early.evaluations <= 8
     expected = np.loadtxt(golden / f"{name}.optimum.mat")
-    tight = plm.fit(residues, stop=Stop(1e-8))
+    tight = fit_objective(residues, stop=Stop(1e-8))
     assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3
 
 
@@ -555,18 +576,18 @@ def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
 )
 def test_a_step_too_long_is_cut_to_the_lowest_point_of_its_parabola(step, trial, shorter):
     # 10 - 4 t + c t^2 is lowest at 2 / c; c is 10 for the first and 5 for the last.
-    assert plm.shorter_step(step, 10.0, -4.0, trial) == pytest.approx(shorter)
+    assert descent.shorter_step(step, 10.0, -4.0, trial) == pytest.approx(shorter)
 
 
 def test_a_step_must_bring_a_ten_thousandth_of_what_its_slope_promised():
-    assert plm.decreases(100.0, 99.9985, -10.0)
-    assert not plm.decreases(100.0, 99.9995, -10.0)
+    assert descent.decreases(100.0, 99.9985, -10.0)
+    assert not descent.decreases(100.0, 99.9995, -10.0)
 
 
 def test_the_gain_of_three_iterations_is_a_share_of_where_they_ended():
-    assert plm.recent_gain([16.0, 8.0, 4.0, 3.0, 2.0]) == (8 - 2) / 2
-    assert plm.recent_gain([8.0, 4.0, 3.0]) == np.inf
-    assert plm.recent_gain([-1.0, -2.0, -3.0, -4.0]) == 3 / 4
+    assert descent.recent_gain([16.0, 8.0, 4.0, 3.0, 2.0]) == (8 - 2) / 2
+    assert descent.recent_gain([8.0, 4.0, 3.0]) == np.inf
+    assert descent.recent_gain([-1.0, -2.0, -3.0, -4.0]) == 3 / 4
 
 
 def test_a_target_is_reached_where_the_objective_equals_it():
@@ -574,8 +595,8 @@ def test_a_target_is_reached_where_the_objective_equals_it():
 
 
 def test_every_thread_has_a_workspace_of_doubles_of_its_own():
-    one, three = (plm.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
-    assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + plm._chunk(100, 8))
+    one, three = (plm_sparse.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
+    assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + blocks.chunk_rows(100, 8))
 
 
 class Bowl:
@@ -584,7 +605,7 @@ class Bowl:
     def __init__(self, rng):
         half = rng.normal(size=(6, 6)) * 0.2
         self.curvature, self.pull = np.eye(6) + half @ half.T, rng.normal(size=6)
-        self.point, self.basis = np.zeros(6), np.zeros((2 * plm.MEMORY + 1, 6))
+        self.point, self.basis = np.zeros(6), np.zeros((2 * descent.MEMORY + 1, 6))
 
     def slope(self):
         return self.curvature @ self.point - self.pull
@@ -610,7 +631,7 @@ def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
     for _ in range(evaluations - 1):
         slope = expected.slope()
         # The inverse curvature by the BFGS update, from the newest step's own scale.
-        inverse = np.eye(6) * plm.FIRST_STEP
+        inverse = np.eye(6) * descent.FIRST_STEP
         if steps:
             inverse = np.eye(6) * (steps[-1] @ changes[-1]) / (changes[-1] @ changes[-1])
         for s, y in zip(steps[-2:], changes[-2:], strict=True):
@@ -619,6 +640,6 @@ def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
         expected.point = expected.point - inverse @ slope
         steps.append(-inverse @ slope)
         changes.append(expected.slope() - slope)
-    found = plm._minimise(bowl, Stop(1e-15, evaluations=evaluations))
-    assert found == (evaluations, False)
+    found = plm_sparse._minimise(bowl, Stop(1e-15, evaluations=evaluations))
+    assert (found.evaluations, found.converged) == (evaluations, False)
     np.testing.assert_allclose(bowl.point, expected.point, atol=1e-9)

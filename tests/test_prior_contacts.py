@@ -7,9 +7,11 @@ import torch
 from npm_core import memory
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
+from npm_core.descent import Stop
 from npm_core.family_fitting import FamilyFitter
 from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
-from npm_core.plm import Objective, Stop, fit_objective
+from npm_core.plm import Objective
+from npm_core.plm_sparse import fit_objective
 from npm_core.potts import contact_scores
 from npm_core.predict import contact_scores as predicted_scores
 from npm_core.predict import predict_windows

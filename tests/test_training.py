@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from npm_core import alphabet, objective, plm, training
+from npm_core import alphabet, objective, plm, plm_sparse, training
 from npm_core import loop as loop_module
 from npm_core.batching import Batch
 from npm_core.checkpoints import load_model, save_model
@@ -1005,6 +1005,6 @@ def test_trained_on_few_families_it_matches_their_independent_potts_models(tmp_p
         rows = torch.from_numpy(each.residues.astype(np.int64))
         with torch.no_grad():
             amortised = float(npm_loss(*model(rows[0]), rows, objective).total)
-        penalty = plm.paper_penalty(8, couplings=1e-2)
-        alone = plm.fit(each.residues, row_weights=np.ones(8), penalty=penalty)
+        penalty = plm.paper_penalty(8, lambda_couplings=1e-2)
+        alone = plm_sparse.fit(plm.Problem(each.residues, np.ones(8), penalty))
         assert amortised == pytest.approx(alone.objective / 8, rel=0.05)

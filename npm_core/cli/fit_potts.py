@@ -123,8 +123,9 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from npm_core import fitting, model_files
     from npm_core.arguments import check_outputs
+    from npm_core.descent import Stop
     from npm_core.errors import DataError, NpmError
-    from npm_core.plm import Objective, Stop
+    from npm_core.plm import Objective
     from npm_core.progress import note, track
 
     check_options(args)
