@@ -15,6 +15,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from npm_core.alphabet import STATES
+from npm_core.arrays import Float32
 
 LANES = 8
 WIDTH = STATES * LANES
@@ -61,10 +62,32 @@ class Index(NamedTuple):
     members: NDArray[np.uint16]
 
 
+class Tiles(NamedTuple):
+    """The couplings of all blocks I <= J, each times its `scale_of`.
+
+    Attributes:
+        parameters: float32, tile after tile; what follows them is not read.
+        prior: Couplings that the penalty shrinks to, laid out alike, not scaled; empty for zero.
+        spread: (blocks, WIDTH) float32, laid out (state, lane).
+        ridge: float32, the part of the curvature that the penalty gives.
+    """
+
+    parameters: Float32
+    prior: Float32
+    spread: Float32
+    ridge: np.float32
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def tile_offset(first, second, blocks):  # type: ignore[no-untyped-def]
     """Where the tile of blocks first <= second starts in the parameter vector."""
     return (first * blocks - first * (first - 1) // 2 + second - first) * TILE
+
+
+@njit(inline=_INLINE, nogil=True, error_model="numpy")
+def scale_of(spread_i, spread_j, ridge):  # type: ignore[no-untyped-def]
+    """Parameter over coupling, for two states' spreads."""
+    return np.sqrt(spread_i * spread_j + ridge)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -140,15 +163,12 @@ def relative_to_consensus(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def gather_block(  # type: ignore[no-untyped-def]
-    parameters, prior, spread, ridge, block, consensus, frequencies, table, base, mean
+    tiles, block, consensus, frequencies, table, base, mean
 ):
     """Couplings of every (j, b) with the positions of one block, unscaled, relative to consensus.
 
     Args:
-        parameters: All tiles, scaled: J = parameter / sqrt(spread_i(a) spread_j(b) + ridge).
-        prior: Couplings that the penalty shrinks to, laid out alike, not scaled; empty for zero.
-        spread: (blocks, WIDTH) float32, laid out (state, lane).
-        ridge: float32, the part of the curvature that the penalty gives.
+        tiles: All couplings.
         block: Which positions.
         consensus, frequencies, table, base, mean: As in `relative_to_consensus`; the last three
             are overwritten.
@@ -156,6 +176,7 @@ def gather_block(  # type: ignore[no-untyped-def]
     Returns:
         The sum of (J - prior) squared over the pairs i < j with i in this block.
     """
+    parameters, prior, spread, ridge = tiles
     length = len(consensus)
     blocks = len(spread)
     transposed = np.zeros((WIDTH, WIDTH), dtype=np.float32)
@@ -174,7 +195,7 @@ def gather_block(  # type: ignore[no-untyped-def]
                     factor = spread[other, b * LANES + lane]
                     total = np.float32(0)
                     for k in range(WIDTH):
-                        value = source[k] / np.sqrt(factor * spread[block, k] + ridge)
+                        value = source[k] / scale_of(factor, spread[block, k], ridge)
                         target[k] = value
                         total += value * value
                     if len(prior) > 0:
@@ -194,7 +215,7 @@ def gather_block(  # type: ignore[no-untyped-def]
                     target = table[other * WIDTH + lane * STATES + b]
                     factor = spread[other, b * LANES + lane]
                     for k in range(WIDTH):
-                        value = source[k] / np.sqrt(factor * spread[block, k] + ridge)
+                        value = source[k] / scale_of(factor, spread[block, k], ridge)
                         if other == block:
                             target[k] += value
                         else:
@@ -604,8 +625,8 @@ def independent_gradient(base, index, states, weights, lanes, gradient, total): 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def scatter_tile(  # type: ignore[no-untyped-def]
-    first, second, length, gradients, field_gradient, frequencies, spread, ridge, penalty,
-    parameters, prior, basis, slot, used, dots,
+    first, second, length, tiles, gradients, field_gradient, frequencies, penalty,
+    basis, slot, used, dots,
 ):  # fmt: skip
     """Scaled gradient of one tile: symmetrise, centre, regularise, and its products with `basis`.
 
@@ -614,19 +635,17 @@ def scatter_tile(  # type: ignore[no-untyped-def]
     Args:
         first, second: The tile's blocks.
         length: L.
+        tiles: All couplings.
         gradients: (blocks, 21 L, WIDTH), of `block_gradient`.
         field_gradient: (blocks, WIDTH): g.
         frequencies: (blocks, WIDTH): f.
-        spread, ridge: The scale, as in `gather_block`.
         penalty: 2 lambda_J.
-        parameters: Scaled parameters.
-        prior: Couplings that the penalty shrinks to, laid out like the parameters but not scaled;
-            empty for zero.
         basis: (vectors, parameters) bfloat16.
         slot: Which vector of `basis` is overwritten by the gradient.
         used: (vectors,) bool; whether a vector of `basis` holds anything.
         dots: (vectors,) float64; products of the gradient with each used vector are added.
     """
+    parameters, prior, spread, ridge = tiles
     start = tile_offset(first, second, len(spread))
     count = min(LANES, length - second * LANES)
     lanes = min(LANES, length - first * LANES)
@@ -655,7 +674,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
             here = parameters[at : at + WIDTH]
             target = basis[slot, at : at + WIDTH]
             for k in range(WIDTH):
-                scale = np.float32(1) / np.sqrt(factor * spread_i[k] + ridge)
+                scale = np.float32(1) / scale_of(factor, spread_i[k], ridge)
                 target[k] = narrow((value[k] + penalty * scale * here[k]) * scale)
             if first == second:
                 for a in range(STATES):
@@ -703,8 +722,9 @@ def combine(basis, coefficients, slot, step, parameters, start, end):  # type: i
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def unpack_tile(first, second, length, spread, ridge, parameters, couplings):  # type: ignore[no-untyped-def]
+def unpack_tile(first, second, length, tiles, couplings):  # type: ignore[no-untyped-def]
     """Write the couplings of one tile, unscaled, to (L, L, 21, 21), both halves."""
+    parameters, _, spread, ridge = tiles
     start = tile_offset(first, second, len(spread))
     values = np.empty((STATES, WIDTH), dtype=np.float32)
     for lane in range(min(LANES, length - second * LANES)):
@@ -714,7 +734,7 @@ def unpack_tile(first, second, length, spread, ridge, parameters, couplings):  #
             at = start + (lane * STATES + b) * WIDTH
             source = parameters[at : at + WIDTH]
             for k in range(WIDTH):
-                values[b, k] = source[k] / np.sqrt(factor * spread[first, k] + ridge)
+                values[b, k] = source[k] / scale_of(factor, spread[first, k], ridge)
         for lane_i in range(min(LANES, j - first * LANES)):
             i = first * LANES + lane_i
             for a in range(STATES):
@@ -726,8 +746,9 @@ def unpack_tile(first, second, length, spread, ridge, parameters, couplings):  #
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def pack_tile(first, second, length, spread, ridge, couplings, parameters):  # type: ignore[no-untyped-def]
+def pack_tile(first, second, length, couplings, tiles):  # type: ignore[no-untyped-def]
     """The inverse of `unpack_tile`: scaled parameters of one tile from (L, L, 21, 21)."""
+    parameters, _, spread, ridge = tiles
     start = tile_offset(first, second, len(spread))
     for lane in range(min(LANES, length - second * LANES)):
         j = second * LANES + lane
@@ -737,5 +758,5 @@ def pack_tile(first, second, length, spread, ridge, couplings, parameters):  # t
             for a in range(STATES):
                 for i in range(min(LANES, j - first * LANES)):
                     k = a * LANES + i
-                    scale = np.sqrt(factor * spread[first, k] + ridge)
+                    scale = scale_of(factor, spread[first, k], ridge)
                     parameters[at + k] = couplings[first * LANES + i, j, a, b] * scale

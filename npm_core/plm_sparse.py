@@ -30,7 +30,7 @@ from npm_core.blocks import (
 )
 from npm_core.descent import FIRST_STEP, MEMORY, STOP, Search, Stop
 from npm_core.errors import DataError, SettingsError
-from npm_core.kernels import LANES, PANEL, TILE, WIDTH
+from npm_core.kernels import LANES, PANEL, TILE, WIDTH, Tiles
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
 
@@ -141,18 +141,16 @@ class _TileSolver:
         penalty: The regulariser.
         frequencies: f, (blocks, WIDTH).
         flat_frequencies: f, (21 L,).
-        spread: sqrt(2 Meff) v, (blocks, WIDTH): a coupling's scale is 1 / sqrt(spread spread + r).
-        ridge: r.
         field_scale: 1 / sqrt(k), (blocks, WIDTH).
         real: (blocks, WIDTH), 1 for positions, 0 for what pads.
         parameters: (P,), p of all tiles, then c (blocks, WIDTH).
+        tiles: p, J that the penalty shrinks to, and their scale: spread is sqrt(2 Meff) v, ridge r.
         basis: (2 MEMORY + 1, P) bfloat16: slots 0..MEMORY take gradients, the others directions.
         used: (2 MEMORY + 1,), whether a slot holds anything.
         fields: h at the last evaluation, (blocks, WIDTH).
         gradients: (blocks, 21 L, WIDTH), of the last evaluation by the couplings of each block.
         totals: (blocks, WIDTH), by its fields; both without the penalty.
-        prior: J that the penalty shrinks to, laid out like p; empty for zero.
-        prior_fields: h likewise, (blocks, WIDTH).
+        prior_fields: h that the penalty shrinks to, (blocks, WIDTH).
         independent: Whether all couplings are zero, as at first without start and prior: that
             evaluation counts pairs of states instead of summing rows.
         workspaces: Of each thread.
@@ -177,8 +175,6 @@ class _TileSolver:
         self.frequencies = blocked(shares)
         self.flat_frequencies = shares.astype(np.float32).ravel()
         curvature = plm.curvature(problem, shares)
-        self.spread = np.sqrt(np.float32(2 * problem.meff)) * blocked(curvature.variance)
-        self.ridge = np.float32(curvature.ridge)
         self.real = blocked(np.ones((self.length, STATES)))
         self.field_scale = 1 / np.sqrt(np.where(self.real > 0, blocked(curvature.fields), 1))
 
@@ -190,29 +186,32 @@ class _TileSolver:
         self.gradients = aligned((self.blocks, self.length * STATES, WIDTH), np.float32)
         self.totals = np.empty((self.blocks, WIDTH), dtype=np.float32)
         self.fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
-        self.prior = np.zeros(0, dtype=np.float32)
         self.prior_fields = np.zeros((self.blocks, WIDTH), dtype=np.float32)
+        self.tiles = Tiles(
+            parameters=self.parameters,
+            prior=np.zeros(0, dtype=np.float32),
+            spread=np.sqrt(np.float32(2 * problem.meff)) * blocked(curvature.variance),
+            ridge=np.float32(curvature.ridge),
+        )
         if prior is not None:
             prior = plm.in_gap_gauge(prior, self.penalty)
-            self.prior = np.zeros(self.couplings_end, dtype=np.float32)
-            unscaled = np.zeros_like(self.spread), np.float32(1)
-            self._pack(prior.couplings, *unscaled, self.prior)
             self.prior_fields[:] = blocked(prior.fields)
+            shrunk_to = np.zeros(self.couplings_end, dtype=np.float32)
+            self._pack(prior.couplings, _unscaled(self.tiles, shrunk_to))
+            self.tiles = self.tiles._replace(prior=shrunk_to)
         self.workspaces = Workspaces(pool.threads, problem.depth, self.length, np.float32)
         self.independent = start is None and prior is None
         centred = plm.independent_fields(problem, shares)
         if start is not None:
             start = plm.in_gap_gauge(start, self.penalty)
-            self._pack(start.couplings, self.spread, self.ridge, self.parameters)
+            self._pack(start.couplings, self.tiles)
             mean = np.einsum("ijab,jb->ia", start.couplings, shares.astype(np.float32))
             centred = start.fields + mean
         self._scaled_fields()[:] = blocked(centred) / self.field_scale
 
-    def _pack(self, couplings: Float32, spread: Float32, ridge: np.float32, tiles: Float32) -> None:
-        """Write couplings (L, L, 21, 21), over their scale, to tiles."""
-        self._each_tile(
-            lambda i, j: kernels.pack_tile(i, j, self.length, spread, ridge, couplings, tiles)
-        )
+    def _pack(self, couplings: Float32, tiles: Tiles) -> None:
+        """Write couplings (L, L, 21, 21) to the parameters of tiles."""
+        self._each_tile(lambda i, j: kernels.pack_tile(i, j, self.length, couplings, tiles))
 
     def _scaled_fields(self) -> Float32:
         """c, (blocks, WIDTH): a view of the parameters."""
@@ -236,10 +235,7 @@ class _TileSolver:
             with self.workspaces.borrow() as (table, work):
                 if not independent:
                     squares = kernels.gather_block(
-                        self.parameters,
-                        self.prior,
-                        self.spread,
-                        self.ridge,
+                        self.tiles,
                         block,
                         self.index.consensus,
                         self.flat_frequencies,
@@ -283,14 +279,11 @@ class _TileSolver:
                     block,
                     other,
                     self.length,
+                    self.tiles,
                     self.gradients,
                     field_gradient,
                     self.frequencies,
-                    self.spread,
-                    self.ridge,
                     np.float32(2 * self.penalty.lambda_couplings),
-                    self.parameters,
-                    self.prior,
                     self.basis,
                     slot,
                     self.used,
@@ -330,13 +323,15 @@ class _TileSolver:
         """The model at the parameters; the workspace is released."""
         del self.basis, self.gradients, self.index, self.workspaces
         couplings = np.zeros((self.length, self.length, STATES, STATES), dtype=np.float32)
-        self._each_tile(
-            lambda i, j: kernels.unpack_tile(
-                i, j, self.length, self.spread, self.ridge, self.parameters, couplings
-            )
-        )
+        self._each_tile(lambda i, j: kernels.unpack_tile(i, j, self.length, self.tiles, couplings))
         fields = from_blocks(self.fields * self.real, self.length)
         return Potts(fields, couplings)
+
+
+def _unscaled(tiles: Tiles, parameters: Float32) -> Tiles:
+    """Other parameters, whose couplings are the parameters themselves: sqrt(0 0 + 1) = 1."""
+    zero = np.zeros_like(tiles.spread)
+    return tiles._replace(parameters=parameters, spread=zero, ridge=np.float32(1))
 
 
 def _minimise(solver: _TileSolver, stop: Stop) -> Search:
