@@ -46,8 +46,8 @@ class Index(NamedTuple):
 
     Attributes:
         consensus: (L,) int64, a state of each position.
-        starts, rows: By sequence, one panel of positions after the other: rows[starts[p N + n] to
-            starts[p N + n + 1]] are those of sequence n in panel p, counted from the panel's first.
+        starts, rows: By sequence, one panel of positions after the other: rows[starts[p M + m] to
+            starts[p M + m + 1]] are those of sequence m in panel p, counted from the panel's first.
         chunk: How many sequences are worked on at a time; 0 if no gradient is wanted.
         member_starts, members: The transpose: members[member_starts[21 L c + r] to
             member_starts[21 L c + r + 1]] are the sequences of chunk c that have row r, counted
@@ -240,19 +240,19 @@ def block_columns(couplings, block, table):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def count_states(residues, weights):  # type: ignore[no-untyped-def]
-    """(L, 21) float64: the weights (N,) of the sequences that have each state at each position."""
+    """(L, 21) float64: the weights (M,) of the sequences that have each state at each position."""
     depth, length = residues.shape
     counts = np.zeros((length, STATES))
-    for n in range(depth):
+    for m in range(depth):
         for j in range(length):
-            counts[j, residues[n, j]] += weights[n]
+            counts[j, residues[m, j]] += weights[m]
     return counts
 
 
 def index_alignment(
     residues: NDArray[np.uint8], consensus: NDArray[np.int64], *, chunk: int
 ) -> Index:
-    """The `Index` of residues (N, L)."""
+    """The `Index` of residues (M, L)."""
     starts, rows = _index_by_sequence(residues, consensus)
     member_starts, members = np.zeros(1, np.int64), np.zeros(0, np.uint16)
     if chunk > 0:
@@ -268,18 +268,18 @@ def _index_by_sequence(residues, consensus):  # type: ignore[no-untyped-def]
     starts = np.empty(panels * depth + 1, dtype=np.int64)
     count = 0
     for panel in range(panels):
-        for n in range(depth):
-            starts[panel * depth + n] = count
+        for m in range(depth):
+            starts[panel * depth + m] = count
             for j in range(panel * PANEL, min((panel + 1) * PANEL, length)):
-                count += residues[n, j] != consensus[j]
+                count += residues[m, j] != consensus[j]
     starts[panels * depth] = count
     rows = np.empty(count, dtype=np.uint16)
     at = 0
     for panel in range(panels):
-        for n in range(depth):
+        for m in range(depth):
             for j in range(panel * PANEL, min((panel + 1) * PANEL, length)):
-                if residues[n, j] != consensus[j]:
-                    rows[at] = (j - panel * PANEL) * STATES + residues[n, j]
+                if residues[m, j] != consensus[j]:
+                    rows[at] = (j - panel * PANEL) * STATES + residues[m, j]
                     at += 1
     return starts, rows
 
@@ -290,39 +290,39 @@ def _index_by_row(residues, consensus, chunk):  # type: ignore[no-untyped-def]
     depth, length = residues.shape
     chunks = (depth + chunk - 1) // chunk
     starts = np.zeros(chunks * length * STATES + 1, dtype=np.int64)
-    for n in range(depth):
-        first = n // chunk * length
+    for m in range(depth):
+        first = m // chunk * length
         for j in range(length):
-            if residues[n, j] != consensus[j]:
-                starts[(first + j) * STATES + residues[n, j] + 1] += 1
+            if residues[m, j] != consensus[j]:
+                starts[(first + j) * STATES + residues[m, j] + 1] += 1
     starts[:] = np.cumsum(starts)
     members = np.empty(starts[-1], dtype=np.uint16)
     ends = starts.copy()
-    for n in range(depth):
-        first = n // chunk * length
+    for m in range(depth):
+        first = m // chunk * length
         for j in range(length):
-            if residues[n, j] != consensus[j]:
-                row = (first + j) * STATES + residues[n, j]
-                members[ends[row]] = n % chunk
+            if residues[m, j] != consensus[j]:
+                row = (first + j) * STATES + residues[m, j]
+                members[ends[row]] = m % chunk
                 ends[row] += 1
     return starts, members
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def sum_rows(table, index, depth, first, last, base, sums):  # type: ignore[no-untyped-def]
-    """sums[n - first] = base + the rows of `table` of sequence n, for n in [first, last).
+    """sums[m - first] = base + the rows of `table` of sequence m, for m in [first, last).
 
     Panel by panel: the rows of one panel stay in the first caches while all sequences pass. Several
     rows at a time: each pass loads and stores the sum. The gap's columns are left out.
     """
     starts, rows = index.starts, index.rows
-    for n in range(last - first):
-        sums[n] = base
+    for m in range(last - first):
+        sums[m] = base
     for panel in range((len(starts) - 1) // depth):
         part = table[panel * PANEL * STATES :]
-        for n in range(first, last):
-            target = sums[n - first]
-            at, end = starts[panel * depth + n], starts[panel * depth + n + 1]
+        for m in range(first, last):
+            target = sums[m - first]
+            at, end = starts[panel * depth + m], starts[panel * depth + m + 1]
             while at + 8 <= end:
                 r0, r1 = part[rows[at]], part[rows[at + 1]]
                 r2, r3 = part[rows[at + 2]], part[rows[at + 3]]
@@ -356,7 +356,7 @@ def add_residuals(residual, index, first, total, gradient):  # type: ignore[no-u
     Row by row: a row of the gradient stays in the first cache until all of a chunk are added.
 
     Args:
-        residual: (n, WIDTH) of one chunk of sequences.
+        residual: (rows, WIDTH) of one chunk of sequences.
         index: Of the alignment.
         first: The chunk's first sequence; with 0, what `gradient` held is overwritten.
         total: (WIDTH,) sum of all residuals with the last chunk, for the consensus rows; empty
@@ -477,25 +477,25 @@ def residuals(logits, states, weights, lanes, wanted):  # type: ignore[no-untype
     """Turn logits into weighted residuals w (p - observed); return the weighted loss.
 
     Args:
-        logits: (n, WIDTH) float32 or float64, laid out (state, lane), the gap's 0; overwritten if
-            the residuals are wanted.
-        states: (n, LANES) uint8, observed states.
-        weights: (n,), of the logits' type.
+        logits: (rows, WIDTH) float32 or float64, laid out (state, lane), the gap's 0; overwritten
+            if the residuals are wanted.
+        states: (rows, LANES) uint8, observed states.
+        weights: (rows,), of the logits' type.
         lanes: How many lanes are positions; the rest is padding, its residuals are set to 0.
         wanted: Whether more than the loss is wanted.
 
     Returns:
-        sum_n w_n sum_lanes -log p(observed), float64.
+        sum_m w^m sum_lanes -log p(observed), float64.
     """
     t = np.empty(WIDTH, dtype=logits.dtype)
     shares = np.empty(WIDTH, dtype=logits.dtype)
     lowest, highest = np.float32(LOWEST), np.float32(HIGHEST)
     loss = 0.0
-    for n in range(len(logits)):
-        row = logits[n]
+    for m in range(len(logits)):
+        row = logits[m]
         here = 0.0
         for i in range(lanes):
-            here -= row[states[n, i] * LANES + i]
+            here -= row[states[m, i] * LANES + i]
         for k in range(WIDTH):
             t[k] = exponential(min(max(row[k], lowest), highest))
         for k in range(WIDTH):
@@ -513,7 +513,7 @@ def residuals(logits, states, weights, lanes, wanted):  # type: ignore[no-untype
                 for a in range(STATES):
                     shares[i] += t[a * LANES + i]
                 product *= shares[i]
-        weight = weights[n]
+        weight = weights[m]
         loss += weight * (here + np.log(product))
         if not wanted:
             continue
@@ -523,7 +523,7 @@ def residuals(logits, states, weights, lanes, wanted):  # type: ignore[no-untype
         for k in range(WIDTH):
             row[k] = t[k] * shares[k]
         for i in range(lanes):
-            row[states[n, i] * LANES + i] -= weight
+            row[states[m, i] * LANES + i] -= weight
     return loss
 
 
@@ -550,8 +550,8 @@ def block_gradient(  # type: ignore[no-untyped-def]
         table: (21 L, WIDTH) couplings made relative by `relative_to_consensus`.
         base: (WIDTH,) logits of a row of consensus states, the gap's 0.
         index: Of the alignment; its chunk is len(work) if a gradient is wanted.
-        states: (N, LANES) uint8, observed states of the block's positions.
-        weights: (N,).
+        states: (M, LANES) uint8, observed states of the block's positions.
+        weights: (M,).
         lanes: How many lanes are positions.
         work: (chunk, WIDTH); as many sequences are worked on at a time, so that they stay in cache.
         gradient: (21 L, WIDTH), overwritten; empty if only the loss is wanted.
@@ -570,9 +570,9 @@ def block_gradient(  # type: ignore[no-untyped-def]
         wanted = len(gradient) > 0
         loss += residuals(here, states[first:last], weights[first:last], lanes, wanted)
         if wanted:
-            for n in range(last - first):
+            for m in range(last - first):
                 for k in range(WIDTH):
-                    total[k] += here[n, k]
+                    total[k] += here[m, k]
             add_residuals(here, index, first, total[: WIDTH if last == depth else 0], gradient)
     return loss
 
@@ -586,10 +586,10 @@ def independent_gradient(base, index, states, weights, lanes, gradient, total): 
     depth = len(states)
     counts = np.zeros(WIDTH)
     meff = 0.0
-    for n in range(depth):
-        meff += weights[n]
+    for m in range(depth):
+        meff += weights[m]
         for i in range(lanes):
-            counts[states[n, i] * LANES + i] += weights[n]
+            counts[states[m, i] * LANES + i] += weights[m]
     shares = np.zeros(WIDTH, dtype=base.dtype)
     loss = 0.0
     for i in range(lanes):
@@ -611,10 +611,10 @@ def independent_gradient(base, index, states, weights, lanes, gradient, total): 
         for lists in range(0, len(index.member_starts) - 1, len(gradient)):
             first = lists // len(gradient) * index.chunk
             for at in range(index.member_starts[lists + row], index.member_starts[lists + row + 1]):
-                n = first + index.members[at]
-                row_weight += weights[n]
+                m = first + index.members[at]
+                row_weight += weights[m]
                 for i in range(lanes):
-                    target[states[n, i] * LANES + i] -= weights[n]
+                    target[states[m, i] * LANES + i] -= weights[m]
         if row_weight > 0:
             for k in range(WIDTH):
                 target[k] += row_weight * shares[k]

@@ -160,10 +160,10 @@ def energy(potts: Potts, residues: States) -> Float64:
 
     Args:
         potts: The model, length L.
-        residues: (N, L) uint8, states 0..20.
+        residues: (M, L) uint8, states 0..20.
 
     Returns:
-        (N,) float64, unitless; lower is more probable.
+        (M,) float64, unitless; lower is more probable.
     """
     if residues.ndim != 2 or residues.shape[1] != potts.length:
         raise DataError(f"residues are {residues.shape} for a model of length {potts.length}")

@@ -27,18 +27,18 @@ def sequence_weights(
 ) -> Float64:
     r"""One over the number of rows that agree with a row in enough columns.
 
-    .. math:: w_n = 1 / \#\{m : \mathrm{identities}(n, m) \ge t L\}
+    .. math:: w^m = 1 / \#\{n : \mathrm{identities}(m, n) \ge t L\}
 
     The row itself is counted, gap against gap is an identity, and L is the full length. Meff is
     the sum of the weights.
 
     Args:
-        residues: (N, L) uint8, states 0..20.
+        residues: (M, L) uint8, states 0..20.
         identity_threshold: t, in (0, 1].
         threads: How many threads count; the result does not depend on it.
 
     Returns:
-        (N,) float64, in (0, 1].
+        (M,) float64, in (0, 1].
 
     Raises:
         DataError: The residues have no rows or columns, or the threshold is outside (0, 1].
@@ -96,7 +96,7 @@ def _neighbours(residues: States, identities: int, threads: int) -> NDArray[np.i
 
 
 def _bit_planes(residues: States) -> NDArray[np.uint64]:
-    """(words, 5, N): bit p of 64 columns' states in one word, so that a pair compares by XOR."""
+    """(words, 5, M): bit p of 64 columns' states in one word, so that a pair compares by XOR."""
     depth, length = residues.shape
     words = -(-length // 64)
     padded = np.zeros((depth, words * 64), dtype=np.uint8)
@@ -121,7 +121,7 @@ def _set_bits(bits):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _count_pairs(planes, allowed, first, last):  # type: ignore[no-untyped-def]
-    """Rows n in [first, last) against m > n: (N,) counts, for both rows of each pair.
+    """Rows m in [first, last) against n > m: (M,) counts, for both rows of each pair.
 
     Words of 64 columns are compared until every row of a group differs in more than the allowed
     number of columns: most groups need one word.
@@ -129,26 +129,26 @@ def _count_pairs(planes, allowed, first, last):  # type: ignore[no-untyped-def]
     words, _, depth = planes.shape
     counts = np.zeros(depth, dtype=np.int64)
     different = np.empty(_GROUP, dtype=np.int64)
-    for n in range(first, last):
+    for m in range(first, last):
         here = 0
-        for start in range(n + 1, depth, _GROUP):
+        for start in range(m + 1, depth, _GROUP):
             end = min(start + _GROUP, depth)
             different[:] = 0
             least = np.int64(0)
             for word in range(words):
                 p0, p1, p2, p3, p4 = planes[word]
-                q0, q1, q2, q3, q4 = p0[n], p1[n], p2[n], p3[n], p4[n]
+                q0, q1, q2, q3, q4 = p0[m], p1[m], p2[m], p3[m], p4[m]
                 least = np.int64(64 * words)
-                for m in range(start, end):
-                    bits = (p0[m] ^ q0) | (p1[m] ^ q1) | (p2[m] ^ q2) | (p3[m] ^ q3) | (p4[m] ^ q4)
-                    different[m - start] += _set_bits(bits)
-                    least = min(least, different[m - start])
+                for n in range(start, end):
+                    bits = (p0[n] ^ q0) | (p1[n] ^ q1) | (p2[n] ^ q2) | (p3[n] ^ q3) | (p4[n] ^ q4)
+                    different[n - start] += _set_bits(bits)
+                    least = min(least, different[n - start])
                 if least > allowed:
                     break
             if least <= allowed:
-                for m in range(start, end):
-                    near = different[m - start] <= allowed
-                    counts[m] += near
+                for n in range(start, end):
+                    near = different[n - start] <= allowed
+                    counts[n] += near
                     here += near
-        counts[n] += here
+        counts[m] += here
     return counts
