@@ -104,5 +104,7 @@ class Workspaces:
     @contextmanager
     def borrow(self) -> Iterator[tuple[NDArray, NDArray]]:
         taken = self._free.get()
-        yield taken
-        self._free.put(taken)
+        try:
+            yield taken
+        finally:
+            self._free.put(taken)

@@ -594,6 +594,13 @@ def test_a_target_is_reached_where_the_objective_equals_it():
     assert [Stop(target=5.0).reached(value) for value in (4.0, 5.0, 5.1)] == [True, True, False]
 
 
+def test_a_block_that_fails_gives_its_workspace_back():
+    workspaces = blocks.Workspaces(1, 10, 5, np.float32)
+    with pytest.raises(MemoryError), workspaces.borrow():
+        raise MemoryError
+    assert workspaces._free.qsize() == 1
+
+
 def test_every_thread_has_a_workspace_of_doubles_of_its_own():
     one, three = (plm_sparse.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
     assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + blocks.chunk_rows(100, 8))
