@@ -100,10 +100,10 @@ def reduce_depth(
     depth is a subset of a larger one.
 
     Args:
-        residues: (N, L) states.
+        residues: (M, L) states.
         depth: Rows to keep; None, or more than there are, keeps all.
         key: What the order of the rows depends on, e.g. (seed, round, family).
-        without: (N,) bool, rows that are not chosen, unless there are no others.
+        without: (M,) bool, rows that are not chosen, unless there are no others.
 
     Returns:
         (at most depth, L) states, in the order of the alignment.
@@ -118,11 +118,11 @@ def anchor(residues: States, columns: Indices) -> States:
     """An alignment in the positions of a target instead of the family's columns.
 
     Args:
-        residues: (N, C) states.
+        residues: (M, C) states.
         columns: (L,), the family column of each of the target's residues, -1 where it has none.
 
     Returns:
-        (N, L) states; all gap where the target has a residue but the family no column.
+        (M, L) states; all gap where the target has a residue but the family no column.
     """
     anchored = residues[:, columns]
     anchored[:, columns < 0] = alphabet.GAP
@@ -136,12 +136,12 @@ def is_target(residues: States, target: Target, columns: Indices) -> Bools:
     and would count it twice.
 
     Args:
-        residues: (N, C) states.
+        residues: (M, C) states.
         target: L residues.
         columns: (L,), the family column of each of them, -1 where it has none.
 
     Returns:
-        (N,)
+        (M,)
     """
     mapped = columns >= 0
     query = alphabet.encode(target.sequence)

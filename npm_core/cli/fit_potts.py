@@ -6,14 +6,14 @@ within one alignment's fit; of several alignments as many are fitted at a time, 
 With --device cuda, alignments of similar size are fitted together, as many as its memory holds.
 One of several that cannot be fitted does not keep the others from it: it is named at the end.
 
-What is minimised: sum_n w_n sum_i -log p(x_ni | rest) + F |h|^2 + C sum_{i<j} |J_ij|^2, with the
-regularisation and the weights w_n of --objective, unless the options below give others:
+What is minimised: sum_m w_m sum_i -log p(x_mi | rest) + F |h|^2 + C sum_{i<j} |J_ij|^2, with the
+regularisation and the weights w_m of --objective, unless the options below give others:
 
            F                            C                               h_i(gap)
   ccmpred  lambda_h = 0.01              lambda_J (L - 1) = 0.2 (L - 1)  0
   paper    lambda_h Meff = 0.01 Meff    2 lambda_J Meff = 0.002 Meff    a parameter
 
-w_n is 1 / number of rows like row n, itself included: those identical to it in at least 80 % of the
+w_m is 1 / number of rows like row m, itself included: those identical to it in at least 80 % of the
 L columns (paper), or in more than that number of columns, rounded up (ccmpred). Meff is their sum.
 """
 
