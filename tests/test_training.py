@@ -203,6 +203,31 @@ def test_another_training_does_not_resume_from_the_checkpoint(shard, tmp_path):
     assert len(list((tmp_path / "scratch").glob("*.safetensors"))) == 1
 
 
+def test_a_checkpoint_is_named_by_all_that_decides_which_weights_come_out(shard, tmp_path, rng):
+    def with_loop(**changes) -> NpmTask:
+        return make_task(shard, dataclasses.replace(LOOP, **changes))
+
+    penalised, moved = make_task(shard), make_task(shard)
+    penalised.objective = ObjectiveSettings(lambda_couplings=0.5)
+    with torch.no_grad():
+        next(moved.parameters()).add_(1)
+    family = Family("f0", np.zeros((2, 9), np.uint8), np.ones(2, np.float32))
+    write_families(tmp_path / "other.parquet", [family], {})
+    tasks = [
+        make_task(shard),
+        with_loop(warm_up=3),
+        make_task(shard, rows=4),
+        penalised,
+        moved,
+        make_task(tmp_path / "other.parquet"),
+    ]
+    names = [loop_module._name(task) for task in tasks]
+    assert len(set(names)) == len(tasks)
+    assert names[0] == loop_module._name(
+        with_loop(max_seconds=60.0, log_every=1, checkpoint_every=1)
+    )
+
+
 def test_resumed_with_other_validation_data_the_rows_begin_anew(shard, tmp_path):
     with pytest.raises(Interrupted):
         train(killed(make_task(shard), at=5), tmp_path)
@@ -276,16 +301,19 @@ def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(
 ):
     task = make_task(shard)
     forward = task.forward
-    calls = []
+    before: list[dict[str, torch.Tensor]] = []
 
     def explodes(batch: Batch):
         loss, measures = forward(batch)
-        calls.append(len(calls))
-        return (loss * float("nan") if len(calls) == 5 else loss), measures
+        before.append(weights(task))
+        return (loss * float("nan") if len(before) == 5 else loss), measures
 
     task.forward = explodes
     outcome = train(task, tmp_path)
     assert outcome.rollbacks == 1
+    # The last checkpoint was written after three updates.
+    assert all(torch.equal(before[5][name], value) for name, value in before[3].items())
+    assert not all(torch.equal(before[4][name], value) for name, value in before[3].items())
     assert all(torch.isfinite(value).all() for value in weights(task).values())
     assert float(table(tmp_path / "m.csv")[-1]["learning_rate"]) == 0.5
     assert [group["lr"] for group in optimizers[0].param_groups] == 3 * [0.5e-2]
@@ -388,9 +416,17 @@ def test_the_model_reads_the_first_row_of_a_family_or_any(shard, query, seen):
 def test_a_loss_that_always_explodes_ends_the_training(shard, tmp_path):
     task = make_task(shard)
     forward = task.forward
-    task.forward = lambda batch: (forward(batch)[0] * float("nan"), forward(batch)[1])
+    updates = []
+
+    def explodes(batch: Batch):
+        updates.append(batch)
+        loss, measures = forward(batch)
+        return loss * float("nan"), measures
+
+    task.forward = explodes
     with pytest.raises(TrainingError, match="Lower the learning rates"):
         train(task, tmp_path)
+    assert len(updates) == loop_module.MAX_ROLLBACKS + 1
 
 
 def test_micro_batches_change_no_more_than_the_order_of_sums(shard, tmp_path):
