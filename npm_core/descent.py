@@ -59,7 +59,7 @@ STOP = Stop()
 
 
 @dataclass
-class Search:
+class Descent:
     """Where the descent of one family stands.
 
     Attributes:

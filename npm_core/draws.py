@@ -7,6 +7,9 @@ import numpy as np
 PURPOSES = ("order", "buckets", "rows", "masks", "validation")
 """What a draw is for; its place in this list is part of the counter."""
 
+VALIDATION_SEED = 0
+"""Of what a training is validated on, whatever its own: trainings are compared by it."""
+
 
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Of one draw of a training, e.g. (seed, "rows", item number): any step can be replayed."""

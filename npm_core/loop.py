@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -220,7 +220,7 @@ def fit(
     if compiled:
         for layer in task.layers():
             layer.compile(dynamic=True)
-    with _alone(scratch / f"{name}.lock") if team.first else nullcontext():
+    with _alone(scratch / f"{name}.lock", team):
         run = _Run(task, scratch / f"{name}.safetensors", table, team)
         with _signals() as stopping:
             outcome = run.go(stopping)
@@ -251,7 +251,7 @@ class _Run:
         self.state = State(task, optimizer, RunningMean(task, task.loop.ema))
         self.progress = Progress()
         # The first process decides for all: it may write a checkpoint before others look for one.
-        if self._agreed(int(team.first and path.is_file())):
+        if self.team.largest(int(team.first and path.is_file())):
             self.progress = self.state.load(path)
             if team.first:
                 note(f"resuming after {self.progress.step} updates from {path}")
@@ -278,7 +278,7 @@ class _Run:
             progress.seconds = before + time.monotonic() - started
             last = progress.step == settings.steps
             late = 0 < settings.max_seconds <= progress.seconds
-            wish = self._agreed(Wish.STOP if stopping else Wish.END if late else Wish.GO_ON)
+            wish = self.team.largest(Wish.STOP if stopping else Wish.END if late else Wish.GO_ON)
             if wish == Wish.END:
                 last, ended_by = True, "max_seconds"
             validating = last or progress.step % settings.validate_every == 0
@@ -360,14 +360,6 @@ class _Run:
             f"{found.step}, learning rates times {rate:g}"
         )
         self.progress.rollbacks, self.progress.rate = rollbacks, rate
-
-    def _agreed(self, wish: int) -> int:
-        """The strongest wish of any process, so that all do the same."""
-        if self.team.world == 1:
-            return wish
-        wishes = torch.tensor(wish, device=self.team.device)
-        distributed.all_reduce(wishes, distributed.ReduceOp.MAX)
-        return int(wishes)
 
     def _validated(self) -> dict[str, float]:
         self.task.eval()
@@ -535,17 +527,26 @@ class State:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, team: Team) -> Iterator[None]:
     """Two runs that shared a checkpoint would each go back to the other's weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    taken = False
+    if team.first:
+        try:
+            lock.acquire()
+        except Timeout:
+            taken = True
     try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise TrainingError(
-            f"another run is at this training and locks {error.lock_file}; wait for its end or "
-            "stop it, then give the command again"
-        ) from error
+        # All processes hear of it: the others would wait for the first for ever.
+        if team.largest(int(taken)):
+            raise TrainingError(
+                f"another run is at this training and locks {path}; wait for its end or stop it, "
+                "then give the command again"
+            )
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -43,7 +43,8 @@ class MmseqsSettings:
     sensitivity: float = knob(8.0, "mmseqs2 -s")
     max_hits: int = knob(10_000, "of a query past mmseqs2's prefilter")
     max_memory_gib: float = MAX_MEMORY_GIB
-    # The database's index is built anew for each call, so a small batch costs time.
+    # The database's index is built anew for each call, so a small batch costs time; it does not
+    # change the result.
     batch: int = knob(500, "queries of one mmseqs2 call")
 
     def __post_init__(self) -> None:
@@ -169,6 +170,9 @@ def build_database(
         # Killed in between it lacks a part, and `check_database` refuses it.
         last = "clusters.index"
         (folder / last).unlink(missing_ok=True)
+        # What several threads wrote comes before the whole where MMseqs2 finds both.
+        for path in (path for part in PARTS for path in folder.glob(f"{part}.[0-9]*")):
+            path.unlink()
         for path in sorted(built.iterdir(), key=lambda path: path.name == last):
             path.rename(folder / path.name)
     return count, check_database(folder)

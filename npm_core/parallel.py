@@ -5,6 +5,7 @@ Threads are for work that waits for other programs or releases the GIL, processe
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -117,11 +118,12 @@ def map_in_order(
                 waiting.extend(pool.submit(function, item) for item in islice(source, max(0, room)))
                 if not waiting:
                     return
+                # Before the first is asked for: if that ends in between, it is among these.
+                running = [future for future in waiting if not future.done()]
                 if waiting[0].done():
                     yield waiting.popleft().result()
                 else:
-                    ahead = [future for future in waiting if not future.done()]
-                    wait(ahead, return_when=FIRST_COMPLETED)
+                    wait(running, return_when=FIRST_COMPLETED)
         except BaseException:
             stop()
             _cancel(waiting)
@@ -200,7 +202,10 @@ def _serve(function: Callable[[A], B], pipe: Connection) -> None:
             except Exception as error:
                 error.add_note(traceback.format_exc())
                 answer = None, error
-            pipe.send(answer)
+            try:
+                pipe.send(answer)
+            except (pickle.PicklingError, AttributeError, TypeError) as reason:
+                pipe.send((None, TypeError(f"{answer[1] or 'the result'}: {reason}")))
 
 
 def _stop_when_orphaned() -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.arrays import Float64
-from npm_core.descent import FIRST_STEP, MEMORY, STOP, Search, Stop
+from npm_core.descent import FIRST_STEP, MEMORY, STOP, Descent, Stop
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
@@ -66,10 +66,12 @@ def fit(
 ) -> list[Fit]:
     """Fit a Potts model to each of some families, all at once, on `device`.
 
-    Arguments and results are those of `plm_sparse.fit`; a batch's seconds are shared out evenly.
+    Results are those of `plm_sparse.fit`; a batch's seconds are shared out evenly.
 
     Args:
         problems: They should be of similar size: each costs as much as the largest.
+        stop: When each ends.
+        device: PyTorch's name of it.
 
     Raises:
         SettingsError: The device is not there, or its memory is too small.
@@ -92,8 +94,8 @@ def fit(
         Fit(
             potts=minimum.potts,
             objective=minimum.objective,
-            evaluations=minimum.search.evaluations,
-            converged=minimum.search.converged,
+            evaluations=minimum.descent.evaluations,
+            converged=minimum.descent.converged,
             meff=problem.meff,
             seconds_setup=seconds_setup,
             seconds_fit=seconds_fit,
@@ -406,7 +408,7 @@ class _Minimum(NamedTuple):
 
     potts: Potts
     objective: float
-    search: Search
+    descent: Descent
 
 
 def _minimise(batch: Batch, stop: Stop) -> list[_Minimum]:
@@ -418,38 +420,38 @@ def _minimise(batch: Batch, stop: Stop) -> list[_Minimum]:
     numbers = list(range(len(batch)))
     point = direction = batch.origin
     values, gradient = batch.evaluate(point)
-    searches = [Search([value]) for value in values]
+    descents = [Descent([value]) for value in values]
     taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
     zero = torch.zeros_like(point)
     history = [(zero, zero, taken.double() * 0)] * MEMORY
     while True:
-        for search in searches:
-            if not search.finished:
-                search.stop_if_done(stop)
-        if 2 * sum(search.finished for search in searches) >= len(searches):
-            for place, search in enumerate(searches):
-                if search.finished:
+        for descent in descents:
+            if not descent.finished:
+                descent.stop_if_done(stop)
+        if 2 * sum(descent.finished for descent in descents) >= len(descents):
+            for place, descent in enumerate(descents):
+                if descent.finished:
                     here = point[place]
                     found[numbers[place]] = _Minimum(
-                        batch.potts(place, here), batch.regularised_loss(place, here), search
+                        batch.potts(place, here), batch.regularised_loss(place, here), descent
                     )
-            left = [place for place, search in enumerate(searches) if not search.finished]
+            left = [place for place, descent in enumerate(descents) if not descent.finished]
             if not left:
                 return [found[number] for number in range(len(found))]
             batch = batch.kept(left)
             numbers = [numbers[place] for place in left]
-            searches = [searches[place] for place in left]
+            descents = [descents[place] for place in left]
             point, gradient, direction = point[left], gradient[left], direction[left]
             taken = taken[left]
             history = [(s[left], y[left], curvature[left]) for s, y, curvature in history]
         direction = torch.where(taken[:, None], _direction(batch, gradient, history), direction)
-        for search, slope in zip(searches, batch.dots(direction, gradient).tolist(), strict=True):
-            search.turn(slope)
-        steps = torch.tensor([search.step for search in searches], device=batch.device)
+        for descent, slope in zip(descents, batch.dots(direction, gradient).tolist(), strict=True):
+            descent.turn(slope)
+        steps = torch.tensor([descent.step for descent in descents], device=batch.device)
         move = steps[:, None] * direction
         trials, trial_gradient = batch.evaluate(point + move)
         accepted = [
-            search.accepts(trial, stop) for search, trial in zip(searches, trials, strict=True)
+            descent.accepts(trial, stop) for descent, trial in zip(descents, trials, strict=True)
         ]
         taken = torch.tensor(accepted, device=batch.device)
         history = _remembered(batch, history, move, trial_gradient - gradient, taken)

@@ -1,6 +1,7 @@
 """The fit of `plm`'s objective by sparse sums over an alignment, on the CPU, one family at a time.
 
-The couplings are cut into tiles (`kernels`). What L-BFGS remembers are slots of a basis of vectors,
+A row's logits are those of the consensus and what its other states change. The couplings are cut
+into tiles (`kernels`). What L-BFGS remembers are slots of a basis of vectors,
 and a direction is coefficients over them: it needs no more than their inner products.
 """
 
@@ -28,7 +29,7 @@ from npm_core.blocks import (
     lanes_of,
     less_gap,
 )
-from npm_core.descent import FIRST_STEP, MEMORY, STOP, Search, Stop
+from npm_core.descent import FIRST_STEP, MEMORY, STOP, Descent, Stop
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import LANES, PANEL, TILE, WIDTH, Tiles
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
@@ -65,7 +66,7 @@ def fit(
     with Threads(threads) as pool:
         solver = _TileSolver(problem, pool, start=start, prior=prior)
         setup = time.perf_counter()
-        search = _minimise(solver, stop)
+        descent = _minimise(solver, stop)
         potts = solver.potts()
         seconds_fit = time.perf_counter() - setup
     del solver
@@ -75,8 +76,8 @@ def fit(
     return Fit(
         potts=potts,
         objective=value,
-        evaluations=search.evaluations,
-        converged=search.converged or stop.reached(value),
+        evaluations=descent.evaluations,
+        converged=descent.converged or stop.reached(value),
         meff=problem.meff,
         seconds_setup=setup - began,
         seconds_fit=seconds_fit,
@@ -334,20 +335,20 @@ def _unscaled(tiles: Tiles, parameters: Float32) -> Tiles:
     return tiles._replace(parameters=parameters, spread=zero, ridge=np.float32(1))
 
 
-def _minimise(solver: _TileSolver, stop: Stop) -> Search:
+def _minimise(solver: _TileSolver, stop: Stop) -> Descent:
     """L-BFGS whose vectors are combinations of the basis, known by their inner products."""
     slots = 2 * MEMORY + 1
     products = np.zeros((slots, slots))
     pairs: list[tuple[int, int, int, float]] = []
     newest = 0
     directions = cycle(range(MEMORY + 1, slots))
-    search = Search([solver.evaluate()])
-    search.stop_if_done(stop)
-    while not search.finished:
+    descent = Descent([solver.evaluate()])
+    descent.stop_if_done(stop)
+    while not descent.finished:
         products[newest] = products[:, newest] = solver.gradient(newest)
         coefficients = _direction(products, pairs, newest)
-        search.turn(float(coefficients @ products[:, newest]))
-        if search.finished:
+        descent.turn(float(coefficients @ products[:, newest]))
+        if descent.finished:
             break
         # Read before they are written: the direction may be made of the one whose slot it takes.
         row = coefficients @ products
@@ -356,23 +357,23 @@ def _minimise(solver: _TileSolver, stop: Stop) -> Search:
         products[direction] = products[:, direction] = row
         products[direction, direction] = square
         pairs = pairs[-(MEMORY - 1) :]
-        step = search.step
+        step = descent.step
         solver.move(coefficients, direction, step)
         same = np.eye(slots)[direction]
-        while not search.accepts(solver.evaluate(), stop):
-            if search.finished:
+        while not descent.accepts(solver.evaluate(), stop):
+            if descent.finished:
                 # Back to where the step began; the model's fields are those of an evaluation.
                 solver.move(same, direction, -step)
                 solver.evaluate()
-                search.evaluations += 1
-                return search
-            solver.move(same, direction, search.step - step)
-            step = search.step
+                descent.evaluations += 1
+                return descent
+            solver.move(same, direction, descent.step - step)
+            step = descent.step
         following = (newest + 1) % (MEMORY + 1)
         pairs.append((newest, following, direction, step))
         newest = following
-        search.stop_if_done(stop)
-    return search
+        descent.stop_if_done(stop)
+    return descent
 
 
 def _direction(products: Float64, pairs: list[tuple[int, int, int, float]], newest: int) -> Float64:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
 from npm_core.contact_arguments import register_centre
+from npm_core.descent import Stop
 
 if TYPE_CHECKING:
     from npm_core.family_fitting import FamilyFitter
@@ -65,14 +66,13 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-rel",
         type=float,
-        default=1e-4,
+        default=Stop.rel,
         help="stop when three iterations together gained less than this share of the objective",
     )
 
 
 def fitter_of(args: argparse.Namespace, model: str) -> "FamilyFitter":
     """What `register_objective` and `register_centre` asked for; the scores call it `model`."""
-    from npm_core.descent import Stop
     from npm_core.family_fitting import FamilyFitter
     from npm_core.plm import Objective
 

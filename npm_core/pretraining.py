@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from npm_core import alphabet
-from npm_core.draws import generator
+from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.loop import LoopSettings, Task
@@ -29,8 +29,6 @@ from npm_core.settings import knob, require_positive
 
 NOT_ASKED = -100
 """Target of a position that does not count in the loss."""
-
-VALIDATION_SEED = 0
 
 VALIDATED_TOGETHER = 1024
 """Sequences whose masks are drawn at a time; another number draws others."""

@@ -35,6 +35,14 @@ class Team:
     def first(self) -> bool:
         return self.rank == 0
 
+    def largest(self, number: int) -> int:
+        """The largest number that any process gives. All processes call this together."""
+        if self.world == 1:
+            return number
+        numbers = torch.tensor(number, device=self.device)
+        distributed.all_reduce(numbers, distributed.ReduceOp.MAX)
+        return int(numbers)
+
 
 @contextmanager
 def join(device: str, *, sharded: bool = False) -> Iterator[Team]:

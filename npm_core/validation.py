@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from npm_core.batching import collate, sample_example
-from npm_core.draws import generator
+from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
@@ -16,8 +16,6 @@ from npm_core.tables import Target
 
 MEASURES = {"long_P@L": 1, "long_P@L/5": 5}
 """Long-range P@L/k by its name in metrics: k."""
-
-VALIDATION_SEED = 0
 
 
 def validation_loss(

@@ -305,7 +305,10 @@ def test_a_build_that_fails_leaves_the_database_as_it_was(
             mmseqs.build_database(tmp_path / "other.fasta", folder)
     with pytest.raises(DataError, match=r"clusters\.index: missing"):
         mmseqs.check_database(folder)
+    # Left by a build of several threads that was killed in this folder.
+    (folder / "clusters.0").write_bytes(b"old")
     assert mmseqs.build_database(tmp_path / "other.fasta", folder) == (1, 1)
+    assert not (folder / "clusters.0").exists()
 
 
 def wait_for_line(folder):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,36 @@ def test_behind_a_slow_item_the_work_goes_on_while_the_caller_is_slow_too():
     for event in done[2 : 2 * AHEAD]:
         assert event.wait(60)
     assert list(results) == list(range(1, 24))
+
+
+@pytest.mark.parametrize("ends_at", [1, 2])
+def test_a_result_that_is_ready_waits_for_no_other(monkeypatch, ends_at):
+    may_end, told = threading.Event(), threading.Event()
+
+    def work(number: int) -> bool:
+        return (told if number else may_end).wait(60)
+
+    done, asked = Future.done, []
+
+    def ends_while_it_is_asked(future: Future) -> bool:
+        answer = done(future)
+        asked.append(future)
+        if asked.count(asked[0]) == ends_at and future is asked[0] and not answer:
+            may_end.set()
+            future.result()
+        return answer
+
+    monkeypatch.setattr(Future, "done", ends_while_it_is_asked)
+    results = map_in_order(work, range(2), workers=2)
+    assert next(results)
+    told.set()
+    assert next(results), "the first result was not given while the second was made"
+
+
+def give_back_a_function(number: int):
+    return lambda: number
+
+
+def test_a_result_that_no_process_can_hand_over_is_not_put_down_to_memory():
+    with pytest.raises(TypeError, match=r"the result: .*[Pp]ickle"):
+        list(map_in_processes(give_back_a_function, range(2), workers=2))

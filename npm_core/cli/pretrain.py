@@ -8,7 +8,7 @@ on all processes.
 import argparse
 from pathlib import Path
 
-from npm_core.training_arguments import optimise, register_run
+from npm_core.training_arguments import register_run
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.model import MaskedLanguageModel, TrunkSettings, build_trunk
     from npm_core.pretraining import MaskedLanguageTask, PretrainSettings, read_sequences
     from npm_core.settings import overridden
+    from npm_core.training_run import optimise
 
     loop = overridden(LoopSettings(), args)
     pretrain = overridden(PretrainSettings(), args)

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import register_contact_distance
-from npm_core.training_arguments import optimise, register_run
+from npm_core.training_arguments import register_run
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.settings import overridden
     from npm_core.tables import read_targets
     from npm_core.training import NpmTask, TrainSettings, check_frozen
+    from npm_core.training_run import optimise
 
     choice = read_choice(args.choice) if args.choice else {}
     loop, train, objective = with_choice(
