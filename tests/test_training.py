@@ -248,6 +248,18 @@ def test_resumed_with_other_validation_data_the_rows_begin_anew(shard, tmp_path)
     assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_resumed_with_other_families_to_validate_on_the_rows_begin_anew(shard, tmp_path):
+    with pytest.raises(Interrupted):
+        train(killed(make_task(shard), at=5), tmp_path)
+    family = Family("v", np.zeros((2, 9), np.uint8), np.ones(2, np.float32))
+    write_families(tmp_path / "other.parquet", [family], {})
+    resumed = make_task(shard)
+    (name,) = resumed.watched
+    resumed.watched[name] = Families([tmp_path / "other.parquet"])
+    train(resumed, tmp_path)
+    assert [row["step"] for row in table(tmp_path / "m.csv")] == ["3", "4", "6", "8"]
+
+
 def test_a_model_that_cannot_be_saved_leaves_the_checkpoint_of_its_training(shard, tmp_path):
     def fails(outcome) -> None:
         raise Interrupted
