@@ -391,7 +391,8 @@ def _direction(products: Float64, pairs: list[tuple[int, int, int, float]], newe
     for before, after, moved, step in pairs:
         s, y = step * unit[moved], unit[after] - unit[before]
         curvature = float(s @ products @ y)
-        if curvature > 0:
+        # Near the minimum of one row rounding can leave no difference of gradients.
+        if curvature > 0 and float(y @ products @ y) > 0:
             history.append((s, y, curvature))
     if not history:
         return -FIRST_STEP * direction

@@ -263,6 +263,12 @@ def test_a_fit_that_was_cut_short_says_so(rng):
     assert (result.converged, result.evaluations) == (False, 3)
 
 
+def test_one_row_is_fitted_as_far_as_rounding_allows():
+    fit = fit_objective(encode("WMLQEAR")[None], stop=Stop(1e-6))
+    assert np.isfinite(fit.objective)
+    assert potts.check(fit.potts, "fit") is fit.potts
+
+
 @pytest.mark.parametrize(
     "residues",
     [

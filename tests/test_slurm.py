@@ -83,7 +83,7 @@ def test_the_alignments_are_made_on_slurm_and_a_failed_job_gets_more_memory(clus
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=1800,
         env={
             "PATH": f"{hungry.parent}:{BIN}:/usr/local/bin:/usr/bin:/bin:/usr/sbin",
             "HOME": str(tmp_path),
