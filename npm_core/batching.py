@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from npm_core import alphabet
+from npm_core.arrays import States
 from npm_core.errors import DataError
 from npm_core.model import pad_tokens
 from npm_core.tables import Family
@@ -24,8 +24,8 @@ class Example:
         weight: Of this protein in the loss of the minibatch; their mean over a data set is 1.
     """
 
-    query: NDArray[np.uint8]
-    rows: NDArray[np.uint8]
+    query: States
+    rows: States
     weight: float = 1.0
 
 
@@ -102,5 +102,5 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
 
 
-def _int64(states: NDArray[np.uint8]) -> Tensor:
+def _int64(states: States) -> Tensor:
     return torch.from_numpy(states.astype(np.int64))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.alphabet import GAP, STATES
-from npm_core.arrays import Float32
+from npm_core.arrays import Float32, States
 from npm_core.kernels import LANES, TILE, WIDTH
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def chunk_rows(depth: int, itemsize: int) -> int:
     return min(depth, CHUNK_BYTES // (WIDTH * itemsize))
 
 
-def block_states(residues: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def block_states(residues: States) -> States:
     """(blocks, M, LANES) states of the positions of each block, padded with 0."""
     depth, length = residues.shape
     blocks = count_blocks(length)

@@ -15,7 +15,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from npm_core.alphabet import STATES
-from npm_core.arrays import Float32
+from npm_core.arrays import Float32, States
 
 LANES = 8
 WIDTH = STATES * LANES
@@ -249,9 +249,7 @@ def count_states(residues, weights):  # type: ignore[no-untyped-def]
     return counts
 
 
-def index_alignment(
-    residues: NDArray[np.uint8], consensus: NDArray[np.int64], *, chunk: int
-) -> Index:
+def index_alignment(residues: States, consensus: NDArray[np.int64], *, chunk: int) -> Index:
     """The `Index` of residues (M, L)."""
     starts, rows = _index_by_sequence(residues, consensus)
     member_starts, members = np.zeros(1, np.int64), np.zeros(0, np.uint16)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from npm_core import kernels, weights
 from npm_core.alphabet import GAP, STATES
-from npm_core.arrays import Float64
+from npm_core.arrays import Float64, States
 from npm_core.blocks import Threads, Workspaces, block_states, blocked, lanes_of, less_gap
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import WIDTH
@@ -89,7 +89,7 @@ class Problem:
             for each row.
     """
 
-    residues: NDArray[np.uint8]
+    residues: States
     weights: Float64
     penalty: Penalty
 
@@ -152,7 +152,7 @@ class Objective:
             if not 0 < value < math.inf:
                 raise SettingsError(f"{name} {value} is not positive and finite")
 
-    def problem(self, residues: NDArray[np.uint8], *, threads: int = 1) -> Problem:
+    def problem(self, residues: States, *, threads: int = 1) -> Problem:
         """The fit to an alignment (M, L); so many threads count its weights.
 
         Raises:
@@ -277,7 +277,7 @@ def dot(left: Float64, right: Float64) -> float:
     return float(np.einsum("k,k->", left, right))
 
 
-def consensus(residues: NDArray[np.uint8]) -> NDArray[np.int64]:
+def consensus(residues: States) -> NDArray[np.int64]:
     """(L,) commonest state of each position; the result of a fit does not depend on it."""
     return kernels.count_states(residues, np.ones(len(residues))).argmax(1)
 

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
-from npm_core.arrays import Float64
+from npm_core.arrays import Float64, States
 from npm_core.descent import FIRST_STEP, MEMORY, STOP, Descent, Stop
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
@@ -38,7 +37,7 @@ _TF32_BITS = -(1 << 13)
 
 
 def fit_objectives(
-    alignments: Sequence[NDArray[np.uint8]],
+    alignments: Sequence[States],
     objective: Objective = CCMPRED,
     *,
     stop: Stop = STOP,

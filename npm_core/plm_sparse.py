@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npm_core import kernels, plm
 from npm_core.alphabet import GAP, STATES
-from npm_core.arrays import Float32, Float64
+from npm_core.arrays import Float32, Float64, States
 from npm_core.blocks import (
     Threads,
     Workspaces,
@@ -85,7 +85,7 @@ def fit(
 
 
 def fit_objective(
-    residues: NDArray[np.uint8],
+    residues: States,
     objective: Objective = CCMPRED,
     *,
     stop: Stop = STOP,

@@ -10,11 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from npm_core import alphabet, memory, potts
-from npm_core.arrays import Float32
+from npm_core.arrays import Float32, States
 from npm_core.checkpoints import kind_of, load_model
 from npm_core.contact_map import draw_contact_map
 from npm_core.devices import usable_device
@@ -103,7 +102,7 @@ class Windows:
 
 
 def embed_sequences(
-    model: NeuralPottsModel, sequences: Iterable[tuple[T, NDArray[np.uint8]]], *, window: int
+    model: NeuralPottsModel, sequences: Iterable[tuple[T, States]], *, window: int
 ) -> Iterator[tuple[T, Windows]]:
     """Read many sequences, those of similar length together; they come out in their order.
 
@@ -130,7 +129,7 @@ def embed_sequences(
 
 
 @torch.no_grad()
-def _embed(model: NeuralPottsModel, pieces: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
+def _embed(model: NeuralPottsModel, pieces: Sequence[States]) -> list[Tensor]:
     """Embeddings (length, d) of each piece, in minibatches of similar length."""
     device = next(model.parameters()).device
     found: dict[int, Tensor] = {}
@@ -146,7 +145,7 @@ def _embed(model: NeuralPottsModel, pieces: Sequence[NDArray[np.uint8]]) -> list
     return [found[n] for n in range(len(pieces))]
 
 
-def predict_windows(model: NeuralPottsModel, states: NDArray[np.uint8], *, window: int) -> Windows:
+def predict_windows(model: NeuralPottsModel, states: States, *, window: int) -> Windows:
     """Read one sequence; arguments and errors are those of `embed_sequences`."""
     ((_, windows),) = embed_sequences(model, [(None, states)], window=window)
     return windows
@@ -260,7 +259,7 @@ def target_scores(
     where they are: a map that does not depend on the sequence scores as well as before.
     """
 
-    def queries() -> Iterator[tuple[tuple[str, str], NDArray[np.uint8]]]:
+    def queries() -> Iterator[tuple[tuple[str, str], States]]:
         for target in targets:
             states = alphabet.encode(target.sequence)
             yield (target.id, name), states

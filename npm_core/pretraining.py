@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from npm_core import alphabet
+from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
@@ -57,7 +58,7 @@ class Sequences:
         starts: (count + 1,), where each begins; the last entry is the end.
     """
 
-    residues: NDArray[np.uint8]
+    residues: States
     starts: NDArray[np.int64]
 
     @property
@@ -73,7 +74,7 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
             holds an amino acid to ask for.
     """
     paths = list(paths)
-    arrays: list[NDArray[np.uint8]] = []
+    arrays: list[States] = []
     for path in paths:
         with open_text(path) as stream:
             for name, sequence in fasta_records(stream, str(path)):
@@ -94,7 +95,7 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
 
 
 def mask_residues(
-    states: NDArray[np.uint8], rng: np.random.Generator, *, asked: float
+    states: States, rng: np.random.Generator, *, asked: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose residues to ask for and hide most of them.
 

@@ -1,20 +1,16 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from test_programs import ended, ends_by, status_by
+from test_programs import begun, ended, ends_by, status_by
 
 from npm_core.errors import DataError, ToolError
 from npm_core.files import atomic_path
 from npm_core.parallel import AHEAD, map_in_order, map_in_processes, stop_signals
-
-ROOT = Path(__file__).parent.parent
 
 
 def tell_and_sleep(path: Path) -> None:
@@ -31,11 +27,7 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
         "from npm_core.parallel import exit_on_signals, map_in_processes; exit_on_signals();"
         "list(map_in_processes(tell_and_sleep, map(Path, sys.argv[1:]), workers=2))"
     )
-    paths = [str(tmp_path / name) for name in ("first", "second")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *paths],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-    )
+    process = begun(code, str(tmp_path / "first"), str(tmp_path / "second"))
 
     def pids():
         return [pid for path in tmp_path.glob("*.pid") if (pid := path.read_text())]
@@ -55,8 +47,7 @@ def test_a_second_signal_does_not_stop_what_cleans_up_after_the_first(tmp_path):
         "finally:\n    cleans.touch(); time.sleep(1); done.touch()"
     )
     began, cleans, done = (tmp_path / name for name in ("began", "cleans", "done"))
-    argv = [sys.executable, "-c", code, str(began), str(cleans), str(done)]
-    process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = begun(code, str(began), str(cleans), str(done))
     while not began.exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -87,11 +78,8 @@ def test_a_signal_ends_workers_that_hand_over_large_results(tmp_path, number, st
         "from npm_core.parallel import exit_on_signals, map_in_processes; exit_on_signals()\n"
         "for _ in map_in_processes(much, range(10**6), workers=2): Path(sys.argv[1]).touch()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "begun")],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-    )
-    assert status_by(number, process, (tmp_path / "begun").exists) == status
+    first = tmp_path / "first"
+    assert status_by(number, begun(code, str(first)), first.exists) == status
 
 
 def first_is_slow(number: int) -> int:

@@ -87,6 +87,13 @@ ends_by = pytest.mark.parametrize(
 )
 
 
+def begun(code, *arguments):
+    """A process of Python, which may import the core and the tests."""
+    root = Path(__file__).parent.parent
+    path = os.pathsep.join([str(root), str(root / "tests")])
+    return subprocess.Popen(python(code, *arguments), env={**os.environ, "PYTHONPATH": path})
+
+
 def status_by(number, process, is_ready):
     """Exit status of a process that gets a signal once it is ready."""
     while not is_ready():
@@ -104,9 +111,8 @@ def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path
         "from npm_core.programs import Programs; exit_on_signals();"
         "running = Programs().__enter__(); running.run(sys.argv[1:])"
     )
-    argv = python(code, *python(CHILDREN, str(tmp_path / "pid")))
-    process = subprocess.Popen(argv, cwd=Path(__file__).parent.parent)
     told = tmp_path / "pid"
+    process = begun(code, *python(CHILDREN, str(told)))
     assert status_by(number, process, lambda: told.exists() and told.read_text()) == status
     assert all(map(ended, map(int, told.read_text().split())))
 

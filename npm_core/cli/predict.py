@@ -60,9 +60,11 @@ def run(args: argparse.Namespace) -> None:
     metadata = provenance(checkpoint=read_config(args.checkpoint)["sha256"])
     window = args.window or trained_length(args.checkpoint)
     args.output.mkdir(parents=True, exist_ok=True)
-    read = embed_sequences(model, queries, window=window)
-    for query, windows in track(read, total=len(queries), what="sequences predicted"):
-        unknown = int((alphabet.encode(query.sequence) == alphabet.GAP).sum())
+    read = embed_sequences(
+        model, (((query, states), states) for query, states in queries), window=window
+    )
+    for (query, states), windows in track(read, total=len(queries), what="sequences predicted"):
+        unknown = int((states == alphabet.GAP).sum())
         if unknown:
             note(f"{query.id}: {unknown} letters name no single amino acid; read as masked")
         write_prediction(
