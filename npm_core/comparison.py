@@ -1,4 +1,4 @@
-"""Means over proteins and models compared on them, with bootstrap intervals (paper, Figure 5)."""
+"""Means over proteins and models compared on them, with their intervals (paper, Figure 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 
 from npm_core.errors import DataError
 
@@ -13,18 +14,18 @@ DRAWS = 10_000
 """Resamples of a bootstrap."""
 
 CONFIDENCE = 0.95
-"""Share of the resampled means inside an interval."""
+"""Of every interval."""
 
 FEWEST = 5
-"""Of fewer proteins no interval is told: their bootstrap says little of others."""
+"""Of fewer proteins no interval is told: they say little of others."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over proteins with its percentile bootstrap interval.
+    """A mean over proteins with its interval.
 
     Attributes:
-        mean, low, high: The mean and the bounds of the interval.
+        mean, low, high: The mean, or the share of proteins, and the bounds of the interval.
         n: Proteins in the mean.
     """
 
@@ -62,6 +63,20 @@ def bootstrap(values: ArrayLike, *, seed: int) -> Interval:
     return Interval(float(sample.mean()), float(low), float(high), sample.size)
 
 
+def win_rate(wins: ArrayLike) -> Interval:
+    """Share of proteins on which a model wins, with Wilson's score interval.
+
+    A bootstrap of wins alone, or of none, would give an interval of no width, however few they are.
+
+    Args:
+        wins: (n,) bool, at least one.
+    """
+    won = np.asarray(wins, dtype=bool)
+    test = binomtest(int(won.sum()), won.size)
+    interval = test.proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(test.statistic), float(interval.low), float(interval.high), won.size)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two models on the same proteins.
@@ -92,8 +107,7 @@ def compare(first: ArrayLike, second: ArrayLike, *, seed: int) -> Comparison:
     if a.shape != b.shape:
         raise DataError(f"paired values differ in number: {a.shape} and {b.shape}")
     difference = bootstrap(a - b, seed=seed)
-    wins = bootstrap(a > b, seed=seed)
-    return Comparison(difference, wins, float(np.mean(a == b)))
+    return Comparison(difference, win_rate(a > b), float(np.mean(a == b)))
 
 
 def summarise(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFrame:

@@ -58,11 +58,13 @@ def test_models_are_compared_on_the_proteins_both_have(table):
     assert (row["n"], row["unpaired"]) == (2, 2)
 
 
-def test_the_win_rate_has_an_interval_of_its_own():
+def test_a_win_rate_of_few_proteins_is_not_told_as_certain():
     table = pd.DataFrame({"model": ["npm", "npm", "potts", "potts"], "id": ["a", "b", "a", "b"]})
     table = table.assign(range="long", precision=[0.5, 0.5, 0.25, 0.25])
     row = compare_models(table, "npm", "potts", ["range"], seed=0).iloc[0]
-    assert (row["low"], row["high"], row["win_low"], row["win_high"]) == (0.25, 0.25, 1, 1)
+    assert (row["low"], row["high"]) == (0.25, 0.25)
+    # Wilson's interval of n wins in n is n / (n + z^2) to 1, with z = 1.95996.
+    assert (row["win_low"], row["win_high"]) == pytest.approx((2 / (2 + 3.84146), 1))
 
 
 def test_rows_without_a_partner_are_counted_in_their_own_group(table):

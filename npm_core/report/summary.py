@@ -108,8 +108,8 @@ def differences(
 
     Returns:
         `by`, model (the baseline), n, difference, low, high, win_rate, win_low, win_high (95 %
-        bootstrap over targets, None of fewer than FEWEST), ties (share), unpaired (targets that
-        only one of them has).
+        intervals as in `comparison.compare`, None of fewer than FEWEST targets), ties (share),
+        unpaired (targets that only one of them has).
     """
     found = compare_models(
         table.dropna(subset=list(by)),

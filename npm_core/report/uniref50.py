@@ -101,9 +101,10 @@ def page(inputs: Inputs) -> Page:
             (
                 "intervals",
                 f"95 % percentile bootstrap over targets, {DRAWS:,} draws, seed "
-                f"{inputs.seed}; differences are paired by target. Of few targets they are too "
-                "narrow: of 5 about one in six leaves out the mean of all there might be, of 10 "
-                "one in ten, not one in twenty",
+                f"{inputs.seed}; differences are paired by target, win rates have Wilson's score "
+                "intervals. Of few targets those of the bootstrap are too narrow: of 5 about one "
+                "in six leaves out the mean of all there might be, of 10 one in ten, not one in "
+                "twenty",
             ),
         ],
     )
@@ -246,9 +247,9 @@ def _wins(main: pd.DataFrame, splits: Sequence[str], seed: int) -> Figure | None
         short="Win rates",
         title="Where NPM wins · Share of targets on which it is more precise",
         caption=f"Share of targets with a strictly higher {METRIC} by NPM than by the independent "
-        "Potts model, by Meff bin, with 95 % percentile bootstrap intervals over targets; ties "
-        "count as no win and are in the data table. The line marked paper is the paper's own: "
-        "22.3 % of its training and 22.7 % of its test proteins.",
+        "Potts model, by Meff bin, with Wilson's 95 % score intervals; ties count as no win and "
+        "are in the data table. The line marked paper is the paper's own: 22.3 % of its training "
+        "and 22.7 % of its test proteins.",
         alt="Points with intervals: share of targets on which NPM is more precise, by Meff bin.",
         chart=win_rates(found, splits=splits),
         table=found,
