@@ -1,6 +1,7 @@
 """Potts fits of the families of a table in processes, and their contact scores (paper, C.2)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -65,12 +66,30 @@ class FamilyFitter:
         }
 
     def needed_bytes(self, depth: int, length: int) -> int:
-        """Memory that a fit takes, in a process of its own."""
+        """Memory that a fit takes, in a process that holds the network already."""
         # A prior is held as blocks, as a model, and as its scaled copy and that one's workspace.
         priors = 4 if self.prior else 0
         fit = fit_bytes(depth, length) + priors * 4 * (length * STATES) ** 2
         # As the network is read its weights are there twice: in the file's form, and its own.
-        return self.predictor_bytes + max(fit, self.predictor_bytes)
+        return max(fit, self.predictor_bytes)
+
+    def room(self, sizes: Mapping[str, tuple[int, int]], *, workers: int) -> memory.Room:
+        """What processes that fit families share of the memory.
+
+        Args:
+            sizes: (depth, length) of each family.
+            workers: Processes.
+
+        Raises:
+            SettingsError: The largest family does not fit.
+        """
+        needed = {f"family {name}": self.needed_bytes(*size) for name, size in sizes.items()}
+        return memory.shared_room(
+            needed,
+            workers=workers,
+            standing=self.predictor_bytes,
+            cure="lower --workers" if workers > 1 else "leave it out, or take a larger machine",
+        )
 
     def fit(self, family: Family) -> tuple[Scores, ReportRow]:
         """Fit one family and score its contacts."""
@@ -100,16 +119,20 @@ class FamilyFitter:
         return Scores(family.id, self.model, matrix, family.depth, family.meff), row
 
     def fit_all(
-        self, families: Iterable[Family], *, workers: int
+        self, families: Iterable[Family], *, workers: int, room: memory.Room
     ) -> Iterator[tuple[Scores, ReportRow]]:
         """Scores and report of each family, in order, from a pool of processes.
 
         Raises:
             ToolError: A worker was killed, usually for want of memory.
         """
+
+        def fits(family: Family) -> AbstractContextManager[None]:
+            return room.held(self.needed_bytes(family.depth, family.length))
+
         if workers > 1:
             compile_kernels()
-        yield from map_in_processes(self.fit, families, workers=workers)
+        yield from map_in_processes(self.fit, families, workers=workers, within=fits)
 
 
 def fit_table(
@@ -135,7 +158,7 @@ def fit_table(
 
     Raises:
         DataError: A family and its target differ in length, or a fit failed.
-        SettingsError: The memory is too small for so many processes.
+        SettingsError: The memory is too small for the largest family.
         ToolError: A process was killed, usually for want of memory.
     """
     lengths = {target.id: target.length for target in read_targets(*(targets or []))}
@@ -147,13 +170,12 @@ def fit_table(
     for name, (_, length) in sizes.items():
         if lengths.get(name, length) != length:
             raise DataError(f"family {name} has {length} columns, its target {lengths[name]}")
-    needed = (fitter.needed_bytes(*size) for size in sizes.values())
-    at_once = memory.require_at_once(needed, workers=workers, cure="lower --workers")
+    room = fitter.room(sizes, workers=workers)
     note(
-        f"{len(sizes)} families to fit, at most {at_once / memory.MIB:,.0f} MiB at a time"
+        f"{len(sizes)} families to fit"
         + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
     )
-    fits = fitter.fit_all(read_families(*families, only=sizes), workers=workers)
+    fits = fitter.fit_all(read_families(*families, only=sizes), workers=workers, room=room)
     rows: list[ReportRow] = []
 
     def scores() -> Iterator[Scores]:

@@ -208,7 +208,7 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
         fitted, which stops none of the others.
 
     Raises:
-        SettingsError: Those that are fitted at a time do not fit into memory.
+        SettingsError: The largest does not fit into memory.
         DataError: A start or a prior cannot be read.
         ToolError: A process was killed, usually for want of memory, or as `Fitter.fit`.
     """
@@ -217,16 +217,20 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
     if len(todo) == 1:
         return map(partial(_fit_alone, fitter=fitter, announce=fitter.backend == "own"), todo)
     workers, each = min(fitter.threads, len(todo)), replace(fitter, threads=1)
-    if workers > 1:
-        read = (_read(job) for job in todo)
-        needed = (
-            job.needed_bytes(each, msa)
-            for job, msa in zip(todo, read, strict=True)
-            if isinstance(msa, Msa)
-        )
-        memory.require_at_once(needed, workers=workers, cure="lower --threads")
-        plm_sparse.compile_kernels()
-    return map_in_processes(partial(_fit_alone, fitter=each), todo, workers=workers)
+    if workers == 1:
+        return map(partial(_fit_alone, fitter=each), todo)
+    read = ((job, _read(job)) for job in todo)
+    needed = {
+        str(job.msa): job.needed_bytes(each, msa) for job, msa in read if isinstance(msa, Msa)
+    }
+    room = memory.shared_room(needed, workers=workers, cure="lower --threads")
+    plm_sparse.compile_kernels()
+    return map_in_processes(
+        partial(_fit_alone, fitter=each),
+        todo,
+        workers=workers,
+        within=lambda job: room.held(needed.get(str(job.msa), 0)),
+    )
 
 
 def _read(job: Job) -> Msa | DataError:

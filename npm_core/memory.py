@@ -1,13 +1,18 @@
 """How much memory the machine has left, and how much a step took."""
 
-import heapq
+import math
 import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
+from threading import Condition
 
 from npm_core.errors import SettingsError
 
 MIB = 1 << 20
+
+PROCESS_BYTES = 200 * MIB
+"""Of a process that fits, beside the fit: Python, its libraries and the compiled kernels."""
 
 _UNIFIED = ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
 _SEPARATE = (
@@ -80,20 +85,49 @@ def require(needed: int, what: str, cure: str) -> None:
         )
 
 
-def require_at_once(needed: Iterable[int], *, workers: int, cure: str) -> int:
-    """Bytes that the largest fits take when they meet.
+class Room:
+    """Memory that processes share: work that does not fit beside what is under way waits."""
+
+    def __init__(self, size: float) -> None:
+        self.size = size
+        self._under_way: list[int] = []
+        self._changed = Condition()
+
+    @contextmanager
+    def held(self, needed: int) -> Iterator[None]:
+        """Hold so many bytes, once they are free; what is larger than the room is held alone."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._under_way or sum(self._under_way) + needed <= self.size
+            )
+            self._under_way.append(needed)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way.remove(needed)
+                self._changed.notify_all()
+
+
+def shared_room(needed: Mapping[str, int], *, workers: int, standing: int = 0, cure: str) -> Room:
+    """The room for fits in processes: what the machine has left less what these hold themselves.
 
     Args:
-        needed: Bytes of each fit.
-        workers: Fits at a time.
-        cure: What to do where there are not so many.
+        needed: Bytes of each fit, by a name for its error.
+        workers: Processes.
+        standing: Bytes that each holds all the time, beside PROCESS_BYTES.
+        cure: What to do where there is too little for the largest.
 
     Raises:
-        SettingsError: More is needed than is available.
+        SettingsError: The largest does not fit, even by itself.
     """
-    at_once = sum(heapq.nlargest(workers, needed))
-    require(at_once, f"fitting {workers} families at once", cure)
-    return at_once
+    others = workers * (PROCESS_BYTES + standing)
+    if needed:
+        name = max(needed, key=needed.__getitem__)
+        beside = f" beside {others / MIB:,.0f} MiB of {workers} processes"
+        require(needed[name] + others, f"fitting {name}{beside}", cure)
+    available = available_bytes()
+    return Room(math.inf if available is None else available - others)
 
 
 def reset_peak() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from npm_core import memory
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.family_fitting import FamilyFitter
@@ -37,7 +36,7 @@ def transfer_table(
 
     Raises:
         DataError: A neighbour is of no target, or leads to a family that is not there.
-        SettingsError: The memory is too small for so many processes.
+        SettingsError: The memory is too small for the largest family.
         ToolError: A process was killed, usually for want of memory.
     """
     lengths = {target.id: target.length for target in read_targets(*targets)}
@@ -45,14 +44,15 @@ def transfer_table(
     if strays := [one.target for one in found if one.target not in lengths]:
         raise DataError(f"{neighbours}: {strays[0]} is not among the targets")
     nearest = by_family(found)
-    sizes = {name: size for name, *size in read_sizes(*families) if name in nearest}
+    sizes = {
+        name: (depth, length) for name, depth, length in read_sizes(*families) if name in nearest
+    }
     if missing := nearest.keys() - sizes.keys():
         raise DataError(
             f"{neighbours}: nearest family {min(missing)} is not among the families. "
             "Find the neighbours again"
         )
-    needed = (fitter.needed_bytes(*size) for size in sizes.values())
-    memory.require_at_once(needed, workers=workers, cure="lower --workers")
+    room = fitter.room(sizes, workers=workers)
     columns: dict[str, Indices] = {}
 
     def references() -> Iterator[Family]:
@@ -63,7 +63,7 @@ def transfer_table(
             )
             yield reference
 
-    fits = fitter.fit_all(references(), workers=workers)
+    fits = fitter.fit_all(references(), workers=workers, room=room)
     not_converged = 0
 
     def transferred() -> Iterator[Scores]:

@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -131,7 +131,11 @@ def map_in_order(
 
 
 def map_in_processes(
-    function: Callable[[A], B], items: Iterable[A], *, workers: int
+    function: Callable[[A], B],
+    items: Iterable[A],
+    *,
+    workers: int,
+    within: Callable[[A], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[B]:
     """Results of `function` on each item, in the order of the items, from a pool of processes.
 
@@ -139,6 +143,7 @@ def map_in_processes(
         function: Picklable, as are items and results.
         items: Drawn a little ahead.
         workers: Processes; with 1 the work is done in this one.
+        within: The context in which an item is worked on, as one that waits for memory.
 
     Raises:
         ToolError: A process was killed, usually for want of memory.
@@ -152,16 +157,17 @@ def map_in_processes(
     idle: SimpleQueue[Connection] = SimpleQueue()
 
     def call(item: A) -> B:
-        pipe = idle.get()
-        try:
-            pipe.send(item)
-            result, error = pipe.recv()
-        except (EOFError, OSError) as gone:
-            raise ToolError(
-                f"one of {workers} processes was killed, probably for want of memory; use fewer"
-            ) from gone
-        finally:
-            idle.put(pipe)
+        with within(item):
+            pipe = idle.get()
+            try:
+                pipe.send(item)
+                result, error = pipe.recv()
+            except (EOFError, OSError) as gone:
+                raise ToolError(
+                    f"one of {workers} processes was killed, probably for want of memory; use fewer"
+                ) from gone
+            finally:
+                idle.put(pipe)
         if error is not None:
             raise error
         return result

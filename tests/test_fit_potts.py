@@ -214,15 +214,19 @@ def test_a_fit_that_cannot_be_held_is_refused_with_figure_and_cure(tmp_path, cap
     assert "4,096 MiB are available; fit fewer columns" in error
 
 
-def test_fits_that_cannot_be_held_together_are_refused_before_the_first(
+def test_fits_that_cannot_be_held_together_wait_for_each_other(
     tmp_path, alignments, capsys, monkeypatch
 ):
-    alone = max(plm_sparse.fit_bytes(depth, 7) for depth in (1, 5, 40))
-    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * alone - 1)
-    many = ["--msa", *alignments, "--output", str(tmp_path / "models")]
-    assert fit(*many, "--threads", "3") == 2
-    assert "fitting 3 families at once needs" in capsys.readouterr().err
+    largest = max(plm_sparse.fit_bytes(depth, 7) for depth in (1, 5, 40))
+    available = 3 * memory.PROCESS_BYTES + largest
+    many = ["--msa", *alignments, "--output", str(tmp_path / "models"), "--threads", "3"]
+    monkeypatch.setattr(memory, "available_bytes", lambda: available - 1)
+    assert fit(*many) == 2
+    assert "beside 600 MiB of 3 processes needs" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+    monkeypatch.setattr(memory, "available_bytes", lambda: available)
+    assert fit(*many) == 0
+    assert len(list((tmp_path / "models").iterdir())) == 3
 
 
 def test_a_start_and_a_prior_count_in_the_memory_that_is_needed():

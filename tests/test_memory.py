@@ -1,11 +1,14 @@
 """What memory is left, by the files in which Linux says so."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from npm_core import memory
 from npm_core.errors import SettingsError
+from npm_core.memory import Room
 
 
 @pytest.fixture
@@ -75,8 +78,38 @@ def test_groups_of_version_1_are_read_too(machine):
     assert memory.available_bytes() == 250
 
 
-def test_the_largest_fits_must_fit_together(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 8)
-    assert memory.require_at_once(iter([1, 5, 3]), workers=2, cure="lower --threads") == 8
-    with pytest.raises(SettingsError, match="fitting 2 families at once needs"):
-        memory.require_at_once(iter([5, 1, 4]), workers=2, cure="lower --threads")
+def test_of_fits_in_processes_the_largest_must_fit_beside_these(monkeypatch):
+    others = 2 * (memory.PROCESS_BYTES + 10)
+    monkeypatch.setattr(memory, "available_bytes", lambda: others + 8)
+    knobs = {"workers": 2, "standing": 10, "cure": "lower --threads"}
+    assert memory.shared_room({"a": 1, "b": 8, "c": 5}, **knobs).size == 8
+    assert memory.shared_room({}, **knobs).size == 8
+    with pytest.raises(SettingsError, match=r"fitting b beside 400 MiB of 2 processes needs"):
+        memory.shared_room({"a": 1, "b": 9, "c": 5}, **knobs)
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    assert memory.shared_room({"a": 1 << 60}, **knobs).size == float("inf")
+
+
+def test_work_waits_until_there_is_room_for_it_and_too_much_of_it_is_alone():
+    room, under_way, most = Room(10), [], []
+
+    def work(needed: int) -> None:
+        with room.held(needed):
+            under_way.append(needed)
+            most.append(list(under_way))
+            time.sleep(0.002)
+            under_way.remove(needed)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, [3, 4, 6, 11, 2, 2, 2, 9] * 6))
+    assert len(most) == 48
+    assert all(sum(together) <= 10 or together == [11] for together in most)
+    assert max(map(len, most)) > 1
+
+
+def test_work_that_fails_gives_its_memory_back():
+    room = Room(10)
+    with pytest.raises(ZeroDivisionError), room.held(10):
+        _ = 1 / 0
+    with room.held(10):
+        pass

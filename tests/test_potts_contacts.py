@@ -115,11 +115,31 @@ def test_a_prior_takes_four_times_the_memory_of_a_model():
     assert informed.needed_bytes(10, 16) - plain.needed_bytes(10, 16) == 4 * model
 
 
-def test_a_network_stays_beside_the_fit_and_is_there_twice_while_it_is_read():
+def test_a_network_stays_in_each_process_and_is_there_twice_while_it_is_read(monkeypatch):
     plain = FamilyFitter(Objective(), Stop(), "none", "potts")
     fit = plain.needed_bytes(10, 16)
-    for network, needed in ((fit - 1, 2 * fit - 1), (3 * fit, 6 * fit)):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 40)
+    rooms = [replace(plain, predictor_bytes=n).room({}, workers=3).size for n in (0, fit)]
+    assert rooms[0] - rooms[1] == 3 * fit
+    for network, needed in ((fit - 1, fit), (3 * fit, 3 * fit)):
         assert replace(plain, predictor_bytes=network).needed_bytes(10, 16) == needed
+
+
+def test_families_too_large_to_be_fitted_together_are_fitted_one_after_the_other(
+    tmp_path, families, monkeypatch, capsys
+):
+    fitter = FamilyFitter(Objective(), Stop(), "none", "potts")
+    largest = max(fitter.needed_bytes(*size) for size in SIZES.values())
+    available = 2 * memory.PROCESS_BYTES + largest
+    monkeypatch.setattr(memory, "available_bytes", lambda: available)
+    words, out, _ = command(tmp_path, workers=2)
+    assert main(words) == 0
+    assert [score.id for score in read_scores(out)] == list(SIZES)
+    monkeypatch.setattr(memory, "available_bytes", lambda: available - 1)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "fitting family deep beside 400 MiB of 2 processes needs" in error
+    assert "lower --workers" in error
 
 
 def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
@@ -129,7 +149,7 @@ def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
 
 def test_a_run_that_fails_midway_leaves_neither_scores_nor_report(tmp_path, families):
     class Failing(FamilyFitter):
-        def fit_all(self, families, *, workers):
+        def fit_all(self, families, *, workers, room):
             yield self.fit(next(families))
             raise DataError("the second fit failed")
 
