@@ -218,7 +218,9 @@ def frobenius_norms(couplings: Float32, *, centre: Centre = "none") -> Float64:
 
 
 def average_product_correction(norms: Float64) -> Float64:
-    """F_ij - F_i F_j / F with the means of rows and of all, zero diagonal included (Dunn 2008).
+    """F_ij - F_i F_j / F with the means of rows and of all (Dunn et al. 2008).
+
+    As CCMpred and ESM take them, the zero of the diagonal among them (docs/decisions.md).
 
     Norms that are all zero have nothing to correct and stay zero.
     """

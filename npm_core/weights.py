@@ -11,7 +11,7 @@ from npm_core.arrays import Float64, States
 from npm_core.errors import DataError
 
 IDENTITY_THRESHOLD = 0.8
-"""Paper, section 2: Morcos et al. 2011, neighbours agree in at least 80 % of the columns."""
+"""Neighbours agree in at least 80 % of the columns (Morcos et al. 2011, paper, section 2)."""
 
 _ROWS_PER_TASK = 256
 
