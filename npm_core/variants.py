@@ -1,7 +1,9 @@
 """Effects of mutations on a protein by the Potts model of its family."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +22,14 @@ Variant = tuple[NDArray[np.intp], States]
 WILD_TYPE = "WT"
 
 _MUTATION = re.compile(r"([A-Z])([0-9]+)([A-Z])")
+_SEPARATORS = re.compile("[:,;]")
 
 
 def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
     """One or more mutations such as A23G or A23G:L40P; none, the query itself, if `text` is WT.
 
     Args:
-        text: Letter of the query, its number, new letter; joined by colons.
+        text: Letter of the query, its number, new letter; joined by colons, commas or semicolons.
         query: L letters.
         numbers: (L,) of its residues.
 
@@ -35,7 +38,7 @@ def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
     """
     place = {number: position for position, number in enumerate(numbers.tolist())}
     mutated: dict[int, str] = {}
-    for part in [] if text == WILD_TYPE else text.split(":"):
+    for part in [] if text == WILD_TYPE else _SEPARATORS.split(text):
         found = _MUTATION.fullmatch(part)
         if found is None or not {found[1], found[3]} <= set(AMINO_ACIDS):
             raise DataError(
@@ -54,6 +57,49 @@ def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
             raise DataError(f"{text}: residue {number} is mutated twice")
         mutated[position] = found[3]
     return np.array(list(mutated), dtype=np.intp), encode("".join(mutated.values()))
+
+
+def single_mutants(query: str, numbers: Indices) -> Iterator[str]:
+    """Every exchange of one residue for another, A1R first; none at an X."""
+    for letter, number in zip(query, numbers.tolist(), strict=True):
+        if letter in AMINO_ACIDS:
+            yield from (f"{letter}{number}{new}" for new in AMINO_ACIDS if new != letter)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether the residues that mutants name, as A23, are those of a query.
+
+    Attributes:
+        named: How many they name that have a column in the model.
+        wrong: How many of these are another amino acid in the query.
+        offset: What would have to be added to the query's numbers for most to be the query's.
+        right: How many of all they name that then would be.
+    """
+
+    named: int
+    wrong: int
+    offset: int
+    right: int
+
+
+def agreement(texts: Iterable[str], query: str, numbers: Indices) -> Agreement:
+    """Of mutants as in `parse_variant`, each residue counted once; what is no mutation, not."""
+    parts = {part for text in texts for part in _SEPARATORS.split(text)}
+    found = filter(None, map(_MUTATION.fullmatch, parts))
+    named = {(match[1], int(match[2])) for match in found}
+    letters = dict(zip(numbers.tolist(), query, strict=True))
+    placed = [(letter, number) for letter, number in named if number in letters]
+    wrong = sum(letters[number] != letter for letter, number in placed)
+    offsets = Counter(
+        number - place
+        for letter, number in named
+        for place, own in letters.items()
+        if own == letter
+    )
+    # The smallest of those that are equally good.
+    offset, right = min(offsets.items(), key=lambda item: (-item[1], abs(item[0])), default=(0, 0))
+    return Agreement(len(placed), wrong, offset, right)
 
 
 def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:

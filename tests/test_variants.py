@@ -11,7 +11,7 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.numbering import from_one
 from npm_core.potts import Potts
-from npm_core.variants import log_odds, parse_variant
+from npm_core.variants import Agreement, agreement, log_odds, parse_variant, single_mutants
 
 QUERY = "ACDEF"
 NUMBERS = from_one(5)
@@ -75,7 +75,7 @@ def score(folder, text, *options):
 
 def test_the_verb_adds_a_column_and_keeps_the_others(tmp_path, model):
     model_files.write_model(tmp_path / "a.npz", model)
-    assert score(tmp_path, 'name,mutant\n"one, two",A24G:D26P\nx,C25A\n', "--first", "24") == 0
+    assert score(tmp_path, 'name,mutant\n"one, two",A24G:D26P\nx,C25A\n', "--offset", "23") == 0
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
     expected = log_odds(
@@ -137,9 +137,10 @@ def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
         ("mutant\nA9G\n", "which has 1-5; --skip-unscorable leaves such rows"),
         ("mutant,x\nA1G\n", "line 2: 1 cells, 2 columns"),
         ("variant\nA1G\n", "expected one called mutant"),
-        ("mutant,delta\nA1G,0\n", "none delta"),
+        ("mutant;x\nA1G;0\n", "columns are mutant;x (are they separated by commas?); expected one"),
+        ("mutant,delta\nA1G,0\n", "in.csv: has a column delta, which would be there twice"),
         ("mutant\n", "no mutants"),
-        ("", "expected one called mutant"),
+        ("", "in.csv: is empty, expected a CSV with a column mutant"),
     ],
 )
 def test_a_table_that_cannot_be_scored_is_refused(tmp_path, model, capsys, text, message):
@@ -147,6 +148,73 @@ def test_a_table_that_cannot_be_scored_is_refused(tmp_path, model, capsys, text,
     assert score(tmp_path, text) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_numbering_of_mutants_is_told_from_their_letters():
+    texts = ["A24G", "C25G:D26P", "A24V", "F28A", "D27E", "stop", "WT"]
+    assert agreement(texts, QUERY, NUMBERS) == Agreement(named=0, wrong=0, offset=23, right=4)
+    assert agreement(texts, QUERY, NUMBERS + 23) == Agreement(named=5, wrong=1, offset=0, right=4)
+    assert agreement(texts, QUERY, NUMBERS + 24) == Agreement(named=4, wrong=3, offset=-1, right=4)
+    assert agreement([], QUERY, NUMBERS) == Agreement(named=0, wrong=0, offset=0, right=0)
+
+
+def test_mutants_of_another_numbering_are_not_skipped(tmp_path, model, capsys):
+    model_files.write_model(tmp_path / "a.npz", model)
+    # D4 and E5 are there as well, but as E and F: with 1 less they would all be the query's.
+    shifted = "mutant\nA2G\nC3G\nD4G\nE5G\nF6G\n"
+    for option in ([], ["--skip-unscorable"]):
+        assert score(tmp_path, shifted, *option) == 2
+        error = capsys.readouterr().err
+        assert "4 of 4 residues that the mutants name are others in the query" in error
+        assert "with --offset 1 5 would be the query's" in error
+        assert not (tmp_path / "out.csv").exists()
+    assert score(tmp_path, shifted, "--offset", "1") == 0
+    other = "mutant\nW1G\nW2G\n"
+    assert score(tmp_path, other, "--skip-unscorable") == 2
+    assert "whatever is added to its numbers: is it the same protein?" in capsys.readouterr().err
+
+
+def test_every_exchange_of_one_residue_can_be_scored_without_a_table(tmp_path, model, capsys):
+    assert list(single_mutants("AX", NUMBERS[:2] + 5)) == [
+        f"A6{one}" for one in "RNDCQEGHILKMFPSTWYV"
+    ]
+    model_files.write_model(tmp_path / "a.npz", model)
+    words = ["--potts", str(tmp_path / "a.npz"), "--all-singles", "--offset", "7"]
+    assert main(["score-variants", *words, "--output", str(tmp_path / "out.csv")]) == 0
+    header, *rows = deltas(tmp_path)
+    assert header == ["mutant", "delta"]
+    assert len(rows) == 5 * 19
+    expected = log_odds(model, QUERY, [parse_variant("F5V", QUERY, NUMBERS)])
+    assert rows[-1] == ["F12V", f"{expected[0]:.6f}"]
+    more = ["--skip-unscorable", "--output", str(tmp_path / "out.csv")]
+    assert main(["score-variants", *words, *more]) == 2
+    assert "--all-singles reads no table" in capsys.readouterr().err
+
+
+def test_the_rank_correlation_with_a_measured_column_is_told(tmp_path, model, capsys):
+    model_files.write_model(tmp_path / "a.npz", model)
+    three = sorted(["A1G", "C2A", "D3P"], key=lambda one: deltas_of(model, one))
+    text = f"mutant,fitness\n{three[0]},-4\n{three[1]},0.5\n{three[2]},9\nE4A,\n"
+    assert score(tmp_path, text, "--measured", "fitness") == 0
+    assert "Spearman correlation of delta with fitness: 1.000 (n = 3)" in capsys.readouterr().err
+    assert score(tmp_path, "mutant,fitness\nA1G,1\nC2A,1\n", "--measured", "fitness") == 0
+    assert "one of them has a single value" in capsys.readouterr().err
+    for cell, message in (("high", "line 2: fitness is 'high', no number"), ("nan", "is nan")):
+        assert score(tmp_path, f"mutant,fitness\nA1G,{cell}\n", "--measured", "fitness") == 2
+        assert message in capsys.readouterr().err
+    assert score(tmp_path, text, "--measured", "fit") == 2
+    assert "no column fit; there are mutant, fitness" in capsys.readouterr().err
+
+
+def deltas_of(model, mutant):
+    return log_odds(model, QUERY, [parse_variant(mutant, QUERY, NUMBERS)])[0]
+
+
+def test_a_given_query_brings_its_numbers(tmp_path, model):
+    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    (tmp_path / "q.fasta").write_text(f">q/53-57\n{QUERY}\n")
+    assert score(tmp_path, "mutant\nA53G\n", "--query", str(tmp_path / "q.fasta")) == 0
+    assert float(deltas(tmp_path)[1][1]) == pytest.approx(deltas_of(model, "A1G"), abs=1e-6)
 
 
 def test_a_model_without_a_query_is_refused(tmp_path, model, capsys):
