@@ -64,7 +64,7 @@ $(RUN)/mirror/held_out.txt: | .venv/.packages
 	  --also $(RUN)/results/packages/sequences.fasta.gz --clans
 
 test: setup
-	python -m pytest -q -n 2 --dist loadfile
+	python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 # What the tests of the reports in a browser need; `make test` skips them without.
 browser: .venv/.browser
