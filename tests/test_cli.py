@@ -7,9 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import PATIENCE, wait_until
 
 from npm_core import weights
 from npm_core.arguments import register_identity_threshold
@@ -138,11 +138,10 @@ def test_a_stopped_verb_leaves_no_half_written_files(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     words = [*SPLIT, "train", "--test", "test", "--fasta", "fifo"]
     process = subprocess.Popen([sys.executable, "-m", "npm_core", *words], cwd=tmp_path)
-    with (tmp_path / "fifo").open("w") as stream:
-        stream.write(">a\nMKV\n")
-        stream.flush()
-        while len(list(tmp_path.glob(".*.part"))) < 2:
-            time.sleep(0.01)
+    # Opened for writing alone it would wait for a reader.
+    with (tmp_path / "fifo").open("r+b", buffering=0) as stream:
+        stream.write(b">a\nMKV\n")
+        wait_until(lambda: len(list(tmp_path.glob(".*.part"))) == 2, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["fifo"]

@@ -4,12 +4,12 @@ import gzip
 import os
 import shutil
 import subprocess
-import time
 
 import numpy as np
 import pytest
 from pyhmmer.easel import Alphabet, TextMSA, TextSequence
 from pyhmmer.plan7 import HMM, Background, Builder
+from waiting import wait_until
 
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -133,8 +133,7 @@ def test_a_shard_that_was_stopped_goes_on_with_the_families_it_lacks(folder, mon
         searched.append(profile.accession)
         if len(searched) == 2:
             (journal,) = (folder / "scratch").glob("*.jsonl")
-            while "PF00001" not in journal.read_text():
-                time.sleep(0.01)
+            wait_until(lambda: "PF00001" in journal.read_text())
             raise KeyboardInterrupt
         return search_family(profile, sequences)
 

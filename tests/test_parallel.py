@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from test_programs import begun, ended, ends_by, status_by
+from test_programs import begun, ends_by, status_by, wait_for_ends
+from waiting import PATIENCE, wait_until
 
 from npm_core.errors import DataError, ToolError
 from npm_core.files import atomic_path
@@ -16,7 +17,7 @@ from npm_core.parallel import AHEAD, map_in_order, map_in_processes, stop_signal
 def tell_and_sleep(path: Path) -> None:
     with atomic_path(path):
         path.with_suffix(".pid").write_text(str(os.getpid()))
-        time.sleep(600)
+        time.sleep(3600)
 
 
 @ends_by
@@ -33,26 +34,27 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_written_files(tmp_path, nu
         return [pid for path in tmp_path.glob("*.pid") if (pid := path.read_text())]
 
     assert status_by(number, process, lambda: len(pids()) == 2) == status
-    assert all(ended(int(pid)) for pid in pids())
+    wait_for_ends(" ".join(pids()))
     assert list(tmp_path.glob(".*.part")) == []
 
 
 @pytest.mark.usefixtures("hangs_up")
 def test_a_second_signal_does_not_stop_what_cleans_up_after_the_first(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path;"
+        "import sys, time; from pathlib import Path; from waiting import wait_until;"
         "from npm_core.parallel import exit_on_signals; exit_on_signals();"
-        "began, cleans, done = map(Path, sys.argv[1:])\n"
-        "try:\n    began.touch(); time.sleep(600)\n"
-        "finally:\n    cleans.touch(); time.sleep(1); done.touch()"
+        "began, cleans, again, done = map(Path, sys.argv[1:])\n"
+        "try:\n    began.touch(); time.sleep(3600)\n"
+        "finally:\n    cleans.touch(); wait_until(again.exists); done.touch()"
     )
-    began, cleans, done = (tmp_path / name for name in ("began", "cleans", "done"))
-    process = begun(code, str(began), str(cleans), str(done))
-    while not began.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert status_by(signal.SIGHUP, process, cleans.exists) == 128 + signal.SIGTERM
+    names = ("began", "cleans", "again", "done")
+    began, cleans, again, done = (tmp_path / name for name in names)
+    process = begun(code, *(str(tmp_path / name) for name in names))
+    for number, is_ready in ((signal.SIGTERM, began.exists), (signal.SIGHUP, cleans.exists)):
+        wait_until(is_ready, process)
+        process.send_signal(number)
+    again.touch()
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert done.exists()
 
 
@@ -124,8 +126,7 @@ def test_an_error_comes_from_its_process_with_the_line_that_raised_it():
 def test_a_source_that_fails_stops_the_work_under_way(tmp_path):
     def source():
         yield tmp_path / "first"
-        while not list(tmp_path.glob("*.pid")):
-            time.sleep(0.05)
+        wait_until(lambda: list(tmp_path.glob("*.pid")))
         raise DataError("a damaged table")
 
     with pytest.raises(DataError, match="a damaged table"):
@@ -138,14 +139,14 @@ def test_behind_a_slow_item_the_work_goes_on_while_the_caller_is_slow_too():
 
     def work(number: int) -> int:
         if number == 1:
-            assert done[20].wait(60), "nothing was drawn until the slow item ended"
+            assert done[20].wait(PATIENCE), "nothing was drawn until the slow item ended"
         done[number].set()
         return number
 
     results = map_in_order(work, range(24), workers=2)
     assert next(results) == 0
     for event in done[2 : 2 * AHEAD]:
-        assert event.wait(60)
+        assert event.wait(PATIENCE)
     assert list(results) == list(range(1, 24))
 
 
@@ -154,7 +155,7 @@ def test_a_result_that_is_ready_waits_for_no_other(monkeypatch, ends_at):
     may_end, told = threading.Event(), threading.Event()
 
     def work(number: int) -> bool:
-        return (told if number else may_end).wait(60)
+        return (told if number else may_end).wait(PATIENCE)
 
     done, asked = Future.done, []
 

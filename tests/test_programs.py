@@ -3,10 +3,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, wait_until
 
 from npm_core import programs
 from npm_core.errors import ToolError
@@ -62,19 +62,16 @@ def test_a_failure_is_put_into_words(code, failure):
         assert failure in running.run(python(code)).failure
 
 
-CHILDREN = (
-    "import os, subprocess, sys, time;"
-    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-    "print('something', flush=True);"
-    "open(sys.argv[1], 'w').write(f'{child.pid} {os.getpid()}'); time.sleep(60)"
-)
+def with_a_child(told):
+    """A program that tells the numbers of its child's process and its own, and hangs."""
+    return ["/bin/sh", "-c", 'sleep 3600 & echo something; echo $! $$ > "$0"; wait', str(told)]
 
 
 def test_a_program_that_hangs_is_killed_with_its_children(tmp_path):
     with Programs() as running:
-        done = running.run(python(CHILDREN, str(tmp_path / "pid")), timeout=1.5)
-    assert done.failure == "no end after 1.5 s"
-    assert all(map(ended, map(int, (tmp_path / "pid").read_text().split())))
+        done = running.run(with_a_child(tmp_path / "pid"), timeout=3)
+    assert done.failure == "no end after 3 s"
+    wait_for_ends((tmp_path / "pid").read_text())
 
 
 ends_by = pytest.mark.parametrize(
@@ -96,11 +93,9 @@ def begun(code, *arguments):
 
 def status_by(number, process, is_ready):
     """Exit status of a process that gets a signal once it is ready."""
-    while not is_ready():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(is_ready, process)
     process.send_signal(number)
-    return process.wait(20)
+    return process.wait(PATIENCE)
 
 
 @ends_by
@@ -112,34 +107,33 @@ def test_a_process_that_ends_takes_its_program_and_its_children_with_it(tmp_path
         "running = Programs().__enter__(); running.run(sys.argv[1:])"
     )
     told = tmp_path / "pid"
-    process = begun(code, *python(CHILDREN, str(told)))
+    process = begun(code, *with_a_child(told))
     assert status_by(number, process, lambda: told.exists() and told.read_text()) == status
-    assert all(map(ended, map(int, told.read_text().split())))
+    wait_for_ends(told.read_text())
 
 
 def test_a_program_that_ends_takes_its_children_with_it(tmp_path):
     code = (
         "import subprocess, sys;"
-        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL,"
+        "child = subprocess.Popen(['sleep', '3600'], stdout=subprocess.DEVNULL,"
         " stderr=subprocess.DEVNULL);"
         "print(child.pid)"
     )
     with Programs() as running:
         done = running.run(python(code))
-    assert ended(int(done.output))
+    wait_for_ends(done.output.decode())
+
+
+def wait_for_ends(pids):
+    """Wait for the ends of processes that are no children of ours, from their numbers' text."""
+    wait_until(lambda: all(map(ended, pids.split())))
 
 
 def ended(pid):
-    """Whether a process that is no child of ours ends within ten seconds."""
-    for _ in range(200):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().split()[2]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_a_program_over_its_memory_limit_fails_and_one_under_it_does_not():
@@ -152,12 +146,11 @@ def test_a_program_over_its_memory_limit_fails_and_one_under_it_does_not():
 def test_leaving_the_block_kills_what_still_runs():
     with Programs() as running:
         results = []
-        sleep = python("import time; time.sleep(60)")
+        sleep = ["sleep", "3600"]
         thread = threading.Thread(target=lambda: results.append(running.run(sleep)))
         thread.start()
-        while not running._running:
-            time.sleep(0.01)
-    thread.join(10)
+        wait_until(lambda: running._running)
+    thread.join(PATIENCE)
     assert "killed" in results[0].failure
     with pytest.raises(ToolError, match="stopped"):
         running.run(sleep)
