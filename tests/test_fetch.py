@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import tenacity
+from waiting import PATIENCE
 
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
@@ -70,7 +71,8 @@ class Server:
         def answer(handler: BaseHTTPRequestHandler) -> None:
             self.well(handler, send=after)
             handler.wfile.flush()
-            freed.wait(20)
+            if not freed.wait(PATIENCE):
+                self.ranges.append("nobody gave up the stalled download")
 
         return answer
 
@@ -100,7 +102,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def fetch(tmp_path):
-    def run(*urls, name="file", attempts=4, timeout=5.0, **knobs):
+    def run(*urls, name="file", attempts=4, timeout=60.0, **knobs):
         output = tmp_path / "out" / name
         knobs = {"lock": SourceLock(tmp_path / "lock.tsv")} | knobs
         download(urls, output, patience=Patience(attempts, timeout, first_wait=0.001), **knobs)
@@ -160,7 +162,7 @@ def test_resumes_after_a_stall(server, fetch):
     freed = threading.Event()
     server.script = [server.stalled(700, freed)]
     try:
-        assert fetch(server.url, timeout=0.2) == BODY
+        assert fetch(server.url, timeout=2.0) == BODY
     finally:
         freed.set()
     assert server.ranges == [None, "bytes=700-"]
@@ -211,8 +213,8 @@ def test_a_download_that_is_stopped_waits_for_nothing_and_can_go_on(server, fetc
     patience = Patience()
 
     def busy(handler):
-        says(503, Retry_After="300")(handler)
         patience.stopped.set()
+        says(503, Retry_After="300")(handler)
 
     server.script = [busy]
     with pytest.raises(DataError, match="HTTP status 503"):
@@ -224,6 +226,19 @@ def test_a_download_that_is_stopped_waits_for_nothing_and_can_go_on(server, fetc
         download([server.url], tmp_path / "file", lock=None, patience=patience)
     download([server.url], tmp_path / "file", lock=None)
     assert (tmp_path / "file").read_bytes() == BODY
+
+
+def test_a_download_that_is_stopped_while_it_waits_asks_no_more(server, tmp_path):
+    class StoppedByTheFirstWait(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            self.set()
+            return super().wait(timeout)
+
+    server.script = [says(503, Retry_After="300")]
+    patience = Patience(stopped=StoppedByTheFirstWait())
+    with pytest.raises(DataError, match="stopped"):
+        download([server.url], tmp_path / "file", lock=None, patience=patience)
+    assert server.ranges == [None]
 
 
 @pytest.mark.parametrize(
