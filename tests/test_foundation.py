@@ -3,6 +3,7 @@
 import argparse
 import gzip
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -416,6 +417,17 @@ def test_the_digest_of_code_ignores_prose_and_sees_imports(tmp_path, monkeypatch
         cached.cache_clear()
 
 
+@pytest.fixture
+def git_alone(tmp_path, monkeypatch):
+    """Git has no settings, sees no folder above, and none of the variables it gives to hooks."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+
+@pytest.mark.usefixtures("git_alone")
 def test_a_commit_is_marked_when_files_differ_from_it(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "npm_core" / "provenance.py"))
     assert provenance.git_commit() == "unknown"
