@@ -693,15 +693,17 @@ def flags(shard, tmp_path) -> list[str]:
     return text.split()
 
 
-def torchrun(*arguments: object) -> None:
+def torchrun(logs: Path, *arguments: object) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # This machine's name may lead nowhere.
+    launch += ["--local-addr", "127.0.0.1", "--log-dir", str(logs)]
     ran = subprocess.run(
         [sys.executable, *launch, *map(str, arguments)],
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert ran.returncode == 0, ran.stderr
 
@@ -715,7 +717,7 @@ def test_two_processes_train_as_one_and_resume_to_the_bit(shard, tmp_path):
     loop = averaged_loop()
     one = make_task(shard, loop)
     train(one, tmp_path)
-    torchrun(Path(__file__).with_name("two_processes.py"), shard, tmp_path)
+    torchrun(tmp_path / "logs", Path(__file__).with_name("two_processes.py"), shard, tmp_path)
     expected = table(tmp_path / "m.csv")
     for name in ("copied", "sharded"):
         rows = table(tmp_path / name / "whole.csv")
@@ -733,7 +735,7 @@ def test_two_processes_train_as_one_and_resume_to_the_bit(shard, tmp_path):
 @pytest.mark.slow
 def test_the_train_verb_shards_under_torchrun(flags, tmp_path):
     out = ["--output", tmp_path / "npm", "--metrics", tmp_path / "m.csv", "--sharded"]
-    torchrun("-m", "npm_core", "train", *flags, *out)
+    torchrun(tmp_path / "logs", "-m", "npm_core", "train", *flags, *out)
     assert isinstance(load_model(tmp_path / "npm"), NeuralPottsModel)
 
 
