@@ -321,7 +321,8 @@ def start(tmp_path, words):
     return subprocess.Popen(
         [sys.executable, "-m", "npm_core", "search", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        # What a kill leaves among temporary files goes with the test.
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,
     )
 
