@@ -308,8 +308,9 @@ def optimizers(monkeypatch) -> list[torch.optim.Optimizer]:
     return made
 
 
+@pytest.mark.parametrize(("update", "checkpoint"), [(2, 0), (5, 3)])
 def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(
-    shard, tmp_path, optimizers
+    shard, tmp_path, optimizers, update, checkpoint
 ):
     task = make_task(shard)
     forward = task.forward
@@ -318,17 +319,20 @@ def test_a_loss_that_explodes_goes_back_to_the_checkpoint_at_half_the_rate(
     def explodes(batch: Batch):
         loss, measures = forward(batch)
         before.append(weights(task))
-        return (loss * float("nan") if len(before) == 5 else loss), measures
+        return (loss * float("nan") if len(before) == update else loss), measures
 
     task.forward = explodes
     outcome = train(task, tmp_path)
     assert outcome.rollbacks == 1
-    # The last checkpoint was written after three updates.
-    assert all(torch.equal(before[5][name], value) for name, value in before[3].items())
-    assert not all(torch.equal(before[4][name], value) for name, value in before[3].items())
+    saved = before[checkpoint]
+    assert all(torch.equal(before[update][name], value) for name, value in saved.items())
+    assert not all(torch.equal(before[update - 1][name], value) for name, value in saved.items())
     assert all(torch.isfinite(value).all() for value in weights(task).values())
     assert float(table(tmp_path / "m.csv")[-1]["learning_rate"]) == 0.5
     assert [group["lr"] for group in optimizers[0].param_groups] == 3 * [0.5e-2]
+    # Adam's moments are those of the updates up to the checkpoint and since.
+    counted = {int(moments["step"]) for moments in optimizers[0].state.values()}
+    assert counted == {checkpoint + LOOP.steps - update}
 
 
 def test_heads_and_trunk_learn_at_their_own_rates_and_only_matrices_decay(shard):
