@@ -396,6 +396,22 @@ def test_losses_are_told_a_residue_and_validation_without_the_penalty(shard):
     assert found == pytest.approx(np.log(21))
 
 
+@pytest.mark.parametrize("query", ["first", "random"])
+def test_validation_reads_the_first_row_of_each_family(shard, monkeypatch, query):
+    task = make_task(shard, query=query)
+    embed, read = task.model.embed, []
+
+    def noted(tokens, lengths):
+        read.append(tokens[0].tolist())
+        return embed(tokens, lengths)
+
+    monkeypatch.setattr(task.model, "embed", noted)
+    with torch.no_grad():
+        task.validate()
+    families = Families([shard])
+    assert read == [families[index].residues[0].tolist() for index in range(len(families))]
+
+
 def test_the_rows_of_a_step_are_those_of_the_seed(shard):
     def rows(seed: int) -> list[torch.Tensor]:
         task = make_task(shard, dataclasses.replace(LOOP, seed=seed))
