@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -818,16 +820,30 @@ def test_a_decay_outside_its_range_is_refused(value):
         LoopSettings(ema=value)
 
 
-def test_metrics_go_to_tensorboard_where_it_is_installed(flags, tmp_path):
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    out = ["--output", str(tmp_path / "npm"), "--metrics", str(tmp_path / "m.csv")]
-    board = ["--tensorboard", str(tmp_path / "board"), "--log-every", "2"]
-    assert main(["train", *flags, *out, *board]) == 0
-    found = events.EventAccumulator(str(tmp_path / "board"))
-    found.Reload()
-    shown = {event.step: event.value for event in found.Scalars("loss")}
-    rows = {int(row["step"]): float(row["loss"]) for row in table(tmp_path / "m.csv")[1:]}
-    assert shown == pytest.approx(rows, rel=1e-5)
+def test_tensorboard_shows_the_rows_of_metrics_also_where_a_training_resumed(
+    shard, tmp_path, monkeypatch
+):
+    writer = Mock()
+    tensorboard = SimpleNamespace(SummaryWriter=writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
+    files = {"scratch": tmp_path / "scratch", "metrics": tmp_path / "m.csv", "team": ALONE}
+    board = tmp_path / "board"
+    with pytest.raises(Interrupted):
+        fit(killed(make_task(shard), at=5), tensorboard=board, **files)
+    fit(make_task(shard), tensorboard=board, **files)
+    # The checkpoint is of update 3: what was shown of later ones is to go.
+    assert writer.call_args_list == [call(str(board), purge_step=step) for step in (0, 4)]
+    told = [each.args for each in writer.return_value.add_scalar.call_args_list]
+    assert {(step, name): value for name, value, step in told} == pytest.approx(
+        {
+            (int(row["step"]), name): float(value)
+            for row in table(tmp_path / "m.csv")
+            for name, value in row.items()
+            if name != "step" and value
+        },
+        rel=1e-5,
+    )
+    writer.return_value.close.assert_called_once_with()
 
 
 def test_without_tensorboard_the_error_says_what_to_install(flags, tmp_path, capsys, monkeypatch):
