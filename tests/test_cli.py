@@ -62,6 +62,21 @@ def test_bad_paths_and_devices_are_named(folder, capsys, words, message):
 
 
 @pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        ("fit_potts", "no verb fit_potts; did you mean fit-potts?"),
+        ("fit-pots", "no verb fit-pots; did you mean fit-potts?"),
+        ("zzz", "no verb zzz; --help lists them"),
+    ],
+)
+def test_a_misspelt_verb_is_told_the_one_that_was_meant(capsys, verb, message):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--msa", "x"])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["potts-contacts", "--workers", "0"], "expected a whole number from 1, found '0'"),

@@ -7,6 +7,7 @@ adds its arguments, `run` does the work. Verb modules import the science inside 
 
 import argparse
 import ast
+import difflib
 import importlib
 import os
 import sys
@@ -71,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in argv if not word.startswith("-")), None)
+    if chosen is not None and chosen not in known and not chosen.startswith("@"):
+        near = difflib.get_close_matches(chosen.replace("_", "-"), known)
+        top.error(
+            f"no verb {chosen}; "
+            + (f"did you mean {' or '.join(near)}?" if near else "--help lists them")
+        )
     for verb, summary in known.items():
         parser = commands.add_parser(verb, help=summary.rstrip("."))
         if verb == chosen:
