@@ -23,6 +23,19 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 """Taken from the modes of new files. It can only be read by setting it: not while threads run."""
 
+_NO_TEXT = {
+    b"PK\x03\x04": "a zip archive, expected text; unpack it",
+    b"BZh91AY": "bzip2 data, expected text; unpack it: bunzip2",
+    b"\xfd7zXZ": "xz data, expected text; unpack it: unxz",
+    b"\x28\xb5\x2f\xfd": "zstd data, expected text; unpack it: unzstd",
+    codecs.BOM_UTF16_LE: "UTF-16, expected UTF-8; convert it: iconv -f utf-16 -t utf-8",
+    codecs.BOM_UTF16_BE: "UTF-16, expected UTF-8; convert it: iconv -f utf-16 -t utf-8",
+}
+"""First bytes of what is given for text by mistake."""
+
+_UNDECODABLE = re.compile("[\udc80-\udcff]")
+"""What the error handler surrogateescape reads bytes as."""
+
 _BREAKS = re.compile(r"\s*[\t\r\n]\s*")
 """What would end a field or a line of a tab-separated table."""
 
@@ -186,24 +199,53 @@ def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
 
 
 @contextmanager
-def open_text(path: Path | str, encoding: str = "utf-8") -> Iterator[IO[str]]:
+def open_text(
+    path: Path | str, encoding: str = "utf-8", errors: str = "strict"
+) -> Iterator[IO[str]]:
     """Open a text file for reading, gzipped or not (told by its first two bytes).
 
     The byte order mark that Windows puts before UTF-8 is left out.
 
+    Args:
+        path: `-` is standard input.
+        encoding: Of its bytes.
+        errors: What to do with bytes that are not in the encoding, as Python's `open`.
+
     Raises:
-        DataError: The file is missing, or its gzip data is truncated or corrupt.
+        DataError: The file is missing, no text, or its gzip data is truncated or corrupt.
     """
     try:
         # Opened once: what a pipe has given it does not give again.
         with open_binary(path) as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b"
             data = gzip.GzipFile(fileobj=raw) if zipped else raw
-            if data.peek(3)[:3] == codecs.BOM_UTF8:
+            begin = data.peek(8)
+            for magic, told in _NO_TEXT.items():
+                if begin.startswith(magic):
+                    raise DataError(f"{path}: {told}")
+            if begin.startswith(codecs.BOM_UTF8):
                 data.read(3)
-            with io.TextIOWrapper(cast("IO[bytes]", data), encoding=encoding) as stream:
+            with io.TextIOWrapper(cast("IO[bytes]", data), encoding, errors) as stream:
                 yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: gzip data is truncated or corrupt ({error})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a {encoding} text file ({error})") from error
+        raise DataError(
+            f"{_undecodable(path, encoding)} is not in {encoding}, as expected; if the file is in "
+            "Latin-1, convert it: iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def _undecodable(path: Path | str, encoding: str) -> str:
+    """Where the first bytes are that are no text, and what they are."""
+    if not Path(path).is_file():  # a pipe, which cannot be read again
+        return f"{path}: the text"
+    with open_text(path, encoding, "surrogateescape") as stream:
+        for number, line in enumerate(stream, start=1):
+            if found := _UNDECODABLE.search(line):
+                shown = line[max(0, found.start() - 20) : found.end()]
+                told = shown.encode(encoding, "surrogateescape").decode(
+                    encoding, "backslashreplace"
+                )
+                return f"{path}, line {number}: '{told}'"
+    return f"{path}: the text"

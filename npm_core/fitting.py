@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from npm_core import ccmpred, formats, memory, model_files, plm_sparse, potts
+from npm_core import ccmpred, formats, kernels, memory, model_files, plm_sparse, potts
 from npm_core.arrays import States
 from npm_core.descent import STOP, Stop
 from npm_core.errors import DataError, NpmError, SettingsError
@@ -135,6 +135,8 @@ class Job:
             facts |= {"query": msa.query.replace("-", "X"), "numbers": as_text(msa.numbers)}
             if missing := missing_inside(msa.numbers):
                 apart = f" ({missing} residues of the query in between have no column)"
+            if msa.misfit:
+                apart += f" ({msa.misfit})"
         model_files.write_model(self.output, replace(fit.potts, metadata=facts))
         if self.report:
             _write_report(self.report, msa, fit)
@@ -224,6 +226,7 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
         str(job.msa): job.needed_bytes(each, msa) for job, msa in read if isinstance(msa, Msa)
     }
     room = memory.shared_room(needed, workers=workers, cure="lower --threads")
+    _note_compilation()
     plm_sparse.compile_kernels()
     return map_in_processes(
         partial(_fit_alone, fitter=each),
@@ -251,11 +254,20 @@ def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmErr
     if announce:
         mib = job.needed_bytes(fitter, msa) / memory.MIB
         note(f"depth {msa.depth}, length {msa.length}: about {mib:,.0f} MiB of memory")
+    if fitter.backend == "own":
+        _note_compilation()
     try:
         fit = fitter.fit(msa.residues, start=start, prior=prior)
     except (DataError, SettingsError) as error:
         return type(error)(f"{job.msa}: {error}")
     return job.write(msa, fit)
+
+
+def _note_compilation() -> None:
+    """Say that a fit will compile its kernels, where Numba's cache lacks the one it runs last."""
+    stats = getattr(kernels.unpack_tile, "stats", None)  # none where NUMBA_DISABLE_JIT is set
+    if stats and not any(Path(stats.cache_path).glob("kernels.unpack_tile-*.nbi")):
+        note("compiling the kernels of the fit, once on this machine: about a minute")
 
 
 def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:

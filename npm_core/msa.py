@@ -2,11 +2,14 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +18,13 @@ from npm_core import alphabet
 from npm_core.arrays import Indices, States
 from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.numbering import residue_numbers
+from npm_core.numbering import range_misfit, residue_numbers
 
 _DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
 
 _ALIGNED = re.compile(r"[A-Za-z*.-]*")
+
+_NUCLEOTIDES = "ACGTUN"
 
 ANNOTATIONS = frozenset(
     {"ss_dssp", "ss_pred", "ss_conf", "sa_dssp", "sa_pred", "aa_dssp", "aa_pred"}
@@ -57,6 +62,7 @@ class Msa:
         nonstandard: How many letters were replaced by a parent amino acid or a gap.
         numbers: (length,) number of the query's residue in each column; None where columns were
             kept in which it has none.
+        misfit: Why the numbers count from 1 although the query's name ends in /FIRST-LAST.
         annotations: How many rows of the file were no sequences (`ANNOTATIONS`) and left out.
     """
 
@@ -64,6 +70,7 @@ class Msa:
     residues: States
     nonstandard: int = 0
     numbers: Indices | None = None
+    misfit: str = ""
     annotations: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +103,7 @@ class Msa:
             names=tuple(self.names[index] for index in order),
             residues=residues if columns is None else np.ascontiguousarray(residues[:, columns]),
             numbers=None,
+            misfit="",
         )
 
     def row(self, query: int | str) -> int:
@@ -151,12 +159,14 @@ def msa_from_rows(
             which it has a letter; None leaves rows and columns as they stand.
 
     Raises:
-        DataError: No rows, rows of unequal length, a letter that is no amino acid, no such query.
+        DataError: No rows, rows of unequal length, a letter that is no amino acid, DNA or RNA, no
+            such query.
     """
     names: list[str] = []
     encoded: list[States] = []
     nonstandard = annotations = 0
     asked: dict[int, str] = {}  # the rows that may be the query
+    lower = ""
     for name, sequence in rows:
         if name.split(maxsplit=1)[0] in ANNOTATIONS:
             annotations += 1
@@ -164,15 +174,19 @@ def msa_from_rows(
         if max_rows is not None and len(names) >= max_rows:
             break
         columns = sequence.translate(_DROP_INSERTS)
+        at = f"{where}: row {len(names) + 1} ({name})"
         try:
             states = alphabet.encode(columns)
         except DataError as error:
-            raise DataError(f"{where}: row {len(names) + 1} ({name}): {error}") from error
+            raise DataError(f"{at}: {error}") from error
+        if not names:
+            refuse_nucleotides(sequence, at)
+            lower = _in_lower_case(sequence, 1)
         if encoded and len(states) != len(encoded[0]):
+            lower = lower or _in_lower_case(sequence, len(names) + 1)
             raise DataError(
-                f"{where}: row {len(names) + 1} ({name}) has {len(states)} columns, row 1 "
-                f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
-                "number of upper case letters and '-'"
+                f"{at} has {len(states)} columns, row 1 ({names[0]}) has {len(encoded[0])}. Every "
+                f"row of an alignment needs the same number of upper case letters and '-'{lower}"
             )
         if query == len(names) or query in _callings(name):
             asked[len(names)] = sequence
@@ -182,7 +196,7 @@ def msa_from_rows(
     if not names:
         raise DataError(f"{where}: no sequences")
     if len(encoded[0]) == 0:
-        raise DataError(f"{where}: row 1 ({names[0]}) has no columns")
+        raise DataError(f"{where}: row 1 ({names[0]}) has no columns{lower}")
     msa = Msa(tuple(names), np.stack(encoded), nonstandard, annotations=annotations)
     if query is None:
         return msa
@@ -191,12 +205,55 @@ def msa_from_rows(
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     if (msa.residues[row] == alphabet.GAP).all():
-        raise DataError(f"{where}: row {row + 1} ({names[row]}) has no residue to be a query")
+        lower = _in_lower_case(asked[row], row + 1)
+        raise DataError(
+            f"{where}: row {row + 1} ({names[row]}) has no residue to be a query{lower}"
+        )
     # The paper's step for Pfam (C.3): "We drop these gap characters and their corresponding columns
     # in the MSA". An X is a gap among the states, but a residue of the query: its column stays.
     present = np.array([letter != "-" for letter in asked[row].translate(_DROP_INSERTS)])
     numbers = residue_numbers(names[row], asked[row])[present]
-    return replace(msa.led_by(row, present), numbers=numbers)
+    misfit = range_misfit(names[row], asked[row])
+    return replace(msa.led_by(row, present), numbers=numbers, misfit=misfit)
+
+
+def _in_lower_case(sequence: str, row: int) -> str:
+    """A hint to end an error with, where most of a row's letters are inserts."""
+    letters = sum(map(str.isalpha, sequence))
+    inserts = sum(map(str.islower, sequence))
+    if 2 * inserts <= letters:
+        return ""
+    return (
+        f". Row {row} has {inserts} of {letters} letters in lower case, which A3M and Stockholm "
+        "read as inserts: write columns in capitals, or name the file .fasta if it is an aligned "
+        "FASTA"
+    )
+
+
+def refuse_nucleotides(sequence: str, where: str) -> None:
+    """Raise where a sequence, aligned or not, is DNA or RNA, whose letters are amino acids' too.
+
+    It is if it has 30 letters or more, of which none is another than A, C, G, T, U and N, and one
+    in twenty is A, one C, one G and one T or U. Proteins' repeats lack one of the four: the 240
+    letters of A, G and few T in Epstein-Barr virus's EBNA-1 are the longest stretch we know.
+
+    Raises:
+        DataError: It is.
+    """
+    letters = sequence.upper().replace("-", "").replace(".", "")
+    if letters.strip(_NUCLEOTIDES) or len(letters) < 30:
+        return
+    thymine = letters.count("T") + letters.count("U")
+    if 20 * min(thymine, *map(letters.count, "ACG")) >= len(letters):
+        raise DataError(
+            f"{where} is DNA or RNA, expected a protein: translate it (all of its {len(letters)} "
+            f"letters are among {_NUCLEOTIDES})"
+        )
+
+
+def open_sequences(path: Path | str) -> AbstractContextManager[IO[str]]:
+    r"""`open_text` of sequences, in whose headers a byte that is no UTF-8 may stand, as `\xfc`."""
+    return open_text(path, errors="backslashreplace")
 
 
 def fasta_records(stream: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
@@ -231,20 +288,22 @@ def fasta_text(records: Iterable[tuple[object, str]]) -> str:
 
 
 def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
-    """Rows of the first alignment of a Stockholm file; interleaved blocks are joined.
+    """Rows of a Stockholm file's only alignment; interleaved blocks are joined.
 
     Pfam and HMMER write match columns in capitals and '-', inserts in lower case and '.'; others
     write '.' for every gap. So a column with lower case letters is an insert; in one with capitals
     or '-', a '.' is a gap; one of '.' only holds nothing. Rows come out as in an A3M.
 
     Raises:
-        DataError: Rows of unequal width, or a column with letters of both cases or lower case
-            and '-'.
+        DataError: Rows of unequal width, a column with letters of both cases or lower case and
+            '-', no `//` at the end, or another alignment behind it.
     """
     parts: dict[str, list[str]] = {}
-    for number, line in enumerate(stream, start=1):
+    lines = enumerate(stream, start=1)
+    for number, line in lines:
         text = line.rstrip()
         if text == "//":
+            _refuse_another(lines, where)
             break
         if not text or text.startswith("#"):
             continue
@@ -254,8 +313,15 @@ def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str,
                 f"{where}, line {number}: expected 'name sequence', found {text[:40]!r}"
             )
         parts.setdefault(fields[0], []).append(fields[1])
+    else:
+        if parts:
+            raise DataError(
+                f"{where}: not closed by '//': truncated, expected a whole alignment; fetch it "
+                "again, or end it with a line '//' if nothing is missing"
+            )
     rows = {
-        name: np.frombuffer("".join(blocks).encode("latin-1"), dtype=np.uint8)
+        # A character that is none of Latin-1 becomes `?`, which is no amino acid either.
+        name: np.frombuffer("".join(blocks).encode("latin-1", "replace"), dtype=np.uint8)
         for name, blocks in parts.items()
     }
     if not rows:
@@ -278,6 +344,20 @@ def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str,
     for name, row in rows.items():
         row = np.where(matches & (row == ord(".")), np.uint8(ord("-")), row)
         yield name, row.tobytes().decode("latin-1")
+
+
+def _refuse_another(lines: Iterator[tuple[int, str]], where: str) -> None:
+    """Raise where another alignment follows; it is not counted how many: Pfam-A.full has 20 000."""
+    for number, line in lines:
+        if line.strip():
+            head = (words.split() for _, words in islice(lines, 3))
+            names = [words[2] for words in head if words[:2] == ["#=GF", "ID"] and words[2:]]
+            named = f" ({names[0]})" if names else ""
+            raise DataError(
+                f"{where}, line {number}: a second alignment begins{named}, expected one a file. "
+                f"This cuts it out, and the first with 1 for {number}: "
+                f"gzip -cdf {shlex.quote(where)} | sed -n '{number},/^\\/\\//p' > one.sto"
+            )
 
 
 def _aln_records(stream: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -374,7 +454,7 @@ def read_alignment(
     path, where = Path(path), str(path)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lstrip(".").lower()
     named = SUFFIXES.get(suffix)
-    with open_text(path, "latin-1" if named == "stockholm" else "utf-8") as stream:
+    with open_sequences(path) as stream:
         head = []
         for line in stream:
             head.append(line)

@@ -23,7 +23,7 @@ def residue_numbers(name: str, row: str) -> Indices:
     """Number of the residue in each column of an aligned row; a gap has that of the one before it.
 
     Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST, the row
-    has as many and LAST is at most `LONGEST`; so do those in lower case, which have no column.
+    has as many (`range_misfit`); so do those in lower case, which have no column.
 
     Args:
         name: Of the row; not empty.
@@ -31,12 +31,34 @@ def residue_numbers(name: str, row: str) -> Indices:
     """
     shown = np.array(list(row.translate(_SHOWS_NOTHING)), dtype="U1")
     numbers = np.cumsum(shown != "-").astype(np.int32)
+    first, _ = _first_number(name, int(numbers[-1]))
+    return (numbers + (first - 1))[~np.char.islower(shown)]
+
+
+def range_misfit(name: str, row: str) -> str:
+    """Why residues count from 1 although the name ends in /FIRST-LAST; "" where they do not.
+
+    Args:
+        name: As in `residue_numbers`.
+        row: Likewise.
+    """
+    shown = row.translate(_SHOWS_NOTHING)
+    return _first_number(name, len(shown) - shown.count("-"))[1]
+
+
+def _first_number(name: str, count: int) -> tuple[int, str]:
+    """Number of the first of so many residues, and why it is not the name's, if that has one."""
     found = _RANGE.search(name.split(maxsplit=1)[0])
-    if found:
-        first, last = int(found[1]), int(found[2])
-        if last <= LONGEST and last - first + 1 == numbers[-1]:
-            numbers += first - 1
-    return numbers[~np.char.islower(shown)]
+    if not found:
+        return 1, ""
+    first, last = int(found[1]), int(found[2])
+    told = f"{first}-{last} in the query's name"
+    if last > LONGEST:
+        return 1, f"{told} goes beyond {LONGEST}: numbered from 1"
+    residues = max(last - first + 1, 0)
+    if residues != count:
+        return 1, f"{told} are {residues} residues, not {count}: numbered from 1"
+    return first, ""
 
 
 def missing_inside(numbers: Indices) -> int:

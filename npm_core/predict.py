@@ -296,7 +296,8 @@ def write_prediction(
 
     Args:
         folder: Of the files.
-        name: Of the sequence; residues count from FIRST where it ends in /FIRST-LAST.
+        name: Of the sequence; residues count from FIRST where it ends in a /FIRST-LAST
+            that fits (`residue_numbers`).
         sequence: Its letters, upper case.
         windows: From `predict_windows`.
         formats: "scores" (npz, array scores (L, L)), "potts" (safetensors, h and J),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import atomic_path, open_text, write_text
-from npm_core.msa import fasta_records, fasta_text
+from npm_core.msa import fasta_records, fasta_text, open_sequences, refuse_nucleotides
 
 _BUFFER_BYTES = 64 * 2**20
 
@@ -42,11 +42,11 @@ def read_queries(path: Path | str, *, may_be_empty: bool = False) -> Iterator[Qu
     240 MB, not 3 GB.
 
     Raises:
-        DataError: The file holds no sequence (unless `may_be_empty`), a sequence is empty or holds
-            a character that is no amino acid, or an id occurs twice.
+        DataError: The file holds no sequence (unless `may_be_empty`), a sequence is empty, holds
+            a character that is no amino acid or is DNA or RNA, or an id occurs twice.
     """
     hashes = array("Q")
-    with open_text(path) as stream:
+    with open_sequences(path) as stream:
         for header, letters in fasta_records(stream, str(path)):
             name = header.split(maxsplit=1)[0]
             sequence = letters.upper().replace("*", "X")
@@ -67,6 +67,7 @@ def _check(name: str, sequence: str, where: str) -> None:
         alphabet.encode(sequence)
     except DataError as error:
         raise DataError(f"{where}: {name}: {error}") from error
+    refuse_nucleotides(sequence, f"{where}: {name}")
 
 
 def _check_unique(path: Path | str, hashes: NDArray[np.uint64]) -> None:
@@ -77,7 +78,7 @@ def _check_unique(path: Path | str, hashes: NDArray[np.uint64]) -> None:
     if not Path(path).is_file():  # a pipe, which cannot be read again to name them
         raise DataError(f"{path}: {len(doubled)} ids occur twice; ids must be unique")
     seen: set[str] = set()
-    with open_text(path) as stream:
+    with open_sequences(path) as stream:
         for line in stream:
             if line.startswith(">"):
                 name = line[1:].split(maxsplit=1)[0]
@@ -161,7 +162,7 @@ def split_queries(
 
 
 def _read_ids(path: Path | str) -> set[str]:
-    with open_text(path) as stream:
+    with open_sequences(path) as stream:
         return {line.lstrip(">").split(maxsplit=1)[0] for line in stream if line.strip(" >\t\n")}
 
 

@@ -117,3 +117,23 @@ def test_where_no_file_can_be_is_an_error(tmp_path, name):
         write_text(tmp_path / name, "x")
     with pytest.raises(OutputError), atomic_path(tmp_path / name):
         pass
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_bytes_that_are_no_utf8_are_told_by_their_line(tmp_path, pack):
+    lines = "".join(f"{number}\tx\n" for number in range(9999)).encode()
+    (tmp_path / "a.tsv").write_bytes(pack(b"id\tn\n" + lines + b"M\xfcller\t1\n"))
+    told = r"a\.tsv, line 10001: 'M\\xfc' is not in utf-8, as expected; .* iconv -f latin1 -t utf-8"
+    with pytest.raises(DataError, match=told):
+        list(read_tsv(tmp_path / "a.tsv"))
+
+
+def test_bytes_of_a_pipe_that_are_no_utf8_are_told_without_a_line(fifo):
+    writer = threading.Thread(daemon=True, target=fifo.write_bytes, args=(b"M\xfcller\n",))
+    writer.start()
+    with (
+        pytest.raises(DataError, match="fifo: the text is not in utf-8"),
+        open_text(fifo) as stream,
+    ):
+        stream.read()
+    writer.join()

@@ -81,13 +81,6 @@ def test_no_more_rows_are_read_than_asked(tmp_path):
     assert read_alignment(tmp_path / "x.a3m", max_rows=2).names == ("query", "one two")
 
 
-def test_only_the_first_alignment_of_a_stockholm_file_is_read(tmp_path):
-    (tmp_path / "x.sto").write_text("q AC\nr A-\n//\n# STOCKHOLM 1.0\nq DD\ns DD\n//\n")
-    msa = read_alignment(tmp_path / "x.sto")
-    assert msa.names == ("q", "r")
-    assert alphabet.decode(msa.residues[0]) == "AC"
-
-
 def test_an_x_of_the_query_keeps_its_column(tmp_path):
     (tmp_path / "x.a3m").write_text(">q\nAX-D\n>r\nACKD\n")
     msa = read_msa(tmp_path / "x.a3m")
@@ -122,9 +115,9 @@ def test_columns_have_the_numbers_of_the_querys_residues_whatever_the_format(tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q ACD\nr A.CD\n", "row r has 4 characters, row q has 3"),
-        ("q ACD\nr AcD\n", "column 2 is an insert"),
-        ("q Ac\nr A-\n", "column 2 is an insert"),
+        ("q ACD\nr A.CD\n//\n", "row r has 4 characters, row q has 3"),
+        ("q ACD\nr AcD\n//\n", "column 2 is an insert"),
+        ("q Ac\nr A-\n//\n", "column 2 is an insert"),
     ],
 )
 def test_a_stockholm_file_of_no_convention_is_refused(tmp_path, text, message):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from npm_core.errors import DataError
-from npm_core.numbering import as_text, from_text, missing_inside, residue_numbers
+from npm_core.numbering import (
+    as_text,
+    from_text,
+    missing_inside,
+    range_misfit,
+    residue_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,18 @@ def test_numbers_are_written_as_stretches(numbers, text, missing):
 def test_text_that_numbers_no_protein_is_refused(text, message):
     with pytest.raises(DataError, match=message):
         from_text(text, "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "told"),
+    [
+        ("q", "ACD", ""),
+        ("q/1-2", "aC", ""),
+        ("BLAT/24-28 x", "aC-dE.f", ""),
+        ("BLAT/24-103", "aC-dE.f", "24-103 in the query's name are 80 residues, not 5"),
+        ("q/9-7", "ACD", "9-7 in the query's name are 0 residues, not 3"),
+        ("P1/99999-100001", "ACD", "99999-100001 in the query's name goes beyond 100000"),
+    ],
+)
+def test_a_range_that_does_not_fit_is_told(name, row, told):
+    assert range_misfit(name, row) == (told and f"{told}: numbered from 1")

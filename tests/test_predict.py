@@ -253,7 +253,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     assert model_files.query_of(model) == SEQUENCE
 
 
-def test_residues_count_from_where_the_name_says(checkpoint, tmp_path):
+def test_residues_count_from_where_the_name_says(checkpoint, tmp_path, capsys):
     (tmp_path / "q.fasta").write_text(">P1/101-107 part\nMKVLAAG\n>P2/1-9\nMKVLAAG\n")
     words = ["--fasta", str(tmp_path / "q.fasta"), "--checkpoint", str(checkpoint)]
     assert main(["predict", *words, "--output", str(tmp_path), "--formats", "scores", "potts"]) == 0
@@ -263,6 +263,9 @@ def test_residues_count_from_where_the_name_says(checkpoint, tmp_path):
         expected = list(range(first, first + 7))
         assert score_files.read_scores(scores).numbers.tolist() == expected
         assert model_files.numbers_of(model_files.read_model(model)).tolist() == expected
+    told = capsys.readouterr().err
+    assert told.count("P2/1-9: 1-9 in the query's name are 9 residues, not 7: numbered from 1") == 1
+    assert "P1/101-107" not in told
 
 
 def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
@@ -305,7 +308,8 @@ def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_pa
     ("fasta", "message"),
     [("", "no sequences"), (">a\n\n", "no sequence"), (">a\nM1\n", "no amino acid"),
      (">a\nM\n>a b\nK\n", "the id a occurs twice"), (">a\nM-K\n", "a is aligned"),
-     (">a\nM.K\n", "a is aligned")],
+     (">a\nM.K\n", "a is aligned"),
+     (f">a\nMK\n>g x\n{'AUGC' * 8}\n", "in.fasta: g is DNA or RNA, expected a protein")],
 )  # fmt: skip
 def test_predict_says_what_is_wrong_with_its_input(checkpoint, tmp_path, capsys, fasta, message):
     (tmp_path / "in.fasta").write_text(fasta)

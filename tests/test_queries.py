@@ -204,3 +204,27 @@ def test_a_larger_cap_keeps_what_a_smaller_one_chose(fasta, tmp_path):
 def test_no_shards_and_no_queries_are_refused(fasta, tmp_path, knobs):
     with pytest.raises(SettingsError, match="at least 1"):
         shard_queries(fasta(many("ab")), tmp_path / "shards", **knobs)
+
+
+@pytest.mark.parametrize("letters", ["ACGT" * 8, "acgu" * 8, f"{'A' * 10}{'GNNNNN' * 2}CCTTATAA*"])
+def test_nucleotides_are_refused(fasta, letters):
+    with pytest.raises(DataError, match=r"in\.fasta: b is DNA or RNA, expected a protein"):
+        ids(fasta(f">a\nMK\n>b\n{letters}\n"))
+
+
+@pytest.mark.parametrize(
+    "letters",
+    # Short, of another letter, EBNA-1's repeat, and with less of one than any gene
+    ["ACGT" * 7, "ACGT" * 99 + "S", "GGTGAGAGAGGAGAGGAGAGG" * 9, "AG" * 40 + "CTTTT", "A" * 99],
+)
+def test_proteins_of_few_kinds_are_not(fasta, letters):
+    assert ids(fasta(f">a\n{letters}\n")) == ["a"]
+
+
+def test_a_header_may_hold_bytes_that_are_no_utf8(tmp_path):
+    (tmp_path / "in.fasta").write_bytes(b">M\xfcller x\nMKV\n>b M\xfcller\nMKV\n")
+    (tmp_path / "ids").write_bytes(b"M\xfcller\n")
+    assert ids(tmp_path / "in.fasta") == [r"M\xfcller", "b"]
+    places = {"train": tmp_path / "train", "test": tmp_path / "test"}
+    split_queries(tmp_path / "in.fasta", **places, share=0, salt="", held_out=tmp_path / "ids")
+    assert ids(tmp_path / "test") == [r"M\xfcller"]

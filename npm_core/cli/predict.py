@@ -4,7 +4,8 @@ Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
 (contact map). NAME is the first word of the header; if it has other characters than letters,
 digits and _.- or more than 64, these become _, the rest is cut, and 8 digits of the whole name's
-sha256 follow. Residues count from 1, or from FIRST where the name ends in /FIRST-LAST.
+sha256 follow. Residues count from 1, or from FIRST where the name ends in /FIRST-LAST and there are
+LAST - FIRST + 1 of them; where there are not, a line says so. DNA and RNA are refused.
 
 Sequences longer than the model was trained on are read in windows that overlap by half. An RR file
 lists pairs 6 residues or more apart with a score above zero, numbered from 1; its p is the score
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import alphabet
     from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
+    from npm_core.numbering import range_misfit
     from npm_core.predict import embed_sequences, load_predictor, write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
         unknown = int((states == alphabet.GAP).sum())
         if unknown:
             note(f"{query.id}: {unknown} letters name no single amino acid; read as masked")
+        if misfit := range_misfit(query.id, query.sequence):
+            note(f"{query.id}: {misfit}")
         write_prediction(
             args.output,
             query.id,

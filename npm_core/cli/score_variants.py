@@ -6,8 +6,8 @@ a column `delta` = E(query) - E(mutant) in nats, the sign of EVmutation. An X of
 a gap. With --all-singles there is no input: every exchange of one residue is scored.
 
 The model needs a query: .safetensors, .npz and plmc files hold it and its residue numbers: from 1,
-or from FIRST where the query, of an alignment or of `predict`, is called NAME/FIRST-LAST. Residues
-in lower case, which have no column, count.
+or from FIRST where the query, of an alignment or of `predict`, is called NAME/FIRST-LAST and has
+LAST - FIRST + 1 residues, those without a column included.
 """
 
 import argparse
