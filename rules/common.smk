@@ -43,6 +43,8 @@ wildcard_constraints:
     model="|".join(["npm", *map(re.escape, config["pfam_clan"]["ablations"])]),
     ablation="|".join([*map(re.escape, config["pfam_clan"]["ablations"]), "-"]),
     candidate=r"\d+",
+    # What no experiment names is not made; none is called "-".
+    trunk="|".join([*map(re.escape, places.pretrained_trunks()), "-"]),
     group=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+",
     experiment="uniref50|pfam_clan",
     evaluation=r"uniref50/\d{4}|pfam_clan/[A-Za-z0-9_-]+/\d+/(\d+|full)",
@@ -249,6 +251,11 @@ def selection_grid(wildcards):
 def candidates():
     """Every combination of the settings tried."""
     return grid(config["pfam_clan"]["selection"]["grid"])
+
+
+def trunk_settings(wildcards):
+    """The sections on the trunk that the rule's wildcard names."""
+    return config["npm"]["trunks"][wildcards.trunk]
 
 
 def training_settings(section):

@@ -89,7 +89,7 @@ rule record_settings:
 rule write_model_card:
     """The card of the UniRef50 model: data, cost, training curve, results, limits."""
     input:
-        **places.pretraining_record(),
+        **places.pretraining_record("uniref50"),
         model=described_model,
         metrics="results/models/uniref50/metrics.csv",
         precision=expand(

@@ -7,39 +7,41 @@ checkpoints of a killed training wait under checkpoints/ for the next run to res
 
 
 rule pretrain:
-    """Pretrain the Transformer by masked language modelling (paper, Table 2; Rives et al.)."""
+    """Pretrain a Transformer by masked language modelling (paper, Table 2; Rives et al.)."""
     input:
         places.pretraining_sequences(),
     output:
-        model="results/models/pretrained/model.safetensors",
-        config="results/models/pretrained/config.json",
-        metrics="results/models/pretrained/metrics.csv",
+        model="results/models/pretrained/{trunk}/model.safetensors",
+        config="results/models/pretrained/{trunk}/config.json",
+        metrics="results/models/pretrained/{trunk}/metrics.csv",
     log:
-        "logs/pretrain.log",
+        "logs/pretrain/{trunk}.log",
+    # A job that its time limit ended goes on where it was (this overrules a profile's retries).
+    retries: 3
     conda:
         "../envs/core.yaml"
     threads: 1
     resources:
         device="cpu",
         launcher="python",
-        unrelated=unrelated_settings(config["npm"]["pretraining"]),
+        unrelated=lambda w: unrelated_settings(trunk_settings(w)["pretraining"]),
     params:
         output=subpath(output.model, parent=True),
-        trunk=flags(config["npm"]["trunk"], "trunk-"),
-        settings=training_settings(config["npm"]["pretraining"]),
+        trunk=lambda w: flags(trunk_settings(w)["transformer"], "trunk-"),
+        settings=lambda w: training_settings(trunk_settings(w)["pretraining"]),
         seed=config["seed"],
         recipe=2,
     shell:
         "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
         " {resources.unrelated} --seed {params.seed} --device {resources.device}"
-        " --threads {threads} --scratch checkpoints/pretrained"
+        " --threads {threads} --scratch checkpoints/pretrained/{wildcards.trunk}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
 
 rule train_uniref50:
     """Train the Neural Potts Model on the families of UniRef50's training sequences (4.2)."""
     input:
-        init=places.initial_trunk(),
+        init=places.initial_trunk("uniref50"),
         families=places.training_families("uniref50"),
         shards="results/lists/train_families.args",
         validation=places.families("test"),
@@ -51,6 +53,8 @@ rule train_uniref50:
         "logs/train_uniref50.log",
     # The longest single job: started as soon as it can be, others run beside it.
     priority: 10
+    # A job that its time limit ended goes on where it was (this overrules a profile's retries).
+    retries: 3
     conda:
         "../envs/core.yaml"
     threads: 1
@@ -78,7 +82,7 @@ rule train_pfam_clan:
     """Train one round's Neural Potts Model, the evaluation bucket reduced or left out (4.1, C.3)."""
     input:
         lambda w: places.chosen_settings(w.clan, w.round),
-        init=places.initial_trunk(),
+        init=places.initial_trunk("pfam_clan"),
         families="results/families/pfam_clan/{clan}.parquet",
         bucket=lambda w: clan_evaluation(w).reduced,
         validation="results/reductions/{clan}/{round}/full/target_msas.parquet",
@@ -127,7 +131,7 @@ rule train_candidate:
 
     The next bucket takes its place: it is reduced in depth, and validated on."""
     input:
-        init=places.initial_trunk(),
+        init=places.initial_trunk("pfam_clan"),
         families="results/families/pfam_clan/{clan}.parquet",
         bucket="results/reductions/{clan}/{round}/full/reduced.parquet",
         reduced=lambda w: validation_bucket(

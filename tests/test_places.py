@@ -169,17 +169,34 @@ def test_a_database_is_built_unpacked_or_of_the_other_engine():
 
 def test_a_given_trunk_takes_the_place_of_the_pretrained_one():
     demo = places()
-    assert demo.initial_trunk() == "results/models/pretrained/model.safetensors"
+    weights = "results/models/pretrained/common/model.safetensors"
+    assert demo.initial_trunk("uniref50") == demo.initial_trunk("pfam_clan") == weights
     timed = demo.report_inputs("uniref50")["timed"]
     assert timed == [
         "results/contacts/uniref50/0000/potts.report.tsv",
         "results/contacts/uniref50/0000/prior.report.tsv",
-        "results/models/pretrained/metrics.csv",
+        "results/models/pretrained/common/metrics.csv",
     ]
-    given = places(npm={"trunk_checkpoint": "trunks/own"})
-    assert given.initial_trunk() == "trunks/own/model.safetensors"
-    assert given.pretraining_record() == {}
+    given = places(npm={"trunks": {"common": {"checkpoint": "trunks/own"}}})
+    assert given.initial_trunk("uniref50") == "trunks/own/model.safetensors"
+    assert given.pretraining_record("uniref50") == {}
     assert given.report_inputs("uniref50")["timed"] == timed[:2]
+
+
+def test_each_experiment_has_the_trunk_that_it_names():
+    trunks = {name: {"checkpoint": None} for name in ("large", "small", "unused")}
+    two = places(
+        npm={"trunks": trunks, "uniref50": {"trunk": "large"}, "pfam_clan": {"trunk": "small"}},
+    )
+    assert list(two.pretrained_trunks()) == ["large", "small"]
+    assert two.initial_trunk("uniref50") == "results/models/pretrained/large/model.safetensors"
+    assert two.initial_trunk("pfam_clan") == "results/models/pretrained/small/model.safetensors"
+    assert two.report_inputs("pfam_clan")["timed"][-1] == (
+        "results/models/pretrained/small/metrics.csv"
+    )
+    # Without clans of one's own nothing is trained on them.
+    own = two.config | {"source": "local", "local": {"uniref50": "t.tsv", "pfam_clan": None}}
+    assert list(Places(own).pretrained_trunks()) == ["large"]
 
 
 def test_what_a_report_of_clans_is_made_from():

@@ -61,6 +61,13 @@ class wildcards(dict):
 
 
 LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta"}}
+TRUNK = {"kind": "rotary", "layers": 1, "width": 8, "attention_heads": 1}
+GIVEN = {"npm": {"trunks": {"common": {"checkpoint": "trunks/own"}}}}
+
+
+def transformer(**changes: int) -> dict:
+    """Another size of the demo's trunk."""
+    return {"npm": {"trunks": {"common": {"transformer": changes}}}}
 
 
 @pytest.mark.parametrize(
@@ -81,14 +88,18 @@ LOCAL = {"source": "local", "local": {"uniref50": "t.tsv", "sequences": "s.fasta
         ({"source": "packages", "local": {"uniref50": "t"}}, "in local.sequences, or a"),
         (LOCAL | {"npm": {"pretraining_sequences": ["s"]}}, "local.sequences takes its place"),
         (
-            {"npm": {"pretraining_sequences": ["s"], "trunk_checkpoint": "t"}},
+            {"npm": GIVEN["npm"] | {"pretraining_sequences": ["s"]}},
             "pretraining_sequences would not be read",
+        ),
+        (
+            {"npm": {"trunks": {"esm1": {"checkpoint": "t"}}, "pfam_clan": {"trunk": "ems1"}}},
+            r"npm\.pfam_clan\.trunk is ems1, but npm\.trunks has common, esm1: name one of",
         ),
         ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
         ({"database": {"build": False}}, "published database in sources.uniclust30"),
         ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
-        ({"npm": {"trunk": {"width": 95}}}, "width is 95 .* make the width a multiple of 8"),
-        ({"npm": {"trunk": {"width": 100, "attention_heads": 4}}}, "a multiple of 8"),
+        (transformer(width=95), r"common\.transformer has width 95 .* a multiple of 8"),
+        (transformer(width=100, attention_heads=4), "a multiple of 8"),
         (
             {"structures": {"select": {"deposited_before": "2020-13-45"}}},
             "deposited_before is 2020-13-45",
@@ -148,12 +159,31 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
                 ({"packages": {"databases": ["-x"]}}, r"packages\.databases\.0"),
                 ({"sources": {"uniref50_member": "-x"}}, r"sources\.uniref50_member"),
                 ({"local": {"pfam_clan": "-x"}}, r"local\.pfam_clan"),
-                ({"npm": {"trunk_checkpoint": "-x"}}, r"npm\.trunk_checkpoint"),
+                (
+                    {"npm": {"trunks": {"common": {"checkpoint": "-x"}}}},
+                    r"npm\.trunks\.common\.checkpoint",
+                ),
                 (
                     {"structures": {"select": {"methods": ["-x"]}}},
                     r"structures\.select\.methods\.0",
                 ),
             ]
+        ),
+        *(
+            ({"npm": {"trunks": {name: {"checkpoint": "t"}}}}, rf"npm\.trunks: {told}")
+            for name, told in [
+                ("-x", "'-x' does not match '.*'"),
+                ("../x", "'../x' does not match '.*'"),
+                (12, "12 is not of type 'string'"),
+            ]
+        ),
+        (
+            {"npm": {"trunks": {"esm1": {"checkpoint": None, "transformer": TRUNK}}}},
+            r"npm\.trunks\.esm1: 'pretraining' is a required property",
+        ),
+        (
+            {"npm": {"trunk_checkpoint": "t", "trunk": {"layers": 12}}},
+            r"npm: .*\('trunk', 'trunk_checkpoint' were unexpected\)",
         ),
         (
             {"families": {"identity_threshold": 0}},
@@ -179,15 +209,20 @@ def test_settings_that_do_not_fit_the_schema_stop_the_run_by_their_place(common)
         ["demo_full.yaml"],
         ["local.yaml"],
         ["paper.yaml"],
-        ["paper.yaml", "paper_pfam.yaml"],
         ["real.yaml"],
         ["real_uniref50.yaml"],
         ["small_model.yaml", "small_model_gpu.yaml"],
         ["universe.yaml"],
-        [LOCAL, {"local": {"sequences": None}, "npm": {"trunk_checkpoint": "trunks/own"}}],
+        [LOCAL, GIVEN, {"local": {"sequences": None}}],
         [LOCAL, {"pfam_clan": {"clans": []}, "database": {"build": False}}],
         [LOCAL, {"split": {"test_share": 0}}],
-        [{"npm": {"trunk": {"width": 95}, "trunk_checkpoint": "trunks/own"}}],
+        [transformer(width=95), GIVEN],
+        # A trunk that no experiment names.
+        [transformer(width=95), "paper.yaml"],
+        [
+            "paper.yaml",
+            {"npm": {"trunks": {"x": {"checkpoint": "t"}}, "pfam_clan": {"trunk": "x"}}},
+        ],
         [{"queries": {"shards": {"train": 10000}}, "search": {"max_length": 20000}}],
     ],
     ids=str,
@@ -222,7 +257,8 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
 
 @pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)
 def test_pretraining_takes_settings_that_are_not_stated(over):
-    more = {"npm": {"pretraining": {"asked": 0.2}, "trunk": {"feed_forward": 2}}}
+    trunk = {"pretraining": {"asked": 0.2}, "transformer": {"feed_forward": 2}}
+    more = {"npm": {"trunks": {"common": trunk}}}
     assert not list(misfits(settings(*over, more)))
 
 
@@ -239,7 +275,7 @@ def test_descriptions_in_the_schema_are_whole():
 
 
 def keys(section: dict, prefix: str = "") -> set[str]:
-    """Every key of nested settings, e.g. "npm.trunk.layers"."""
+    """Every key of nested settings, e.g. "npm.uniref50.head"."""
     found = set()
     for key, value in section.items():
         found |= {prefix + key} | (
@@ -250,10 +286,14 @@ def keys(section: dict, prefix: str = "") -> set[str]:
 
 def test_the_papers_settings_take_nothing_from_the_demo():
     paper = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
-    demo = {
-        key for key in keys(settings()) if not key.startswith(("universe", "packages", "sources."))
-    }
+    # The demo's trunk is of no experiment.
+    theirs = ("universe", "packages", "sources.", "npm.trunks.common")
+    demo = {key for key in keys(settings()) if not key.startswith(theirs)}
     assert demo - keys(paper) == set()
+    assert "common" not in {paper["npm"][name]["trunk"] for name in ("uniref50", "pfam_clan")}
+    for name in ("uniref50", "pfam"):
+        common = keys(settings()["npm"]["trunks"]["common"])
+        assert common - keys(paper["npm"]["trunks"][name]) == set()
 
 
 def test_own_families_are_not_read_by_the_demos_toy_model():
@@ -316,8 +356,9 @@ def test_whole_numbers_may_be_written_with_an_exponent(common):
         "b": {"c": 8, "d": True},
         "e": "1.0",
     }
-    names = common({"npm": {"pretraining": {"steps": 4.49e5}}})
-    assert "--steps 449000" in names["training_settings"](names["config"]["npm"]["pretraining"])
+    names = common({"npm": {"trunks": {"common": {"pretraining": {"steps": 4.49e5}}}}})
+    trunk = names["trunk_settings"](wildcards(trunk="common"))
+    assert "--steps 449000" in names["training_settings"](trunk["pretraining"])
 
 
 def test_environments_hold_the_versions_of_the_lock_file():
@@ -374,14 +415,6 @@ def test_a_card_says_nothing_of_the_demo_on_other_data(common):
             common(*changes)["described_model"](wildcards())
 
 
-def merged(*names):
-    """Settings of files of config/, laid over one another."""
-    config = {}
-    for name in names:
-        update_config(config, yaml.safe_load((ROOT / "config" / name).read_text()))
-    return config
-
-
 @pytest.mark.parametrize(
     ("section", "expected"),
     [
@@ -402,12 +435,17 @@ def merged(*names):
         ("potts", {"objective": "ccmpred", "centre": "none"}),
         ("precision", {"contact_distance": 8.0}),
         # Table 2
-        ("npm.trunk", {"layers": 12, "width": 768, "attention_heads": 12}),
-        ("npm.pretraining", {"steps": 175_000, "learning_rate": 4e-4}),
+        ("npm.pfam_clan", {"trunk": "pfam"}),
+        ("npm.trunks.pfam.transformer", {"layers": 12, "width": 768, "attention_heads": 12}),
+        ("npm.trunks.pfam.pretraining", {"steps": 175_000, "learning_rate": 4e-4}),
         ("npm.pfam_clan.head", {"kind": "conv", "rank": 128}),
         ("npm.pfam_clan.training", {"steps": 10_000, "batch": 64, "rows": 100, "frozen": True}),
         ("npm.pfam_clan.training", {"lambda_couplings": 1e-3, "lambda_fields": 1e-2}),
         ("npm.pfam_clan.training", {"head_learning_rate": 1e-4, "max_length": 512}),
+        ("npm.uniref50", {"trunk": "uniref50"}),
+        ("npm.trunks.uniref50.transformer", {"layers": 32, "width": 1024}),
+        ("npm.trunks.uniref50.transformer", {"attention_heads": 16}),
+        ("npm.trunks.uniref50.pretraining", {"steps": 449_000, "learning_rate": 3e-5}),
         ("npm.uniref50.training", {"steps": 135_000, "batch": 2048, "rows": 30}),
         ("npm.uniref50.training", {"lambda_couplings": 1e-3, "lambda_fields": 1e-2}),
         ("npm.uniref50.training", {"head_learning_rate": 3e-5, "trunk_learning_rate": 3e-5}),
@@ -415,14 +453,7 @@ def merged(*names):
     ],
 )
 def test_the_papers_settings_are_those_it_tells(section, expected):
-    found = merged("paper.yaml", "paper_pfam.yaml")
+    found = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
     for key in section.split("."):
         found = found[key]
     assert {key: found[key] for key in expected} == expected
-
-
-def test_the_papers_trunk_of_uniref50_is_that_of_table_2():
-    npm = merged("paper.yaml")["npm"]
-    trunk = {key: npm["trunk"][key] for key in ("layers", "width", "attention_heads")}
-    assert trunk == {"layers": 32, "width": 1024, "attention_heads": 16}
-    assert (npm["pretraining"]["steps"], npm["pretraining"]["learning_rate"]) == (449_000, 3e-5)

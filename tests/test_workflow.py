@@ -41,8 +41,12 @@ TINY = {
         "selection": {"grid": {"head_learning_rate": [1.0e-3, 1.0e-2]}},
     },
     "npm": {
-        "trunk": {"layers": 1, "width": 16, "attention_heads": 2},
-        "pretraining": {"steps": 2, "batch": 2},
+        "trunks": {
+            "common": {
+                "transformer": {"layers": 1, "width": 16, "attention_heads": 2},
+                "pretraining": {"steps": 2, "batch": 2},
+            },
+        },
         "uniref50": {"head": {"rank": 2}, "training": {"steps": 2, "batch": 2, "rows": 3}},
         "pfam_clan": {"head": {"rank": 2}, "training": {"steps": 2, "batch": 2, "rows": 3}},
     },
@@ -244,11 +248,21 @@ def test_the_papers_settings_and_the_slurm_profile_plan(tmp_path):
     sizes = {"NADP_Rossmann": 181, "HTH": 217, "P-loop_NTPase": 198, "AB_hydrolase": 67}
     found = re.findall(r"extract-clan .* --clan (\S+) --size (\d+) ", output(done))
     assert {clan: int(size) for clan, size in found} == sizes
+    # Table 2: each experiment has a trunk of its own.
+    made = re.findall(
+        r"pretrain .* --trunk-layers (\d+) --trunk-width (\d+) .* --output (\S+) ", output(done)
+    )
+    pfam, uniref50 = (f"results/models/pretrained/{name}" for name in ("pfam", "uniref50"))
+    assert sorted(made) == [("12", "768", pfam), ("32", "1024", uniref50)]
+    begun = re.findall(
+        r"npm_core train .* --init (\S+) .* --output results/models/(\w+)", output(done)
+    )
+    assert set(begun) == {(pfam, "pfam_clan"), (uniref50, "uniref50")}
 
 
 def test_a_given_trunk_takes_the_place_of_the_pretraining(tmp_path):
     (tmp_path / "model.safetensors").touch()
-    settings = TINY | {"npm": TINY["npm"] | {"trunk_checkpoint": "."}}
+    settings = TINY | {"npm": TINY["npm"] | {"trunks": {"common": {"checkpoint": "."}}}}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     card = "results/models/uniref50/README.md"
     done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "all", card)

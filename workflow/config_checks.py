@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from places import is_imported
+from places import EXPERIMENTS, Places, is_imported
 
 SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
 
@@ -33,8 +33,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Each contradiction, with what to do; the settings are valid by the schema."""
     source, sources, local = config["source"], config["sources"], config["local"]
     clans, npm, build = config["pfam_clan"], config["npm"], config["database"]["build"]
-    imported = is_imported(config)
-    given = npm["trunk_checkpoint"] is not None
+    imported, trunks = is_imported(config), Places(config).pretrained_trunks()
     if clans["rounds"] > clans["buckets"]:
         yield (
             f"pfam_clan.rounds is {clans['rounds']} and pfam_clan.buckets {clans['buckets']}, but "
@@ -57,16 +56,22 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         )
     if imported and local["uniref50"] is None and local["pfam_clan"] is None:
         yield f"source is {source}: name a table in local.uniref50 or local.pfam_clan"
-    if imported and local["sequences"] is None and not given:
+    for experiment in EXPERIMENTS:
+        if npm[experiment]["trunk"] not in npm["trunks"]:
+            yield (
+                f"npm.{experiment}.trunk is {npm[experiment]['trunk']}, but npm.trunks has "
+                f"{', '.join(npm['trunks'])}: name one of these, or describe another there"
+            )
+    if imported and local["sequences"] is None and trunks:
         yield (
             f"source is {source}: name the FASTA for the language model in local.sequences, or a "
-            "trunk in npm.trunk_checkpoint"
+            f"trunk in {' and '.join(f'npm.trunks.{name}.checkpoint' for name in trunks)}"
         )
-    if npm["pretraining_sequences"] is not None and (imported or given):
+    if npm["pretraining_sequences"] is not None and (imported or not trunks):
         yield (
             "npm.pretraining_sequences would not be read: leave it null; with source local or "
-            "packages local.sequences takes its place, with npm.trunk_checkpoint nothing is "
-            "pretrained"
+            "packages local.sequences takes its place, and trunks that are given (checkpoint) are "
+            "not pretrained"
         )
     if sources["uniref50_member"] is not None and "uniref50_archive" not in sources:
         yield "sources.uniref50_member is a file of an archive: name it in sources.uniref50_archive"
@@ -83,13 +88,14 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         universe["clans"] * universe["families_per_clan"] + universe["lone_families"]
     ):
         yield "universe has no family: raise universe.lone_families, or clans and families_per_clan"
-    trunk = npm["trunk"]
-    if not given and trunk["width"] % (2 * trunk["attention_heads"]):
-        yield (
-            f"npm.trunk.width is {trunk['width']} and npm.trunk.attention_heads "
-            f"{trunk['attention_heads']}, but a head's width must be a whole even number: make the "
-            f"width a multiple of {2 * trunk['attention_heads']}"
-        )
+    for name, trunk in trunks.items():
+        width, heads = trunk["transformer"]["width"], trunk["transformer"]["attention_heads"]
+        if width % (2 * heads):
+            yield (
+                f"npm.trunks.{name}.transformer has width {width} and attention_heads {heads}, but "
+                f"a head's width must be a whole even number: make the width a multiple of "
+                f"{2 * heads}"
+            )
     day = config["structures"]["select"]["deposited_before"]
     try:
         date.fromisoformat(day)

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 DATASETS = ("train", "test", "targets")
+EXPERIMENTS = ("uniref50", "pfam_clan")
 LEFT_OUT = "0"
 """The depth of a bucket that NPM is trained without: it stands for no reduction."""
 
@@ -205,10 +206,8 @@ class Places:
 
     def experiments(self) -> list[str]:
         """The experiments for which there is data."""
-        known = ["uniref50", "pfam_clan"]
-        if self.imported:
-            return [name for name in known if self.config["local"][name] is not None]
-        return known
+        local = self.config["local"]
+        return [name for name in EXPERIMENTS if not self.imported or local[name] is not None]
 
     def shards(self, dataset: str) -> list[str]:
         """Names of the shards of queries; imported alignments are one."""
@@ -287,18 +286,31 @@ class Places:
             return self.config["local"]["sequences"]
         return self.config["npm"]["pretraining_sequences"] or "results/queries/train.fasta"
 
-    def initial_trunk(self) -> str:
-        """Weights that every training begins with: the pretrained trunk's, or the user's own."""
-        folder = self.config["npm"]["trunk_checkpoint"] or "results/models/pretrained"
-        return f"{folder}/model.safetensors"
-
-    def pretraining_record(self) -> dict[str, str]:
-        """The record of the pretraining, where there is one."""
-        if self.config["npm"]["trunk_checkpoint"] is not None:
-            return {}
+    def pretrained_trunks(self) -> dict[str, dict[str, Any]]:
+        """The trunks, by name, that a run makes: those of its experiments that are not given."""
+        npm = self.config["npm"]
+        named = {npm[experiment]["trunk"] for experiment in self.experiments()}
         return {
-            "pretrained": "results/models/pretrained/model.safetensors",
-            "pretraining": "results/models/pretrained/metrics.csv",
+            name: trunk
+            for name, trunk in npm["trunks"].items()
+            if name in named and trunk["checkpoint"] is None
+        }
+
+    def initial_trunk(self, experiment: str) -> str:
+        """Weights that an experiment's trainings begin with: pretrained, or the user's own."""
+        name = self.config["npm"][experiment]["trunk"]
+        given = self.config["npm"]["trunks"][name]["checkpoint"]
+        return f"{given or f'results/models/pretrained/{name}'}/model.safetensors"
+
+    def pretraining_record(self, experiment: str) -> dict[str, str]:
+        """The record of the pretraining of an experiment's trunk, where there is one."""
+        name = self.config["npm"][experiment]["trunk"]
+        if name not in self.pretrained_trunks():
+            return {}
+        folder = f"results/models/pretrained/{name}"
+        return {
+            "pretrained": f"{folder}/model.safetensors",
+            "pretraining": f"{folder}/metrics.csv",
         }
 
     def chosen_settings(self, clan: str, number: str) -> list[str]:
@@ -348,7 +360,7 @@ class Places:
         evaluations = self.evaluations(experiment)
         folders = [f"results/contacts/{evaluation}" for evaluation in evaluations]
         variants = self.ablations() if experiment == "pfam_clan" else []
-        pretraining = self.pretraining_record()
+        pretraining = self.pretraining_record(experiment)
         inputs: dict[str, str | list[str]] = {
             "precision": [
                 f"results/precision/{place}.parquet" for place in (*evaluations, *variants)

@@ -203,8 +203,7 @@ def _figure_9(table: pd.DataFrame, clans: Sequence[str], depths: Sequence[str]) 
             title=title,
             reason=f"This run has one clan, {clans[0]}, which Figure 3 shows. Name more under "
             "pfam_clan.clans in the settings.",
-            command="snakemake reports/pfam_clan.html --configfile config/paper.yaml "
-            "config/paper_pfam.yaml",
+            command="snakemake reports/pfam_clan.html --configfile config/paper.yaml",
         )
     found, targets = _by_depth(table, clans, depths)
     return Figure(
