@@ -1,5 +1,8 @@
 """The user's own alignments and structures, in place of database search."""
 
+if missing := sources.missing_tables():
+    raise WorkflowError("Files that the settings name are missing.", *missing)
+
 
 rule import_uniref50:
     """Import query-anchored alignments and structures: training, test and target proteins."""

@@ -379,8 +379,15 @@ def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
     every = [Path(name) for name in ("a.a3m", "a.cif", "a.tsv", "b.a3m")]
     assert sources.own_files("uniref50") == every
     assert sources.own_files("pfam_clan", "B") == [Path("b.a3m")]
+    Path("s.fasta").touch()
+    assert sources.missing_tables() == []
     Path("t.tsv").unlink()
-    assert sources.own_files("uniref50") == []
+    Path("s.fasta").unlink()
+    missing = [f"local.{name} is {file}: no such file in {tmp_path}" for name, file in OWN_FILES]
+    assert sources.missing_tables() == missing
+
+
+OWN_FILES = [("uniref50", "t.tsv"), ("pfam_clan", "t.tsv"), ("sequences", "s.fasta")]
 
 
 def test_places_that_are_files_here_are_inputs(tmp_path, monkeypatch):

@@ -326,9 +326,10 @@ def test_packaged_profiles_and_sequences_deepen_the_families_of_a_clan(finished,
             alignment.write_text(f">seed\n{target['sequence']}\n")
             lines.append(f"{target['id']}\t{clan}\t{alignment}\t{structure}\t{chain}")
     (tmp_path / "table.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "unread.fasta").touch()
     settings = TINY | {
         "source": "packages",
-        "local": {"uniref50": None, "pfam_clan": "table.tsv", "sequences": "none.fasta"},
+        "local": {"uniref50": None, "pfam_clan": "table.tsv", "sequences": "unread.fasta"},
         "sources": {
             "pfam_clans": [str(finished / "results/universe/pfam/Pfam-A.clans.tsv.gz")],
         },

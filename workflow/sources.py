@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from places import Places
 from snakemake.exceptions import WorkflowError
 
 from npm_core.fetch import is_url
+from npm_core.local_data import read_local_families
 
 
 class Sources:
@@ -51,16 +53,26 @@ class Sources:
             )
         return True
 
+    def missing_tables(self) -> list[str]:
+        """The user's tables and sequences that are not there, each with its setting.
+
+        Where results of others stand Snakemake would take these for made from them.
+        """
+        places, local = Places(self.config), self.config["local"]
+        if not places.imported:
+            return []
+        named = [*places.experiments(), *(["sequences"] if places.pretrained_trunks() else [])]
+        return [
+            f"local.{name} is {local[name]}: no such file in {Path.cwd()}"
+            for name in named
+            if not Path(local[name]).is_file()
+        ]
+
     def own_files(self, experiment: str, clan: str | None = None) -> list[Path]:
         """The files that the table of an experiment names, or of its families of one clan."""
-        from npm_core.local_data import read_local_families
-
-        table = self.config["local"][experiment]
-        # Without it Snakemake says that an input is missing.
-        families = read_local_families(table) if Path(table).is_file() else []
         return [
             path
-            for family in families
+            for family in read_local_families(self.config["local"][experiment])
             if clan in (None, family.clan)
             for path in (family.alignment, family.structure, family.columns)
             if path is not None
