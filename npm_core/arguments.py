@@ -4,7 +4,9 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path, PosixPath
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from npm_core.errors import OutputError
 
@@ -17,14 +19,14 @@ class OutputFolder(PosixPath):
     """Type of an argument that names a folder to write to, which `check_folders` looks for."""
 
 
-def output_file(suffix: str) -> Callable[[str], OutputFile]:
-    """Type of an argument that names a file to write, whose suffix, if it has any, is this one."""
+def output_file(*suffixes: str) -> Callable[[str], OutputFile]:
+    """Type of an argument that names a file to write, whose suffix, if it has any, is of these."""
 
     def named(text: str) -> OutputFile:
         path = OutputFile(text)
-        if path.suffix.lower() not in ("", suffix):
+        if path.suffix.lower() not in ("", *suffixes):
             raise argparse.ArgumentTypeError(
-                f"expected a name that ends in {suffix}, found {text!r}"
+                f"expected a name that ends in {' or '.join(suffixes)}, found {text!r}"
             )
         return path
 
@@ -44,10 +46,25 @@ def register_map(parser: argparse.ArgumentParser, more: str = "") -> None:
     """The flag --map, a picture for the eye beside the numbers; `more` ends its help."""
     parser.add_argument(
         "--map",
-        type=output_file(".png"),
-        metavar="FILE.png",
-        help="picture of the scores (lower triangle) and the L strongest pairs 6 or more residues "
-        f"apart (upper triangle){more}",
+        type=output_file(".png", ".pdf", ".svg"),
+        metavar="FILE",
+        help="picture (.png, .pdf or .svg) of the scores (lower triangle) and the L strongest "
+        f"pairs 6 or more residues apart (upper triangle){more}",
+    )
+
+
+def register_structure(
+    parser: argparse.ArgumentParser, others: argparse._MutuallyExclusiveGroup | None = None
+) -> None:
+    """The flags --structure, required or one of `others`, and --chain; `read_target` reads them."""
+    (others or parser).add_argument(
+        "--structure",
+        type=Path,
+        required=others is None,
+        help="mmCIF or PDB file, gzipped or not",
+    )
+    parser.add_argument(
+        "--chain", help="author's name of the chain, else its label; needed if there are several"
     )
 
 
@@ -152,8 +169,8 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     A device or a pipe may be given more than once.
 
     Raises:
-        OutputError: An output is a folder, lies in what is no folder, or is the same file as an
-            input or another output.
+        OutputError: An output is a folder, lies in what is no folder or where nothing can be
+            written, or is the same file as an input or another output.
     """
     taken = {os.path.realpath(path): "is an input too" for path in inputs}
     for path in outputs:
@@ -168,15 +185,37 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         if real in taken:
             raise OutputError(f"{path}: {taken[real]}; name another file to write")
         taken[real] = "would be written twice"
+        _try_writing(path, Path(real))
 
 
 def check_folders(folders: Iterable[Path]) -> None:
     """Refuse, before the work, folders that cannot be made.
 
     Raises:
-        OutputError: One is a file, or lies in what is no folder.
+        OutputError: One is a file, lies in what is no folder, or nothing can be written there.
     """
     for path in folders:
         found = next(one for one in (path, *path.absolute().parents) if one.exists())
         if not found.is_dir():
             raise OutputError(f"{path}: {found} is no folder; name a folder to write to")
+        _try_writing(path, path / "file")
+
+
+def _try_writing(given: Path, file: Path) -> None:
+    """Create and remove a file beside `file`; where folders are missing, in one like them.
+
+    Nothing else tells: permissions say that root may write in /proc, too.
+    """
+    folder, *above = file.absolute().parents
+    found = next(one for one in (folder, *above) if one.exists())
+    try:
+        with ExitStack() as stack:
+            if found != folder:
+                folder = Path(stack.enter_context(TemporaryDirectory(dir=found)))
+            stack.enter_context(
+                NamedTemporaryFile(prefix=f".{file.name}.", suffix=".part", dir=folder)
+            )
+    except OSError as error:
+        raise OutputError(
+            f"{given}: cannot be written ({error.strerror}); name another place"
+        ) from error

@@ -8,6 +8,13 @@ from npm_core.arrays import Floats
 from npm_core.files import atomic_path
 from npm_core.score_files import RR_SEPARATION
 
+UNDATED = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+}
+"""Suffixes of pictures, and what two of the same would differ in."""
+
 HIT, MISS, TRUTH = "tab:blue", "tab:red", "#BBBBBB"
 
 
@@ -20,7 +27,7 @@ def draw_contact_map(
     distances: Floats | None = None,
     contact_distance: float = 8.0,
 ) -> None:
-    """Draw the scores (lower triangle) and the L strongest pairs (upper triangle) as PNG.
+    """Draw the scores (lower triangle) and the L strongest pairs (upper triangle).
 
     Without a structure the strongest pairs are black dots. With one its contacts are grey squares,
     the strongest pairs blue dots where they are contacts and red crosses where not; pairs with an
@@ -28,8 +35,8 @@ def draw_contact_map(
     zero are white, and the L/5 highest are equally dark.
 
     Args:
-        path: File to write.
-        title: Above the picture, as it is.
+        path: File to write; by its suffix (`UNDATED`) PNG, PDF or SVG, without one PNG.
+        title: Above the picture, as it is, up to 60 characters.
         scores: (L, L); i < j is read.
         first: Number of the first residue.
         distances: (L, L) angstrom, NaN where unresolved.
@@ -74,9 +81,14 @@ def draw_contact_map(
     axes.set(xlim=(start, end), ylim=(end, start), xlabel="residue", ylabel="residue")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_title(f"{title[:60]}\n{told}", parse_math=False, fontsize="medium")
+    shown_title = title if len(title) <= 60 else f"{title[:59]}…"
+    axes.set_title(f"{shown_title}\n{told}", parse_math=False, fontsize="medium")
     if distances is not None:
         figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
+    suffix = path.suffix.lower() or ".png"
+    # The layout alone makes no room for a wide title or, where there is a legend, for a high one.
+    with atomic_path(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "npm"}):
+        figure.savefig(
+            temporary, dpi=120, format=suffix[1:], metadata=UNDATED[suffix], bbox_inches="tight"
+        )
     pyplot.close(figure)

@@ -173,6 +173,19 @@ def read_chain(path: Path | str, chain: str | None = None) -> Chain:
         raise DataError(f"{path}: {error}") from error
 
 
+def read_target(path: Path | str, chain: str | None = None) -> tuple[Chain, Target]:
+    """`read_chain`, and the same as a target that is named like the file.
+
+    Raises:
+        DataError: As in `read_chain`, or no residue is resolved.
+    """
+    found = read_chain(path, chain)
+    try:
+        return found, found.target(str(path))
+    except DataError as error:
+        raise DataError(f"{path}, chain {found}: {error}") from error
+
+
 def _check_coordinates(pdb: str) -> None:
     """Raise unless each atom of a PDB file has three numbers: gemmi reads anything else as 0."""
     for number, line in enumerate(pdb.splitlines(), start=1):

@@ -12,7 +12,7 @@ import pytest
 from waiting import PATIENCE, wait_until
 
 from npm_core import weights
-from npm_core.arguments import register_identity_threshold
+from npm_core.arguments import check_folders, check_outputs, register_identity_threshold
 from npm_core.cli import main, verbs
 
 
@@ -28,6 +28,7 @@ def folder(tmp_path, monkeypatch):
 CONTACTS = ["contacts", "--structure", "folder", "--output", "x"]
 PRECISION = ["precision", "--scores", "folder", "--contacts", "folder", "--output"]
 SCORE = ["score", "--potts"]
+FIT = ["fit-potts", "--msa"]
 SPLIT = ["split-queries", "--fasta", "in.fasta", "--train"]
 
 
@@ -40,6 +41,10 @@ SPLIT = ["split-queries", "--fasta", "in.fasta", "--train"]
         ([*SCORE, "folder", "--output", "x.mat", "--centre", "mean"], "cannot tell the format"),
         ([*SPLIT, "file/x", "--test", "y"], "file is no folder"),
         ([*SPLIT, "/proc/x", "--test", "y"], "/proc/x: cannot be written"),
+        ([*SCORE, "no.npz", "--output", "/proc/a/b.mat"], "/proc/a/b.mat: cannot be written"),
+        ([*SCORE, "no.npz", "--output", f"{'x' * 250}.mat"], "File name too long"),
+        ([*FIT, "no.a3m", "--output", "/proc/x.npz"], "/proc/x.npz: cannot be written"),
+        (["predict", "--fasta", "no", "--output", "/proc/x"], "/proc/x: cannot be written"),
         ([*SPLIT, "both", "--test", "both"], "both: would be written twice"),
         ([*SPLIT, "both", "--test", "folder/../both"], "both: would be written twice"),
         ([*SPLIT, "train", "--test", "in.fasta"], "in.fasta: is an input too"),
@@ -87,6 +92,7 @@ def test_a_misspelt_verb_is_told_the_one_that_was_meant(capsys, verb, message):
         (["reduce-families", "--identity-threshold", "80"], "above 0, at most 1, found '80'"),
         (["contacts", "--output", "q.txt"], "ends in .npz, found 'q.txt'"),
         (["precision", "--output", "p.csv"], "ends in .tsv, found 'p.csv'"),
+        (["precision", "--map", "p.jpg"], "ends in .png or .pdf or .svg, found 'p.jpg'"),
         (["score-variants", "--output", "p.csv.gz"], "ends in .csv, found 'p.csv.gz'"),
         (["@words"], "name the verb itself, not in @words"),
     ],
@@ -97,6 +103,15 @@ def test_what_the_parser_refuses(folder, capsys, words, message):
         main(words)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_where_files_can_be_written_nothing_is_left_of_the_try(folder):
+    (folder / "file").write_text("as it was")
+    before = sorted(folder.rglob("*"))
+    check_outputs([folder / "file", folder / "new", folder / "deep" / "er" / "new"], [])
+    check_folders([folder, folder / "made", folder / "deep" / "er"])
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "file").read_text() == "as it was"
 
 
 @pytest.mark.parametrize("verb", verbs())

@@ -77,6 +77,41 @@ def test_a_peptide_has_a_picture_with_whole_residue_numbers(tmp_path, drawn, mon
     assert drawn["black"] == ({(5, 11)} if length == 7 else set())
 
 
+@pytest.mark.parametrize("title", ["x", "W" * 60, "a/long|name." * 20])
+@pytest.mark.parametrize("structure", [True, False])
+def test_nothing_that_is_drawn_lies_outside_the_picture(tmp_path, monkeypatch, title, structure):
+    drawn = {}
+    draw = Figure.draw
+
+    def noted(self, renderer):
+        draw(self, renderer)
+        (axes,) = self.axes
+        parts = [axes, axes.title, *self.legends]
+        drawn["page"] = self.bbox.extents.copy()
+        drawn["parts"] = [part.get_tightbbox(renderer).extents for part in parts]
+
+    monkeypatch.setattr(Figure, "draw", noted)
+    distances = np.full((30, 30), 5.0) if structure else None
+    draw_contact_map(tmp_path / "a.png", title, np.eye(30), distances=distances)
+    assert len(drawn["parts"]) == 2 + structure
+    for part in drawn["parts"]:
+        assert (part[:2] >= drawn["page"][:2]).all()
+        assert (part[2:] <= drawn["page"][2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.png", b"\x89PNG"), ("a", b"\x89PNG"), ("a.PDF", b"%PDF"), ("a.svg", b"<?xml")],
+)
+def test_the_suffix_tells_the_format_and_twice_it_is_the_same(tmp_path, name, start):
+    pictures = []
+    for _ in range(2):
+        draw_contact_map(tmp_path / name, "x", np.eye(9))
+        pictures.append((tmp_path / name).read_bytes())
+    assert pictures[0].startswith(start)
+    assert pictures[0] == pictures[1]
+
+
 def test_dollars_in_a_name_are_no_formula(tmp_path):
     draw_contact_map(tmp_path / "a.png", "a$\\frac$b", np.eye(9, dtype=np.float32))
     assert (tmp_path / "a.png").stat().st_size > 0

@@ -226,7 +226,9 @@ def test_the_verb_brings_the_structure_onto_the_scored_residues(tmp_path, capsys
         return main(["precision", "--scores", str(tmp_path / words[0]), *output, *words[1:]])
 
     assert precision("s.npz") == 0
-    assert "13 of 13 scored residues matched" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "13 of 13 residues matched to the structure's sequence; 13 are scored and" in said
+    assert "no pair of resolved residues in the long range" in said
     rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
     # L = 13: of the L/10 = 1 best pair all, of the L/5 = 2 best pairs one is a contact.
     assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
@@ -245,6 +247,42 @@ def test_the_verb_brings_the_structure_onto_the_scored_residues(tmp_path, capsys
     assert ["short", "L/5", "0.500000", "2", "1"] in [row[:5] for row in rows]
     assert precision("plain.npz") == 2
     assert "13 residues are scored, the structure has 20" in capsys.readouterr().err
+
+
+def test_the_verb_reads_a_structure_as_it_is_and_says_how_it_went(tmp_path, capsys, rng):
+    atoms = [
+        f"ATOM  {n:5d}  CA  GLY {chain}{n:4d}    {3.0 * n:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00"
+        for chain in "AB"
+        for n in range(1, 31)
+    ]
+    (tmp_path / "x.pdb").write_text("\n".join([*atoms, "END"]) + "\n")
+    scores = rng.random((30, 30))
+    np.savez(tmp_path / "s.npz", scores=scores + scores.T, sequence=np.array("G" * 30))
+    np.savez(tmp_path / "plain.npz", scores=scores + scores.T)
+    chain_a = ["--structure", str(tmp_path / "x.pdb"), "--chain", "A"]
+    assert main(["contacts", *chain_a, "--output", str(tmp_path / "c.npz")]) == 0
+    of_the_file = ["--contacts", str(tmp_path / "c.npz")]
+    tables = []
+
+    def precision(name, *words):
+        output = ["--output", str(tmp_path / "p.tsv")]
+        status = main(["precision", "--scores", str(tmp_path / name), *words, *output])
+        tables.append((tmp_path / "p.tsv").read_text())
+        return status, capsys.readouterr().err
+
+    capsys.readouterr()
+    said = (
+        "30 of 30 residues matched to the structure's sequence; 30 are scored and resolved\n"
+        "long range: P@L 0.000, P@L/5 0.000, by chance 0.000\n"
+    )
+    assert precision("s.npz", *chain_a) == (0, said)
+    assert precision("s.npz", *of_the_file) == (0, said)
+    assert "30 of 30 residues matched one by one: no seq" in precision("plain.npz", *chain_a)[1]
+    assert tables[0] == tables[1] == tables[2]
+    status, said = precision("s.npz", *chain_a[:2])
+    assert (status, "choose one of the protein chains: A, B" in said) == (2, True)
+    status, said = precision("s.npz", *of_the_file, "--chain", "A")
+    assert (status, "--chain needs --structure" in said) == (2, True)
 
 
 @pytest.mark.parametrize("distance", ["0", "-1", "nan", "inf", "x"])

@@ -8,18 +8,12 @@ that of the observed residues, with an X for each number left out where the chai
 """
 
 import argparse
-from pathlib import Path
 
-from npm_core.arguments import output_file
+from npm_core.arguments import output_file, register_structure
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--structure", type=Path, required=True, help="mmCIF or PDB file, gzipped or not"
-    )
-    parser.add_argument(
-        "--chain", help="author's name of the chain, else its label; needed if there are several"
-    )
+    register_structure(parser)
     parser.add_argument(
         "--output",
         type=output_file(".npz"),
@@ -32,16 +26,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from npm_core.errors import DataError
     from npm_core.files import atomic_path
     from npm_core.progress import note
-    from npm_core.structures import read_chain
+    from npm_core.structures import read_target
 
-    chain = read_chain(args.structure, args.chain)
-    try:
-        target = chain.target(str(args.structure))
-    except DataError as error:
-        raise DataError(f"{args.structure}, chain {chain}: {error}") from error
+    chain, target = read_target(args.structure, args.chain)
     with atomic_path(args.output) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,

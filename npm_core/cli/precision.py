@@ -5,17 +5,28 @@ for AUC), chance (the precision of pairs drawn at random) and tied (how many of 
 have the score of one left out, and come before it by their (i, j) alone; empty for AUC). A range in
 which no two residues are resolved has no rows.
 
-Where both files hold the protein's sequence (.npz of `predict` or `score`; of `contacts`) and
-these differ, as an alignment's query and SEQRES do, they are aligned: distances are brought onto
+The contacts are those of a structure, or of the file that `contacts` wrote of one. Where the scores
+hold the protein's sequence (.npz of `predict` or `score`, .csv, .rr) and it differs from the
+structure's, as an alignment's query and SEQRES do, the two are aligned: distances are brought onto
 the scored residues, of which those without a counterpart count as unresolved, and L is their
-number. Where a file holds none, both must have the same residues. Where scores have residue numbers
-(.npz, EVcouplings CSV), those in between that have none count as unresolved, and in L.
+number. Scores without a sequence must have the structure's residues. Where scores have residue
+numbers (.npz, EVcouplings CSV; in CASP RR an X without a pair tells), those in between that have no
+score count as unresolved, and in L.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from npm_core.arguments import output_file, register_contact_distance, register_map
+from npm_core.arguments import (
+    output_file,
+    register_contact_distance,
+    register_map,
+    register_structure,
+)
+
+if TYPE_CHECKING:
+    from npm_core.arrays import Float64
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +38,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         '(its array "scores", or its only matrix; its "sequence"), symmetric or an upper triangle; '
         "or .rr (CASP; pairs it lacks rank last) or .csv (EVcouplings)",
     )
-    parser.add_argument(
-        "--contacts", type=Path, required=True, metavar="FILE.npz", help="of the verb `contacts`"
+    contacts = parser.add_mutually_exclusive_group(required=True)
+    contacts.add_argument(
+        "--contacts", type=Path, metavar="FILE.npz", help="of the verb `contacts`"
     )
+    register_structure(parser, contacts)
     register_contact_distance(parser)
     parser.add_argument(
         "--output",
@@ -47,7 +60,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.contact_map import draw_contact_map
     from npm_core.errors import DataError
     from npm_core.files import write_tsv
-    from npm_core.matrices import read_distances, read_sequence
     from npm_core.pairwise import onto_query
     from npm_core.precision import RANGES, measure, rank_ranges
     from npm_core.progress import note
@@ -55,15 +67,14 @@ def run(args: argparse.Namespace) -> None:
 
     found, scored = read_pair_scores(args.scores).whole()
     scores, query = found.scores, found.query
-    distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
-    if sequence is not None and len(sequence) != len(distances):
-        raise DataError(
-            f"{args.contacts}: a sequence of {len(sequence)} for {len(distances)} residues"
-        )
+    structure = args.structure or args.contacts
+    distances, sequence = read_contacts(args)
+    matched, by = len(distances), "one by one: no sequence to align"
     try:
-        if query is not None and sequence is not None and query != sequence:
-            distances, matched = onto_query(distances, sequence, query)
-            note(f"{matched} of {len(query)} scored residues matched to the structure's sequence")
+        if query is not None and sequence is not None:
+            by = "to the structure's sequence"
+            if query != sequence:
+                distances, matched = onto_query(distances, sequence, query)
         elif len(scores) != len(distances):
             raise DataError(
                 f"{len(scores)} residues are scored, the structure has {len(distances)}; they can "
@@ -72,9 +83,11 @@ def run(args: argparse.Namespace) -> None:
         distances[~scored] = distances[:, ~scored] = np.nan
         rankings = rank_ranges(scores, distances, contact_distance=args.contact_distance)
     except DataError as error:
-        raise DataError(f"{args.scores}, {args.contacts}: {error}") from error
+        raise DataError(f"{args.scores}, {structure}: {error}") from error
+    resolved = np.count_nonzero(~np.isnan(np.diag(distances)))
+    note(f"{matched} of {len(scores)} residues matched {by}; {resolved} are scored and resolved")
     if not rankings:
-        raise DataError(f"{args.contacts}: no two resolved residues are far enough apart")
+        raise DataError(f"{structure}: no two resolved residues are far enough apart")
     for name in (name for name in RANGES if name not in rankings):
         note(f"no pair of resolved residues in the {name} range; left out")
     columns = ("range", "cutoff", "precision", "pairs", "contacts", "chance", "tied")
@@ -87,6 +100,11 @@ def run(args: argparse.Namespace) -> None:
         for row in measure(ranking, name)
     ]
     write_tsv(args.output, columns, rows)
+    if far := rankings.get("long"):
+        note(
+            f"long range: P@L {far.precision(1):.3f}, P@L/5 {far.precision(5):.3f}, "
+            f"by chance {far.chance():.3f}"
+        )
     if any(tied for *_, tied in rows):
         note("a cut-off falls among pairs of one score, of which (i, j) decides: see column tied")
     if args.map:
@@ -98,3 +116,22 @@ def run(args: argparse.Namespace) -> None:
             distances=distances,
             contact_distance=args.contact_distance,
         )
+
+
+def read_contacts(args: argparse.Namespace) -> "tuple[Float64, str | None]":
+    """(L, L) angstrom, NaN where unresolved, and the L letters where they are known."""
+    from npm_core.errors import DataError, SettingsError
+    from npm_core.matrices import read_distances, read_sequence
+    from npm_core.structures import read_target
+
+    if args.structure:
+        _, target = read_target(args.structure, args.chain)
+        return target.distances.astype(float), target.sequence
+    if args.chain:
+        raise SettingsError("--chain needs --structure; the file of `contacts` is of one chain")
+    distances, sequence = read_distances(args.contacts), read_sequence(args.contacts)
+    if sequence is not None and len(sequence) != len(distances):
+        raise DataError(
+            f"{args.contacts}: a sequence of {len(sequence)} for {len(distances)} residues"
+        )
+    return distances, sequence
