@@ -128,7 +128,11 @@ class Job:
 
     def write(self, msa: Msa, fit: Fit) -> str:
         """Write model and report; a line that says how it went."""
-        facts = {"query": msa.query, "objective": repr(fit.objective)}
+        facts = {
+            "query": msa.query,
+            "query_name": msa.names[0],
+            "objective": repr(fit.objective),
+        }
         apart = ""
         if msa.numbers is not None:
             # Anchored to its query, which has a letter in every column.

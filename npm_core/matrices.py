@@ -1,5 +1,6 @@
 """One protein's (L, L) matrices in files: contact scores and distances."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +35,25 @@ def read_matrix(
     """
     path = Path(path)
     if path.name.lower().removesuffix(".gz").endswith(STRUCTURES):
-        raise DataError(f"{path}: a structure, expected a matrix; run `contacts` first")
+        raise DataError(
+            f"{path}: a structure, expected a matrix; run `contacts` first (`precision` reads one "
+            "that is given as --structure)"
+        )
     if path.suffix in (".npy", ".npz"):
         loaded = load_arrays(path)
         matrix = loaded if isinstance(loaded, np.ndarray) else _chosen(loaded, name, path, by_name)
     else:
-        with open_text(path) as stream:
+        # NumPy warns of a file without numbers, which is an error below.
+        with open_text(path) as stream, warnings.catch_warnings(action="ignore"):
             try:
                 matrix = np.loadtxt(stream, ndmin=2, dtype=np.float64)
             except ValueError as error:
                 raise DataError(f"{path}: not a matrix of numbers ({error})") from error
+    if matrix.size == 0:
+        raise DataError(f"{path}: no numbers, expected a square matrix (L, L)")
     if matrix.dtype.kind not in "fiu":
         raise DataError(f"{path}: values of type {matrix.dtype}, expected real numbers")
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"{path}: found {matrix.shape}, expected a square matrix (L, L)")
     return matrix.astype(np.float64)
 
@@ -80,12 +87,21 @@ def _chosen(arrays: dict[str, NDArray], name: str, path: Path, by_name: bool) ->
 
 def read_sequence(path: Path | str) -> str | None:
     """Letters of the protein that an .npz file holds beside its matrix; None where it does not."""
-    sequence = _beside_matrix(Path(path), "sequence")
-    if sequence is None:
+    return _text_beside(path, "sequence")
+
+
+def read_name(path: Path | str) -> str | None:
+    """Name of the protein that an .npz file holds beside its matrix; None where it does not."""
+    return _text_beside(path, "query_name")
+
+
+def _text_beside(path: Path | str, name: str) -> str | None:
+    found = _beside_matrix(Path(path), name)
+    if found is None:
         return None
-    if sequence.ndim != 0 or sequence.dtype.kind != "U":
-        raise DataError(f"{path}: sequence is {sequence.shape} of {sequence.dtype}, expected text")
-    return str(sequence)
+    if found.ndim != 0 or found.dtype.kind != "U":
+        raise DataError(f"{path}: {name} is {found.shape} of {found.dtype}, expected text")
+    return str(found)
 
 
 def read_numbers(path: Path | str) -> Indices | None:

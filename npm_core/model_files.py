@@ -97,8 +97,14 @@ def write_model_scores(
             f"centre {centre} has no .mat file: CCMpred's has the mean subtracted; "
             "write .npy or .npz"
         )
-    numbers = numbers_of(model)
-    return write_scores(path, scores, query=query_of(model), numbers=numbers, file_format=name)
+    return write_scores(
+        path,
+        scores,
+        query=query_of(model),
+        numbers=numbers_of(model),
+        name=model.metadata.get("query_name"),
+        file_format=name,
+    )
 
 
 def query_of(model: Potts) -> str | None:
@@ -123,7 +129,7 @@ def _read_npz_model(path: Path) -> Potts:
         array.astype(np.float32) if array.dtype.kind in "fiu" else array
         for array in (arrays["fields"], arrays["couplings"])
     )
-    names = ("query", "numbers")
+    names = ("query", "query_name", "numbers")
     facts = {name: str(arrays[name]) for name in names if name in arrays and str(arrays[name])}
     return potts.from_arrays(fields, couplings, facts, str(path))
 
@@ -135,6 +141,7 @@ def _write_npz_model(path: Path, model: Potts) -> None:
             fields=model.fields,
             couplings=model.couplings,
             query=np.array(model.metadata.get("query", "")),
+            query_name=np.array(model.metadata.get("query_name", "")),
             numbers=np.array(numbering.as_text(numbers_of(model))),
         )
 

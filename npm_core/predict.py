@@ -313,16 +313,21 @@ def write_prediction(
         fitted = potts_model(windows)
         written.append(folder / f"{stem}.potts.safetensors")
         letters = alphabet.decode(alphabet.encode(sequence)).replace("-", "X")
-        facts = {**metadata, "query": letters, "numbers": as_text(numbers)}
+        facts = {
+            **metadata,
+            "query": letters,
+            "query_name": name,
+            "numbers": as_text(numbers),
+        }
         write_model(written[-1], Potts(fitted.fields, fitted.couplings, facts))
     if set(formats) - {"potts"}:
         scores = contact_scores(windows)
     if "scores" in formats:
         written.append(folder / f"{stem}.scores.npz")
-        write_scores(written[-1], scores, query=sequence, numbers=numbers)
+        write_scores(written[-1], scores, query=sequence, numbers=numbers, name=name)
     if "rr" in formats:
         written.append(folder / f"{stem}.rr")
-        text = casp_rr(scores, sequence, target=stem, method="Neural Potts Model")
+        text = casp_rr(scores, sequence, target=name, method="Neural Potts Model")
         write_text(written[-1], text)
     if "png" in formats:
         written.append(folder / f"{stem}.png")

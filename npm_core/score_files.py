@@ -17,7 +17,7 @@ from npm_core.arrays import Float64, Indices
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.formats import SUFFIXES, format_of, format_within, suffix_of, write
-from npm_core.matrices import read_matrix, read_numbers, read_sequence
+from npm_core.matrices import read_matrix, read_name, read_numbers, read_sequence
 
 RR_SEPARATION = 6
 """CASP RR lists no pairs closer along the chain."""
@@ -36,11 +36,13 @@ class ScoreFile(NamedTuple):
         scores: (L, L) float64, symmetric, zero diagonal.
         query: Letters of the protein, None if the file does not say.
         numbers: (L,) of the residues; 1 to L if the file does not say.
+        name: Of the protein, None if the file does not say.
     """
 
     scores: Float64
     query: str | None
     numbers: Indices
+    name: str | None = None
 
     def whole(self) -> tuple["ScoreFile", NDArray[np.bool_]]:
         """With the residues in between that have no scores: zero, and X; and which have some."""
@@ -53,7 +55,7 @@ class ScoreFile(NamedTuple):
         letters[places] = list(self.query or "X")
         query = "".join(letters) if self.query else None
         numbers = numbering.from_one(len(scored)) + self.numbers[0] - 1
-        return ScoreFile(scores, query, numbers), scored
+        return ScoreFile(scores, query, numbers, self.name), scored
 
 
 def read_scores(path: Path | str, file_format: str | None = None) -> ScoreFile:
@@ -110,6 +112,7 @@ def write_scores(
     *,
     query: str | None = None,
     numbers: Indices | None = None,
+    name: str | None = None,
     file_format: str | None = None,
 ) -> ScoreFile:
     """Write contact scores in any format of SCORES, whole or not at all.
@@ -119,20 +122,21 @@ def write_scores(
         scores: (L, L), symmetric.
         query: Letters of the protein, where the format has a place for them.
         numbers: (L,) of its residues, likewise; 1 to L when None.
+        name: Of the protein, likewise.
         file_format: A key of SCORES; told from the suffix when None.
 
     Returns:
         What was written.
     """
-    name = file_format or format_of(path, SCORES)
-    if name not in SCORES:
-        raise SettingsError(f"{path}: {name} holds Potts models, not contact scores")
+    kind = file_format or format_of(path, SCORES)
+    if kind not in SCORES:
+        raise SettingsError(f"{path}: {kind} holds Potts models, not contact scores")
     if not np.isfinite(scores).all():
         raise DataError(f"{path}: the scores hold NaN or infinity")
     numbers = numbering.from_one(len(scores)) if numbers is None else numbers
-    file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers)
+    file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers, name)
     try:
-        write(path, name, SCORES[name][1], file)
+        write(path, kind, SCORES[kind][1], file)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     return file
@@ -147,7 +151,7 @@ def _read_matrix(path: Path) -> ScoreFile:
     for what, found in (("a sequence", query), ("numbers", numbers)):
         if found is not None and len(found) != len(scores):
             raise DataError(f"{path}: {what} of {len(found)} for {len(scores)} residues")
-    return ScoreFile(scores, query, numbers)
+    return ScoreFile(scores, query, numbers, read_name(path))
 
 
 def _write_mat(path: Path, file: ScoreFile) -> None:
@@ -160,7 +164,8 @@ def _write_npy(path: Path, file: ScoreFile) -> None:
 
 
 def _write_npz(path: Path, file: ScoreFile) -> None:
-    arrays: dict[str, Any] = {"sequence": np.array(file.query)} if file.query else {}
+    texts = {"sequence": file.query, "query_name": file.name}
+    arrays: dict[str, Any] = {key: np.array(text) for key, text in texts.items() if text}
     with path.open("wb") as stream:
         np.savez_compressed(stream, scores=file.scores, numbers=file.numbers, **arrays)
 
@@ -227,9 +232,11 @@ def _write_evcouplings(path: Path, file: ScoreFile) -> None:
 def _read_rr(path: Path) -> ScoreFile:
     """CASP RR: lines of the sequence, then `i j 0 8 p`, positions from 1, up to END.
 
-    A file lists only some pairs: the others rank last, one below the lowest p. A line of the
-    sequence may read END; so END ends a file only after a pair, or as its last line.
+    A file lists only some pairs: the others rank last, one below the lowest p. An X in between that
+    none of them names is a residue without a score, as `_write_rr` shows it. A line of the sequence
+    may read END; so END ends a file only after a pair, or as its last line.
     """
+    name = None
     pairs: dict[tuple[int, int], float] = {}
     query = ""
     with open_text(path) as stream:
@@ -239,6 +246,7 @@ def _read_rr(path: Path) -> ScoreFile:
         fields = line.split()
         if not fields or (fields[0] in _RR_WORDS and (len(fields) > 1 or not started)):
             started = started or fields[:1] == ["MODEL"]
+            name = fields[1] if fields[:1] == ["TARGET"] and len(fields) > 1 else name
             continue
         if fields[0] in ("END", "ENDMDL") and (pairs or number == len(lines)):
             break
@@ -262,7 +270,23 @@ def _read_rr(path: Path) -> ScoreFile:
     np.fill_diagonal(scores, 0.0)
     i, j = np.array(list(pairs)).T - 1
     scores[i, j] = scores[j, i] = list(pairs.values())
-    return ScoreFile(scores, _known(query), numbering.from_one(len(query)))
+    kept = _shown(query, {place for pair in pairs for place in pair})
+    letters = "".join(query[number - 1] for number in kept)
+    return ScoreFile(scores[np.ix_(kept - 1, kept - 1)], _known(letters), kept, name)
+
+
+def _shown(query: str, paired: set[int]) -> Indices:
+    """Numbers of the residues that an RR file scores: all but X between letters, without a pair.
+
+    Those at the ends are letters that nobody knew: `ScoreFile.whole` puts none there.
+    """
+    start, end = len(query) - len(query.lstrip("X")), len(query.rstrip("X"))
+    shown = [
+        number
+        for number, letter in enumerate(query, start=1)
+        if letter != "X" or number in paired or not start < number <= end
+    ]
+    return np.array(shown, dtype=np.int32)
 
 
 def _known(query: str) -> str | None:
@@ -281,7 +305,7 @@ def casp_rr(
     Args:
         scores: (L, L).
         query: L letters; X for each when None, as a reader takes L from them.
-        target: Name of the protein, without blanks.
+        target: Name of the protein, of which the first word is written.
         method: What made the scores.
     """
     length = len(scores)
@@ -292,7 +316,7 @@ def casp_rr(
     letters = query or "X" * length
     lines = [
         "PFRMAT RR",
-        *([f"TARGET {target}"] if target else []),
+        *(f"TARGET {word}" for word in (target or "").split()[:1]),
         "REMARK p ranks the pairs: the score over the largest one, not a probability",
         *([f"METHOD {method}"] if method else []),
         "MODEL 1",
@@ -311,7 +335,7 @@ def _write_rr(path: Path, file: ScoreFile) -> None:
     far = whole.scores[np.triu_indices(len(whole.scores), k=RR_SEPARATION)]
     if far.size and far.max() < 0:
         raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
-    path.write_text(casp_rr(whole.scores, whole.query), encoding="utf-8")
+    path.write_text(casp_rr(whole.scores, whole.query, target=whole.name), encoding="utf-8")
 
 
 SCORES: dict[str, tuple[Callable[[Path], ScoreFile], Callable[[Path, ScoreFile], None]]] = {

@@ -368,6 +368,7 @@ def test_residues_without_a_column_keep_their_numbers(tmp_path, capsys):
     assert fit("--msa", str(path), "--output", str(model)) == 0
     facts = potts.load(model).metadata
     assert (facts["query"], facts["numbers"]) == ("ACFGH", "25-26 29-31")
+    assert facts["query_name"] == "BLAT/24-31 x"
     message = "length 5 (2 residues of the query in between have no column)"
     assert message in capsys.readouterr().err
 

@@ -184,6 +184,75 @@ def test_an_rr_file_of_scores_with_a_gap_shows_the_residue_in_between(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("query", "pairs", "numbers"),
+    [
+        ("ACDXEFGHI", {(1, 9)}, [1, 2, 3, 5, 6, 7, 8, 9]),
+        ("ACDXEFXHI", {(1, 7)}, [1, 2, 3, 5, 6, 7, 8, 9]),
+        ("XCDXEFGHX", {(2, 8)}, [1, 2, 3, 5, 6, 7, 8, 9]),
+        ("XXXXXXXXX", {(1, 9)}, [*range(1, 10)]),
+    ],
+    ids=["in no pair", "one in a pair", "at the ends", "no letter is known"],
+)
+def test_an_x_between_letters_that_no_pair_names_has_no_score(tmp_path, query, pairs, numbers):
+    listed = "".join(f"{i} {j} 0 8 0.5\n" for i, j in pairs)
+    (tmp_path / "a.rr").write_text(f"PFRMAT RR\nMODEL 1\n{query}\n{listed}END\n")
+    found = score_files.read_scores(tmp_path / "a.rr")
+    assert found.numbers.tolist() == numbers
+    assert found.scores.shape == (len(numbers), len(numbers))
+    whole, scored = found.whole()
+    assert whole.query == (query if found.query else None)
+    assert (np.flatnonzero(scored) + 1).tolist() == numbers
+    for i, j in pairs:
+        assert whole.scores[i - 1, j - 1] == 0.5
+
+
+def test_scores_with_a_gap_have_one_precision_in_either_format(tmp_path, rng, capsys):
+    scores = rng.random((30, 30))
+    numbers = np.delete(np.arange(11, 42, dtype=np.int32), 12)
+    query = "ACDEFGHIKLMNPQRSTVWYACDEFGHIKL"
+    np.savez(
+        tmp_path / "c.npz",
+        distances=3.0 * np.abs(np.subtract.outer(np.arange(31), np.arange(31))),
+        sequence=np.array(f"{query[:12]}W{query[12:]}"),
+    )
+    tables = []
+    for name in ("a.npz", "a.rr", "b.npz"):
+        if name == "b.npz":
+            words = ["--input", str(tmp_path / "a.rr"), "--output", str(tmp_path / "b.npz")]
+            assert main(["convert", *words]) == 0
+        else:
+            score_files.write_scores(
+                tmp_path / name, scores + scores.T, query=query, numbers=numbers, name="q 1"
+            )
+        words = ["--scores", str(tmp_path / name), "--contacts", str(tmp_path / "c.npz")]
+        assert main(["precision", *words, "--output", str(tmp_path / "p.tsv")]) == 0
+        assert "30 are scored and resolved" in capsys.readouterr().err
+        tables.append((tmp_path / "p.tsv").read_text())
+    assert tables[0] == tables[1] == tables[2]
+    assert score_files.read_scores(tmp_path / "b.npz").scores.shape == (30, 30)
+
+
+def test_the_name_of_the_query_goes_from_the_model_to_the_scores(tmp_path, rng):
+    upper = rng.normal(size=(36, STATES, STATES)).astype(np.float32)
+    facts = {"query": "ACDEFGHIK", "query_name": "sp|P1|X_HUMAN some words"}
+    made = Potts(np.zeros((9, STATES), np.float32), potts.full_couplings(upper, 9), facts)
+    for model_name in ("a.safetensors", "a.npz"):
+        model_files.write_model(tmp_path / model_name, made)
+        potts_file = str(tmp_path / model_name)
+        for verb, flag, source, name in (
+            ("score", "--potts", potts_file, "a.rr"),
+            ("score", "--potts", potts_file, "s.npz"),
+            ("convert", "--input", str(tmp_path / "s.npz"), "b.rr"),
+            ("convert", "--input", str(tmp_path / "b.rr"), "c.rr"),
+        ):
+            assert main([verb, flag, source, "--output", str(tmp_path / name)]) == 0
+        for name in ("a.rr", "b.rr", "c.rr"):
+            lines = (tmp_path / name).read_text().splitlines()
+            assert [line for line in lines if line.startswith("TARGET")] == ["TARGET sp|P1|X_HUMAN"]
+            (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
     ("numbers", "message"),
     [([3, 2, 4, 5, 6], "do not increase"), ([1, 2, 3, 4, 10**7], "residue numbers from 1")],
 )

@@ -31,6 +31,14 @@ def test_what_is_no_square_matrix_is_an_error(tmp_path, name, content, message):
         read_matrix(tmp_path / name)
 
 
+@pytest.mark.parametrize("content", ["", "\n\n", "# CCMpred\n"])
+def test_a_file_without_numbers_is_one_error_and_no_warning(tmp_path, content, recwarn):
+    (tmp_path / "a.mat").write_text(content)
+    with pytest.raises(DataError, match=r"a.mat: no numbers, expected a square matrix"):
+        read_matrix(tmp_path / "a.mat")
+    assert not recwarn
+
+
 def test_pickled_objects_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="not an array"):

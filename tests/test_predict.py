@@ -12,6 +12,7 @@ from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
+from npm_core.files import read_tsv
 from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
@@ -235,9 +236,10 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     arguments = ["--fasta", str(fasta), "--checkpoint", str(checkpoint), "--output", str(out)]
     assert main(["predict", *arguments, *options]) == 0
     suffixes = ("png", "potts.safetensors", "rr", "scores.npz")
-    assert sorted(p.name for p in out.iterdir()) == sorted(
-        f"{stem}.{suffix}" for stem in ("one", "two") for suffix in suffixes
-    )
+    assert {p.name for p in out.iterdir()} == {
+        "index.tsv",
+        *(f"{stem}.{suffix}" for stem in ("one", "two") for suffix in suffixes),
+    }
     with np.load(out / "two.scores.npz") as found:
         np.testing.assert_allclose(
             found["scores"],
@@ -251,6 +253,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
         assert np.argmax(listed.scores) == strongest
     model = model_files.read_model(out / "two.potts.safetensors")
     assert model_files.query_of(model) == SEQUENCE
+    assert model.metadata["query_name"] == "two"
 
 
 def test_residues_count_from_where_the_name_says(checkpoint, tmp_path, capsys):
@@ -268,6 +271,19 @@ def test_residues_count_from_where_the_name_says(checkpoint, tmp_path, capsys):
     assert "P1/101-107" not in told
 
 
+def test_the_index_says_what_the_files_of_each_sequence_are_called(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "q.fasta").write_text(">sp|P1|X_HUMAN/101-107 part\nMKVLXAG\n>P2\nMKV\n")
+    words = ["--fasta", str(tmp_path / "q.fasta"), "--checkpoint", str(checkpoint)]
+    assert main(["predict", *words, "--output", str(out), "--formats", "rr"]) == 0
+    rows = list(read_tsv(out / "index.tsv"))
+    assert rows[1] == {"id": "P2", "name": "P2", "length": "3", "first": "1", "masked": "0"}
+    name = rows[0].pop("name")
+    assert rows[0] == {"id": "sp|P1|X_HUMAN/101-107", "length": "7", "first": "101", "masked": "1"}
+    assert {path.name for path in out.iterdir()} == {"index.tsv", "P2.rr", f"{name}.rr"}
+    assert "\nTARGET sp|P1|X_HUMAN/101-107\n" in (out / f"{name}.rr").read_text()
+
+
 def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
     checkpoint, tmp_path, monkeypatch
 ):
@@ -278,7 +294,7 @@ def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
     (tmp_path / "in.fasta").write_text(">one\nYAPTFTV*\n>two\nMKVLAWHDE\n")
     words = ["--fasta", str(tmp_path / "in.fasta"), "--checkpoint", str(checkpoint)]
     assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert len(list((tmp_path / "out").iterdir())) == 7
     for name, sequence in (("one", "YAPTFTV"), ("two", "MKVLAWHDE")):
         lines = (tmp_path / "out" / f"{name}.rr").read_text().splitlines()
         assert lines[-3:] == ["MODEL 1", sequence, "END"]
@@ -324,7 +340,7 @@ def test_without_a_checkpoint_the_small_model_reads(tmp_path, capsys):
     output = tmp_path / "out"
     assert main(["predict", "--fasta", str(fasta), "--output", str(output)]) == 0
     assert {path.name for path in output.iterdir()} == {
-        *("crambin.scores.npz", "crambin.rr", "crambin.png"),
+        *("crambin.scores.npz", "crambin.rr", "crambin.png", "index.tsv"),
     }
     card = capsys.readouterr().err.split("what it can do is in ")[1].splitlines()[0]
     assert "## Limits" in Path(card).read_text(encoding="utf-8")

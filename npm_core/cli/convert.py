@@ -4,7 +4,8 @@ Models: safetensors, npz, CCMpred raw and msgpack, plmc, GREMLIN. Scores: CCMpre
 EVcouplings CSV, CASP RR. A model converted to scores gets the paper's score, or CCMpred's in .mat;
 scores cannot become a model. Text formats are gzipped where the name ends in .gz. CASP RR lists
 pairs 6 residues or more apart with a score above zero; its p is the score over the largest one,
-not a probability. Read, the pairs that an RR file lacks rank last, one below its lowest p.
+not a probability. Read, the pairs that an RR file lacks rank last, one below its lowest p, and an X
+between other letters that is in no pair is a residue without a score.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
             found.scores,
             query=found.query,
             numbers=found.numbers,
+            name=found.name,
             file_format=target,
         )
         return

@@ -4,8 +4,10 @@ Writes for each sequence of the FASTA file, by --formats:
 NAME.scores.npz (contact scores), NAME.potts.safetensors (h and J), NAME.rr (CASP RR), NAME.png
 (contact map). NAME is the first word of the header; if it has other characters than letters,
 digits and _.- or more than 64, these become _, the rest is cut, and 8 digits of the whole name's
-sha256 follow. Residues count from 1, or from FIRST where the name ends in /FIRST-LAST and there are
-LAST - FIRST + 1 of them; where there are not, a line says so. DNA and RNA are refused.
+sha256 follow. At the end index.tsv lists them all: id (that first word), name, length, first
+(number of the first residue) and masked (letters that name no single amino acid). Residues count
+from 1, or from FIRST where the id ends in /FIRST-LAST and there are LAST - FIRST + 1 of them; where
+there are not, a line says so. DNA and RNA are refused.
 
 Sequences longer than the model was trained on are read in windows that overlap by half. An RR file
 lists pairs 6 residues or more apart with a score above zero, numbered from 1; its p is the score
@@ -48,8 +50,9 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import alphabet
     from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
-    from npm_core.numbering import range_misfit
-    from npm_core.predict import embed_sequences, load_predictor, write_prediction
+    from npm_core.files import write_tsv
+    from npm_core.numbering import range_misfit, residue_numbers
+    from npm_core.predict import embed_sequences, file_stem, load_predictor, write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.queries import read_queries
@@ -65,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     read = embed_sequences(
         model, (((query, states), states) for query, states in queries), window=window
     )
+    predicted = []
     for (query, states), windows in track(read, total=len(queries), what="sequences predicted"):
         unknown = int((states == alphabet.GAP).sum())
         if unknown:
@@ -79,3 +83,7 @@ def run(args: argparse.Namespace) -> None:
             formats=args.formats,
             metadata=metadata,
         )
+        first = residue_numbers(query.id, query.sequence)[0]
+        predicted.append((query.id, file_stem(query.id), len(query.sequence), first, unknown))
+    columns = ("id", "name", "length", "first", "masked")
+    write_tsv(args.output / "index.tsv", columns, predicted)
