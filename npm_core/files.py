@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -105,6 +106,15 @@ def write_gzip(path: Path | str, text: str, encoding: str = "utf-8") -> None:
     """Write `text` to `path` as gzip data, whole or not at all."""
     with open_gzip(path) as stream:
         stream.write(text.encode(encoding))
+
+
+def file_stem(name: str) -> str:
+    """A file name for a sequence: its first word, and a digest if that is no safe or full name."""
+    word = name.split()[0] if name.split() else ""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", word)[:64].lstrip(".")
+    if safe == word:
+        return safe
+    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_tsv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

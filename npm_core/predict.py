@@ -1,7 +1,5 @@
 """Fields, couplings and contact scores from one sequence, of any length."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +16,7 @@ from npm_core.checkpoints import kind_of, load_model
 from npm_core.contact_map import draw_contact_map
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
-from npm_core.files import write_text
+from npm_core.files import file_stem, write_text
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
 from npm_core.model_files import write_model
 from npm_core.numbering import as_text, residue_numbers
@@ -272,15 +270,6 @@ def target_scores(
 
 
 # --- Files of one prediction --------------------------------------------------------------------
-
-
-def file_stem(name: str) -> str:
-    """A file name for a sequence: its first word, and a digest if that is no safe or full name."""
-    word = name.split()[0] if name.split() else ""
-    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", word)[:64].lstrip(".")
-    if safe == word:
-        return safe
-    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_prediction(

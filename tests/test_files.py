@@ -7,7 +7,15 @@ import threading
 import pytest
 
 from npm_core.errors import DataError, OutputError
-from npm_core.files import atomic_path, open_gzip, open_text, read_tsv, write_text, write_tsv
+from npm_core.files import (
+    atomic_path,
+    file_stem,
+    open_gzip,
+    open_text,
+    read_tsv,
+    write_text,
+    write_tsv,
+)
 from npm_core.queries import read_queries
 
 TEXT = "".join(f">{number}\nMKVLAWHDEG\n" for number in range(10_000))
@@ -137,3 +145,13 @@ def test_bytes_of_a_pipe_that_are_no_utf8_are_told_without_a_line(fifo):
     ):
         stream.read()
     writer.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("sp|P1.2 text", "sp_P1.2-"), ("1abc_A", "1abc_A"), ("../../x;rm", "_.._x")]
+)
+def test_names_cannot_leave_the_output_folder(name, stem):
+    found = file_stem(name)
+    assert found.startswith(stem)
+    assert "/" not in found
+    assert file_stem("a/b") != file_stem("a_b")

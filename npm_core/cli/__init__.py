@@ -19,8 +19,8 @@ from npm_core.arguments import OutputFile, OutputFolder, check_arguments
 from npm_core.errors import NpmError
 
 DESCRIPTION = """The Neural Potts Model. Tools for single proteins: contacts, convert, fit-potts,
-precision, predict, score and score-variants; all others are steps of the workflow (README.md).
-VERB --help explains one."""
+precision, predict, score and score-variants; export-scores takes those of a run out of its tables;
+all others are steps of the workflow (README.md). VERB --help explains one."""
 
 
 def verbs() -> dict[str, str]:
