@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from family_inputs import family
 
 from npm_core import alphabet, families
 from npm_core.batching import collate, sample_example
@@ -15,11 +16,6 @@ from npm_core.model import MASK, PAD
 from npm_core.order import BATCHES_A_BUCKET, Order
 from npm_core.prefetch import Prefetch
 from npm_core.tables import Family, open_table, write_families
-
-
-def family(*rows: str, name: str = "f", weights: list[float] | None = None) -> Family:
-    residues = np.stack([alphabet.encode(row) for row in rows])
-    return Family(name, residues, np.array(weights or [1.0] * len(rows), dtype=np.float32))
 
 
 def draw(made: Family, seed: int = 0, **changes):

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from family_inputs import family
 
 from npm_core.alphabet import decode, encode
 from npm_core.checkpoints import save_model
@@ -30,7 +31,6 @@ from npm_core.programs import Programs
 from npm_core.reduction import write_buckets
 from npm_core.structures import read_chain
 from npm_core.tables import (
-    Family,
     Target,
     read_metadata,
     read_scores,
@@ -53,10 +53,6 @@ def mutated(rng, sequence, share):
 
 def protein(rng, length):
     return "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
-
-
-def family(name, rows):
-    return Family(name, np.stack([encode(row) for row in rows]), np.ones(len(rows), np.float32))
 
 
 def test_aligned_rows_pair_their_positions():
@@ -98,7 +94,7 @@ def test_scores_follow_the_columns_that_the_model_has_left():
 
 def test_the_reference_has_the_weights_of_its_own_columns():
     # Whole, the rows agree in 2 of 4 columns; without the member's gaps in both that are left.
-    rows = family("f", ["AC--", "ACDE"])
+    rows = family("AC--", "ACDE")
     seen = {}
     for seed in range(30):
         reference, columns = under_reference(rows, seed=seed, identity_threshold=0.8)
@@ -115,7 +111,7 @@ def test_nothing_is_carried_over_unless_two_residues_align():
 
 
 def test_the_reference_is_a_random_member_and_its_gap_columns_go():
-    rows = family("f", ["AC-E", "-CDE", "A--E", "----"])
+    rows = family("AC-E", "-CDE", "A--E", "----")
     expected = {"ACE": (0, 1, 3), "CDE": (1, 2, 3), "AE": (0, 3)}
     seen = set()
     for seed in range(30):
@@ -153,7 +149,7 @@ def relatives(rng):
     """Two unrelated families of 60 columns; the target descends from the second."""
     ancestors = {"PF1": protein(rng, 60), "PF2": protein(rng, 60), "PF3; rm": protein(rng, 60)}
     families = [
-        family(name, [mutated(rng, ancestor, 0.3) for _ in range(12)])
+        family(*(mutated(rng, ancestor, 0.3) for _ in range(12)), name=name)
         for name, ancestor in ancestors.items()
     ]
     # Eight residues before the domain, and the domain without its columns 30 to 32.
@@ -260,9 +256,9 @@ def test_mmseqs_finds_the_related_query_and_counts_targets_without_a_hit(
 def test_the_nearest_family_is_the_best_hit_but_not_the_targets_own(tmp_path, rng, capsys):
     own = protein(rng, 80)
     families = [
-        family("T", [own]),
-        family("far", [mutated(rng, own, 0.45)]),
-        family("near", [mutated(rng, own, 0.2)]),
+        family(own, name="T"),
+        family(mutated(rng, own, 0.45), name="far"),
+        family(mutated(rng, own, 0.2), name="near"),
     ]
     target = Target("T", "test", own, np.zeros((80, 3), np.float32), "1abc_A")
     assert main(["find-neighbours", *write_relatives(tmp_path, families, target)]) == 0
@@ -277,7 +273,7 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
     # 3 to 8 are the family's columns 0 to 5.
     rows = rng.choice(list("ACDEFG"), (200, 6))
     rows[:, 4] = rows[:, 1]
-    write_families(tmp_path / "families.parquet", [family("f", ["".join(row) for row in rows])], {})
+    write_families(tmp_path / "families.parquet", [family(*map("".join, rows))], {})
     targets = [Target(name, "Clan", "A" * 10, np.zeros((10, 3), np.float32), "x") for name in "tuv"]
     write_targets(tmp_path / "targets.parquet", targets, {})
     nothing = np.zeros(0, np.int32)
@@ -319,7 +315,7 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
 
 def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, capsys):
     # Of the rows with residues there is one, the reference; column 1 is no position of its query.
-    write_families(tmp_path / "families.parquet", [family("f", ["A-CDEFG", "-------"])], {})
+    write_families(tmp_path / "families.parquet", [family("A-CDEFG", "-------")], {})
     targets = [Target(name, "Clan", "K" * 9, np.zeros((9, 3), np.float32), "x") for name in "tu"]
     write_targets(tmp_path / "targets.parquet", targets, {})
     nothing = np.zeros(0, np.int32)
@@ -352,7 +348,7 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     assert np.ptp(query[:3, :3]) > 0
     assert (scores.matrix[0, 1:] == placed[~np.eye(3, dtype=bool)].min()).all()
     assert read_metadata(tmp_path / "scores.parquet")["targets_without_sister"] == 1
-    write_families(tmp_path / "families.parquet", [family("g", ["ACD"])], {})
+    write_families(tmp_path / "families.parquet", [family("ACD", name="g")], {})
     assert main(arguments) == 2
     assert "nearest family f is not among the families" in capsys.readouterr().err
     write_neighbours(tmp_path / "neighbours.parquet", [neighbour([1], [1], target="w")], {})
@@ -365,7 +361,7 @@ def test_columns_are_counted_over_a_gap_of_the_familys_query(tmp_path, rng, caps
         pytest.skip("needs MMseqs2")
     own = protein(rng, 80)
     target = Target("T", "test", own, np.zeros((80, 3), np.float32), "1abc_A")
-    gapped = [family("near", [own[:40] + "-" + own[41:]])]
+    gapped = [family(own[:40] + "-" + own[41:], name="near")]
     assert main(["find-neighbours", *write_relatives(tmp_path, gapped, target)]) == 0
     (found,) = read_neighbours(tmp_path / "neighbours.parquet")
     assert found.target_positions.tolist() == found.family_columns.tolist()
