@@ -4,18 +4,13 @@ import gzip
 
 import numpy as np
 import pytest
+from potts_inputs import random_model
 
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError, SettingsError
 from npm_core.model_files import write_model
 from npm_core.potts import Potts
-
-
-def random_model(rng, length=6):
-    upper = rng.normal(size=(length * (length - 1) // 2, STATES, STATES)).astype(np.float32)
-    fields = rng.normal(size=(length, STATES)).astype(np.float32)
-    return Potts(fields, potts.full_couplings(upper, length), {"query": "ACDEFG"[:length]})
 
 
 @pytest.fixture

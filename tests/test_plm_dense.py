@@ -1,0 +1,150 @@
+"""Fits by dense products: those of the sparse sums, whatever else is in the batch."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from plm_inputs import family
+
+from npm_core import potts
+from npm_core.descent import Stop
+from npm_core.errors import SettingsError
+from npm_core.plm import CCMPRED, PAPER, regularised_loss
+from npm_core.plm_sparse import fit_objective
+
+
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
+def test_dense_products_reach_the_same_minimum(rng, objective):
+    from npm_core import plm_dense
+
+    residues = family(rng, length=5)
+    sparse = fit_objective(residues, objective, stop=Stop(1e-8))
+    (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-8), device="cpu")
+    assert dense.converged
+    assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
+    assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
+    assert potts.check(dense.potts, "dense") is dense.potts
+
+
+def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
+    from npm_core import plm_dense
+
+    batch = dense_batch([family(rng, length=5)])
+    point = batch.origin + 0.1
+    values, gradient = batch.evaluate(point)
+    monkeypatch.setattr(plm_dense, "ROWS_AT_A_TIME", 7)
+    in_chunks, gradient_in_chunks = batch.evaluate(point)
+    assert in_chunks == pytest.approx(values)
+    np.testing.assert_allclose(gradient_in_chunks, gradient, rtol=1e-4, atol=1e-4)
+
+
+def dense_batch(families):
+    from npm_core.plm_dense import Batch
+
+    return Batch.of([CCMPRED.problem(residues) for residues in families], "cpu")
+
+
+def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
+    import torch
+
+    small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
+    alone, together = dense_batch([small]), dense_batch([large, small])
+    point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
+    pairs, states = alone.states**2, alone.states
+    couplings = point[0, :pairs].view(states, states)
+    couplings += couplings.T.clone()
+    padded = torch.full_like(together.origin, 0.5)
+    table = padded[1, : together.states**2].view(together.states, together.states)
+    table[:states, :states] = couplings
+    padded[1, together.states**2 :] = 0
+    padded[1, together.states**2 :][:states] = point[0, pairs:]
+    (value,), gradient = alone.evaluate(point)
+    (_, beside), gradients = together.evaluate(padded)
+    assert beside == pytest.approx(value, rel=1e-6)
+    found = gradients[1, : together.states**2].view(together.states, together.states)
+    expected = gradient[0, :pairs].view(states, states)
+    assert torch.allclose(found[:states, :states], expected, atol=1e-4)
+    assert (found[states:] == 0).all()
+    assert (found[:, states:] == 0).all()
+    fields = gradients[1, together.states**2 :]
+    assert torch.allclose(fields[:states], gradient[0, pairs:], atol=1e-4)
+    assert (fields[states:] == 0).all()
+
+
+def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
+    import torch
+
+    sizes = ((9, 4), (7, 6), (12, 5))
+    whole = dense_batch([family(rng, depth=depth, length=length) for depth, length in sizes])
+    noise = torch.from_numpy(rng.normal(size=whole.origin.shape).astype(np.float32))
+    point = whole.origin + 0.1 * noise
+    values, gradient = whole.evaluate(point)
+    kept = whole.kept([2, 0])
+    few, few_gradient = kept.evaluate(point[[2, 0]])
+    assert few == pytest.approx([values[2], values[0]], rel=1e-6)
+    assert torch.allclose(few_gradient, gradient[[2, 0]], atol=1e-4)
+    for number, place in ((2, 0), (0, 1)):
+        value = kept.regularised_loss(place, point[number])
+        assert value == whole.regularised_loss(number, point[number])
+        assert kept.potts(place, point[number]).length == sizes[number][1]
+
+
+@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
+def test_families_fitted_together_are_those_fitted_alone(rng, objective):
+    from npm_core import plm_dense
+
+    families = [
+        family(rng, depth=depth, length=length) for depth, length in ((40, 6), (1, 3), (25, 5))
+    ]
+    fit = partial(
+        plm_dense.fit_objectives,
+        objective=objective,
+        stop=Stop(1e-6),
+        device="cpu",
+    )
+    together = fit(families)
+    assert len({each.evaluations for each in together}) > 1
+    for residues, found in zip(families, together, strict=True):
+        (alone,) = fit([residues])
+        assert abs(found.evaluations - alone.evaluations) <= 0.1 * alone.evaluations
+        assert found.converged
+        assert found.meff == alone.meff
+        assert found.objective == pytest.approx(alone.objective, rel=1e-5)
+        assert found.potts.couplings.shape == alone.potts.couplings.shape
+        assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-2)
+        value = regularised_loss(found.potts, objective.problem(residues))
+        assert found.objective == pytest.approx(value, rel=1e-6)
+
+
+def test_batches_hold_families_of_similar_length_and_what_fits():
+    from npm_core import plm_dense
+
+    shapes = [(10, 50), (100, 100), (10, 90), (20, 100), (10, 20)]
+    assert list(plm_dense.batches(shapes, float("inf"))) == [[1, 3, 2], [0], [4]]
+    two = plm_dense.fit_bytes(2, 100, 100)
+    assert list(plm_dense.batches(shapes, two)) == [[1, 3], [2], [0], [4]]
+    assert list(plm_dense.batches(shapes, 0)) == [[1], [3], [2], [0], [4]]
+    assert list(plm_dense.batches(shapes, float("inf"), most=2)) == [[1, 3], [2], [0], [4]]
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
+    from npm_core import plm_dense
+
+    monkeypatch.setattr(plm_dense, "free_bytes", lambda device: 1000)
+    with pytest.raises(SettingsError, match=r"1 Potts models of up to 11 columns need .+ MiB"):
+        plm_dense.fit_objectives([family(rng)], device="cpu")
+
+
+def test_both_halves_of_a_product_are_exact_on_tensor_cores(rng):
+    import torch
+
+    from npm_core.plm_dense import halves
+
+    dense = torch.from_numpy(rng.normal(size=(21, 30)).astype(np.float32))
+    high, low = halves(dense)
+    assert torch.equal(high + low, dense)
+    for half in (high, low):
+        # What TF32 keeps of a half, 11 bits, is the half to 2^-21 of the whole.
+        kept = (half.view(torch.int32) & -(1 << 13)).view(torch.float32)
+        assert ((half - kept).abs() <= 2.0**-20 * dense.abs()).all()
+    assert ((high - dense).abs() > 2.0**-16 * dense.abs()).any()
