@@ -46,7 +46,7 @@ HELD_TOGETHER = 1 << 31
 class ObjectiveSettings:
     """The regularisation of eq. (8), and the way to compute it."""
 
-    lambda_couplings: float = knob(1e-3, "multiplier of |J|^2")
+    lambda_couplings: float = knob(1e-3, "multiplier of |J|^2 over i and j, both halves (eq. 8)")
     lambda_fields: float = knob(1e-2, "multiplier of |h|^2")
     form: str = knob("cheapest", "how the loss is computed; the value is the same", choices=FORMS)
 

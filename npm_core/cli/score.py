@@ -26,9 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help=".mat (CCMpred's), .npy, .npz, .csv (EVcouplings) or .rr (CASP)",
     )
     register_map(parser)
-    register_centre(
-        parser, default=None, text="what leaves each J_ij first; default none, for .mat mean"
-    )
+    register_centre(parser, default=None, more="; default none, for .mat mean")
 
 
 def run(args: argparse.Namespace) -> None:

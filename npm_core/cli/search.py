@@ -41,13 +41,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--e-value", type=float, default=HhblitsSettings.e_value, help="of a hit to include (C.4)"
     )
     parser.add_argument(
-        "--cpu", type=positive_int, default=HhblitsSettings.cpu, help="threads of one hhblits"
+        "--cpu",
+        type=positive_int,
+        default=HhblitsSettings.cpu,
+        help="of one hhblits; it changes what is found",
     )
     parser.add_argument(
         "--max-memory-gib",
         type=float,
         default=HhblitsSettings.max_memory_gib,
-        help="hhblits -maxmem; mmseqs2's index",
+        help="hhblits -maxmem, or of mmseqs2's index; it changes what is found",
     )
     add_flags(parser, MmseqsSettings, "mmseqs-", grouped=False)
     add_flags(parser, Limits, grouped=False)

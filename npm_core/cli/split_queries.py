@@ -16,7 +16,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test-share", type=float, default=0.1, help="expected share of the test split (C.4)"
     )
-    parser.add_argument("--salt", default="", help="any text; another salt, another split")
+    parser.add_argument(
+        "--salt", default="", help="any text; another one makes another split (default: none)"
+    )
     parser.add_argument(
         "--held-out", type=Path, help="file of ids, one a line: these are the test split"
     )

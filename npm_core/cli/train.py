@@ -19,7 +19,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     from npm_core.settings import add_flags
     from npm_core.training import TrainSettings
 
-    parser.add_argument("--families", type=Path, nargs="+", required=True, help="shards")
+    parser.add_argument(
+        "--families", type=Path, nargs="+", required=True, help="tables to train on"
+    )
     parser.add_argument(
         "--replace",
         type=Path,
