@@ -10,7 +10,7 @@ split, reason, representative.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_max_memory, register_threads
+from npm_core.arguments import OutputFile, OutputFolder, register_max_memory, register_threads
 from npm_core.assignment import Assignment, AssignmentSettings
 from npm_core.settings import add_flags, overridden
 
@@ -29,8 +29,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_threads(parser, "of MMseqs2")
     parser.add_argument(
         "--scratch",
-        type=Path,
-        metavar="DIR",
+        type=OutputFolder,
         help="for MMseqs2's files; beside the output when not given",
     )
     parser.add_argument("--output", type=OutputFile, required=True, help="tab-separated table")

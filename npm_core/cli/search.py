@@ -13,7 +13,7 @@ experiment, not to the machine.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, register_threads
+from npm_core.arguments import OutputFile, OutputFolder, positive_int, register_threads
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.search import Limits
@@ -59,10 +59,17 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
     parser.add_argument(
-        "--scratch", required=True, metavar="DIR", help="for a journal, and MMseqs2's files"
+        "--scratch",
+        type=OutputFolder,
+        required=True,
+        help="for a journal, and MMseqs2's files",
     )
     parser.add_argument(
-        "--output", required=True, metavar="PREFIX", help="of the FFindex of alignments"
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="PREFIX",
+        help="of the FFindex of alignments",
     )
     parser.add_argument(
         "--ledger",
