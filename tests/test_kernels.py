@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from plm_inputs import family
 
 from npm_core import blocks, kernels, plm
@@ -59,8 +60,6 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
 
 
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
-    import torch
-
     values = rng.normal(size=200).astype(np.float32) * 10.0 ** rng.integers(-20, 20, 200)
     values = values.astype(np.float32)
     expected = torch.from_numpy(values).bfloat16()

@@ -4,19 +4,19 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from plm_inputs import family
 
-from npm_core import potts
+from npm_core import plm_dense, potts
 from npm_core.descent import Stop
 from npm_core.errors import SettingsError
 from npm_core.plm import CCMPRED, PAPER, regularised_loss
+from npm_core.plm_dense import Batch, halves
 from npm_core.plm_sparse import fit_objective
 
 
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_dense_products_reach_the_same_minimum(rng, objective):
-    from npm_core import plm_dense
-
     residues = family(rng, length=5)
     sparse = fit_objective(residues, objective, stop=Stop(1e-8))
     (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-8), device="cpu")
@@ -27,8 +27,6 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
 
 
 def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
-    from npm_core import plm_dense
-
     batch = dense_batch([family(rng, length=5)])
     point = batch.origin + 0.1
     values, gradient = batch.evaluate(point)
@@ -39,14 +37,10 @@ def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
 
 
 def dense_batch(families):
-    from npm_core.plm_dense import Batch
-
     return Batch.of([CCMPRED.problem(residues) for residues in families], "cpu")
 
 
 def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
-    import torch
-
     small, large = family(rng, depth=7, length=4), family(rng, depth=40, length=6)
     alone, together = dense_batch([small]), dense_batch([large, small])
     point = torch.from_numpy(rng.normal(size=alone.origin.shape).astype(np.float32)) * 0.1
@@ -72,8 +66,6 @@ def test_what_pads_a_family_changes_neither_its_objective_nor_its_gradient(rng):
 
 
 def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
-    import torch
-
     sizes = ((9, 4), (7, 6), (12, 5))
     whole = dense_batch([family(rng, depth=depth, length=length) for depth, length in sizes])
     noise = torch.from_numpy(rng.normal(size=whole.origin.shape).astype(np.float32))
@@ -91,8 +83,6 @@ def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
 
 @pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
 def test_families_fitted_together_are_those_fitted_alone(rng, objective):
-    from npm_core import plm_dense
-
     families = [
         family(rng, depth=depth, length=length) for depth, length in ((40, 6), (1, 3), (25, 5))
     ]
@@ -117,8 +107,6 @@ def test_families_fitted_together_are_those_fitted_alone(rng, objective):
 
 
 def test_batches_hold_families_of_similar_length_and_what_fits():
-    from npm_core import plm_dense
-
     shapes = [(10, 50), (100, 100), (10, 90), (20, 100), (10, 20)]
     assert list(plm_dense.batches(shapes, float("inf"))) == [[1, 3, 2], [0], [4]]
     two = plm_dense.fit_bytes(2, 100, 100)
@@ -128,18 +116,12 @@ def test_batches_hold_families_of_similar_length_and_what_fits():
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):
-    from npm_core import plm_dense
-
     monkeypatch.setattr(plm_dense, "free_bytes", lambda device: 1000)
     with pytest.raises(SettingsError, match=r"1 Potts models of up to 11 columns need .+ MiB"):
         plm_dense.fit_objectives([family(rng)], device="cpu")
 
 
 def test_both_halves_of_a_product_are_exact_on_tensor_cores(rng):
-    import torch
-
-    from npm_core.plm_dense import halves
-
     dense = torch.from_numpy(rng.normal(size=(21, 30)).astype(np.float32))
     high, low = halves(dense)
     assert torch.equal(high + low, dense)
