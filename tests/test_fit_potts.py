@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from plm_inputs import FIRM
 
 from npm_core import fitting, kernels, memory, model_files, plm, plm_sparse, potts
 from npm_core.alphabet import decode
@@ -79,18 +80,21 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
         found = potts.load(job.output)
         assert found.metadata["query"] == expected.metadata["query"]
         assert np.allclose(found.couplings, expected.couplings, atol=2e-3)
-        assert json.loads(job.report.read_text())["converged"]
+        # F at the end is a law; for the one row rounding decides whether its last steps, which gain
+        # less than float32 tells apart, pass for convergence.
+        objective = json.loads(job.report.read_text())["objective"]
+        assert objective == pytest.approx(float(expected.metadata["objective"]), rel=1e-6)
 
 
 def test_fits_as_on_a_gpu_minimise_the_objective_that_was_asked_for(tmp_path, alignments):
     job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", None)
-    fitter = fitting.Fitter(objective=plm.PAPER, stop=Stop(1e-6))
+    fitter = fitting.Fitter(objective=FIRM, stop=Stop(1e-6))
     list(fitting._fit_together([job], fitter))
     residues = read_msa(alignments[2]).residues
-    expected = plm_sparse.fit_objective(residues, plm.PAPER, stop=Stop(1e-6))
+    expected = plm_sparse.fit_objective(residues, FIRM, stop=Stop(1e-6))
     found = potts.load(job.output)
     assert np.allclose(found.couplings, expected.potts.couplings, atol=2e-3)
-    assert float(found.metadata["objective"]) == pytest.approx(expected.objective, rel=1e-5)
+    assert float(found.metadata["objective"]) == pytest.approx(expected.objective, rel=1e-6)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

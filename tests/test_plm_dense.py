@@ -5,21 +5,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from plm_inputs import family
+from plm_inputs import FIRM, family
 
 from npm_core import plm_dense, potts
 from npm_core.descent import Stop
 from npm_core.errors import SettingsError
-from npm_core.plm import CCMPRED, PAPER, regularised_loss
+from npm_core.plm import CCMPRED, regularised_loss
 from npm_core.plm_dense import Batch, halves
 from npm_core.plm_sparse import fit_objective
 
 
-@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
+@pytest.mark.parametrize("objective", [CCMPRED, FIRM], ids=lambda one: one.name)
 def test_dense_products_reach_the_same_minimum(rng, objective):
     residues = family(rng, length=5)
-    sparse = fit_objective(residues, objective, stop=Stop(1e-8))
-    (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-8), device="cpu")
+    sparse = fit_objective(residues, objective, stop=Stop(1e-6))
+    (dense,) = plm_dense.fit_objectives([residues], objective, stop=Stop(1e-6), device="cpu")
     assert dense.converged
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
@@ -81,29 +81,25 @@ def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
         assert kept.potts(place, point[number]).length == sizes[number][1]
 
 
-@pytest.mark.parametrize("objective", [CCMPRED, PAPER], ids=lambda one: one.name)
+@pytest.mark.parametrize("objective", [CCMPRED, FIRM], ids=lambda one: one.name)
 def test_families_fitted_together_are_those_fitted_alone(rng, objective):
-    families = [
-        family(rng, depth=depth, length=length) for depth, length in ((40, 6), (1, 3), (25, 5))
-    ]
-    fit = partial(
-        plm_dense.fit_objectives,
-        objective=objective,
-        stop=Stop(1e-6),
-        device="cpu",
-    )
-    together = fit(families)
-    assert len({each.evaluations for each in together}) > 1
-    for residues, found in zip(families, together, strict=True):
-        (alone,) = fit([residues])
-        assert abs(found.evaluations - alone.evaluations) <= 0.1 * alone.evaluations
-        assert found.converged
-        assert found.meff == alone.meff
-        assert found.objective == pytest.approx(alone.objective, rel=1e-5)
-        assert found.potts.couplings.shape == alone.potts.couplings.shape
-        assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-2)
-        value = regularised_loss(found.potts, objective.problem(residues))
-        assert found.objective == pytest.approx(value, rel=1e-6)
+    # Of one column and many rows the start is all but the minimum: that fit ends before the others.
+    sizes = ((40, 6), (300, 1), (25, 5))
+    families = [family(rng, depth=depth)[:, :length] for depth, length in sizes]
+    for stop in (Stop(evaluations=6), Stop(1e-6)):
+        fit = partial(plm_dense.fit_objectives, objective=objective, stop=stop, device="cpu")
+        together = fit(families)
+        for residues, found in zip(families, together, strict=True):
+            (alone,) = fit([residues])
+            # The first steps are the same; of the last, which rounding decides, what they lead to.
+            assert found.converged or stop.evaluations == 6
+            assert found.meff == alone.meff
+            assert found.objective == pytest.approx(alone.objective, rel=1e-6)
+            assert found.potts.couplings.shape == alone.potts.couplings.shape
+            assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-3)
+            value = regularised_loss(found.potts, objective.problem(residues))
+            assert found.objective == pytest.approx(value, rel=1e-6)
+    assert together[1].evaluations < together[0].evaluations
 
 
 def test_batches_hold_families_of_similar_length_and_what_fits():
