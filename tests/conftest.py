@@ -55,10 +55,8 @@ def golden(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """An HH-suite database made by the real programs, and a sequence of the family it holds."""
-    from npm_core.hhsuite_database import build_database
-
+def toy_sequences(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A FASTA file of a family and of strangers to it, and one more sequence of the family."""
     rng = np.random.default_rng(1)
 
     def evolved(letters: np.ndarray, changes: float) -> np.ndarray:
@@ -68,8 +66,18 @@ def toy_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     ancestor = evolved(np.full(60, "A"), 1)
     records = {f"member{number}": evolved(ancestor, 0.35) for number in range(12)}
     records |= {f"decoy{number}": evolved(np.full(50, "A"), 1) for number in range(6)}
-    folder = tmp_path_factory.mktemp("toy")
-    fasta = "".join(f">{name}\n{''.join(letters)}\n" for name, letters in records.items())
-    (folder / "toy.fasta").write_text(fasta)
-    build_database(folder / "toy.fasta", folder / "toy")
-    return str(folder / "toy"), "".join(evolved(ancestor, 0.2))
+    fasta = tmp_path_factory.mktemp("toy") / "toy.fasta"
+    text = "".join(f">{name}\n{''.join(letters)}\n" for name, letters in records.items())
+    fasta.write_text(text)
+    return fasta, "".join(evolved(ancestor, 0.2))
+
+
+@pytest.fixture(scope="session")
+def toy_database(toy_sequences: tuple[Path, str]) -> tuple[str, str]:
+    """The prefix of an HH-suite database of them made by the real programs, and that sequence."""
+    from npm_core.hhsuite_database import build_database
+
+    fasta, member = toy_sequences
+    prefix = fasta.with_suffix("")
+    build_database(fasta, prefix)
+    return str(prefix), member

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import re
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from npm_core.assignment import AssignmentSettings
 from npm_core.universe.families import UniverseSettings
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def quick_yaml(monkeypatch):
+    """YAML is read by its reader in C, where there is one: the schema is read in every test."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    monkeypatch.setattr(yaml, "safe_load", partial(yaml.load, Loader=loader))
 
 
 def settings(*changes: str | dict) -> dict:
@@ -188,6 +196,11 @@ def test_settings_that_contradict_one_another_stop_the_run(common):
         (
             {"families": {"identity_threshold": 0}},
             r"families\.identity_threshold: 0 is less than or equal to the minimum of 0",
+        ),
+        # The table of one's own data has a column `split`.
+        (
+            {"source": "local", "split": {"held_out": "ids"}},
+            r"split\.held_out: 'ids' is not of type 'null'",
         ),
     ],
 )
