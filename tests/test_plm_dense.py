@@ -126,3 +126,21 @@ def test_both_halves_of_a_product_are_exact_on_tensor_cores(rng):
         kept = (half.view(torch.int32) & -(1 << 13)).view(torch.float32)
         assert ((half - kept).abs() <= 2.0**-20 * dense.abs()).all()
     assert ((high - dense).abs() > 2.0**-16 * dense.abs()).any()
+
+
+def test_steps_along_which_f_is_not_convex_and_those_not_taken_are_not_remembered(rng):
+    # Families: a step along which the gradient grew, one along which it shrank, one not taken.
+    batch = dense_batch([family(rng, depth=3, length=2)] * 3)
+    s = torch.from_numpy(rng.normal(size=batch.origin.shape).astype(np.float32))
+    old = (s + 1, s + 2, batch.dots(s, s))
+    older = (s + 3, s + 4, batch.dots(s, s) + 1)
+    y = s * torch.tensor([[2.0], [-2.0], [2.0]])
+    taken = torch.tensor([True, True, False])
+    history = plm_dense._remembered(batch, [older, old], s, y, taken)
+    new = (s, y, batch.dots(s, y))
+    for found, expected in zip(history, (old, new), strict=True):
+        for part, whole in zip(found, expected, strict=True):
+            assert torch.equal(part[0], whole[0])
+    for found, expected in zip(history, (older, old), strict=True):
+        for part, whole in zip(found, expected, strict=True):
+            assert torch.equal(part[1:], whole[1:])
