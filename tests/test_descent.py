@@ -102,15 +102,16 @@ def test_a_step_may_end_higher_by_no_more_than_rounding():
     ("values", "evaluations", "outcome"),
     [
         ([9.0, 5.0, 4.0, 3.0], 4, (False, False)),
-        ([9.0, 3.0002, 3.0001, 3.0001, 3.0], 5, (True, True)),
-        ([9.0, 5.0, 4.0, 2.0], 4, (True, True)),
+        ([9.0, 1.000101, 1.0, 1.0, 1.0], 5, (False, False)),
+        ([9.0, 1.000099, 1.0, 1.0, 1.0], 5, (True, True)),
+        ([9.0, 5.0, 4.0, 0.5], 4, (True, True)),
         ([9.0, 5.0, 4.0, 3.0], 8, (True, False)),
     ],
-    ids=["goes on", "gains little", "at the target", "out of evaluations"],
+    ids=["goes on", "gains enough", "gains little", "at the target", "out of evaluations"],
 )
 def test_a_descent_ends_at_the_target_where_little_is_gained_or_after_so_many(
     values, evaluations, outcome
 ):
     along = Descent(values, evaluations=evaluations)
-    along.stop_if_done(Stop(rel=1e-4, target=2.5, evaluations=8))
+    along.stop_if_done(Stop(rel=1e-4, target=0.5, evaluations=8))
     assert (along.finished, along.converged) == outcome

@@ -8,7 +8,7 @@ import torch
 from plm_inputs import FIRM, family
 
 from npm_core import plm_dense, potts
-from npm_core.descent import Stop
+from npm_core.descent import FIRST_STEP, Stop
 from npm_core.errors import SettingsError
 from npm_core.plm import CCMPRED, regularised_loss
 from npm_core.plm_dense import Batch, halves
@@ -144,3 +144,31 @@ def test_steps_along_which_f_is_not_convex_and_those_not_taken_are_not_remembere
     for found, expected in zip(history, (older, old), strict=True):
         for part, whole in zip(found, expected, strict=True):
             assert torch.equal(part[1:], whole[1:])
+
+
+def test_directions_are_those_of_l_bfgs_by_the_steps_that_each_family_remembers(rng):
+    batch = dense_batch([family(rng, depth=3, length=2)] * 3)
+    gradient, *steps = torch.from_numpy(rng.normal(size=(3, *batch.origin.shape))).float()
+    # None, one and two steps, along which the gradient changed by about the step.
+    history = []
+    for s, known in zip(steps, ([0, 0, 1], [0, 1, 1]), strict=True):
+        y = s + 0.3 * torch.from_numpy(rng.normal(size=s.shape)).float()
+        y *= torch.tensor(known)[:, None]
+        history.append((s, y, batch.dots(s, y)))
+
+    def inverse(vector, remembered, scale):
+        """The inverse curvature by the BFGS update, times a vector."""
+        if not remembered:
+            return scale * vector
+        *older, (s, y, curvature) = remembered
+        share = batch.dots(s, vector) / curvature
+        inner = inverse(vector - share[:, None] * y, older, scale)
+        return inner + (share - batch.dots(y, inner) / curvature)[:, None] * s
+
+    found = plm_dense._direction(batch, gradient, history)
+    assert torch.allclose(found[0], -FIRST_STEP * gradient[0])
+    s, y, _ = history[-1]
+    scale = (batch.dots(s, y) / batch.dots(y, y))[:, None]
+    for number, remembered in ((1, history[1:]), (2, history)):
+        expected = -inverse(gradient.double(), remembered, scale)
+        assert torch.allclose(found[number].double(), expected[number], atol=1e-5)
