@@ -149,7 +149,10 @@ def map_in_processes(
         ToolError: A process was killed, usually for want of memory.
     """
     if workers == 1:
-        yield from map(function, items)
+        for item in items:
+            with within(item):
+                alone = function(item)
+            yield alone
         return
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
