@@ -53,6 +53,25 @@ def register_map(parser: argparse.ArgumentParser, more: str = "") -> None:
     )
 
 
+def register_search_outputs(parser: argparse.ArgumentParser, *, scratch: str, each: str) -> None:
+    """The flags --scratch, --output and --ledger of a search; `scratch` and `each` say of what."""
+    parser.add_argument("--scratch", type=OutputFolder, required=True, help=scratch)
+    parser.add_argument(
+        "--output",
+        type=OutputFile,
+        required=True,
+        metavar="PREFIX",
+        help="of the FFindex of alignments",
+    )
+    parser.add_argument(
+        "--ledger",
+        type=OutputFile,
+        required=True,
+        metavar="FILE.tsv",
+        help=f"what became of each {each}",
+    )
+
+
 def register_structure(
     parser: argparse.ArgumentParser, others: argparse._MutuallyExclusiveGroup | None = None
 ) -> None:

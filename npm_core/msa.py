@@ -166,7 +166,7 @@ def msa_from_rows(
     encoded: list[States] = []
     nonstandard = annotations = 0
     asked: dict[int, str] = {}  # the rows that may be the query
-    lower = ""
+    first = ""
     for name, sequence in rows:
         if name.split(maxsplit=1)[0] in ANNOTATIONS:
             annotations += 1
@@ -174,19 +174,19 @@ def msa_from_rows(
         if max_rows is not None and len(names) >= max_rows:
             break
         columns = sequence.translate(_DROP_INSERTS)
-        at = f"{where}: row {len(names) + 1} ({name})"
         try:
             states = alphabet.encode(columns)
         except DataError as error:
-            raise DataError(f"{at}: {error}") from error
+            raise DataError(f"{where}: row {len(names) + 1} ({name}): {error}") from error
         if not names:
-            refuse_nucleotides(sequence, at)
-            lower = _in_lower_case(sequence, 1)
-        if encoded and len(states) != len(encoded[0]):
-            lower = lower or _in_lower_case(sequence, len(names) + 1)
+            refuse_nucleotides(sequence, f"{where}: row 1 ({name})")
+            first = sequence
+        elif len(states) != len(encoded[0]):
+            lower = _in_lower_case(first, 1) or _in_lower_case(sequence, len(names) + 1)
             raise DataError(
-                f"{at} has {len(states)} columns, row 1 ({names[0]}) has {len(encoded[0])}. Every "
-                f"row of an alignment needs the same number of upper case letters and '-'{lower}"
+                f"{where}: row {len(names) + 1} ({name}) has {len(states)} columns, row 1 "
+                f"({names[0]}) has {len(encoded[0])}. Every row of an alignment needs the same "
+                f"number of upper case letters and '-'{lower}"
             )
         if query == len(names) or query in _callings(name):
             asked[len(names)] = sequence
@@ -196,7 +196,7 @@ def msa_from_rows(
     if not names:
         raise DataError(f"{where}: no sequences")
     if len(encoded[0]) == 0:
-        raise DataError(f"{where}: row 1 ({names[0]}) has no columns{lower}")
+        raise DataError(f"{where}: row 1 ({names[0]}) has no columns{_in_lower_case(first, 1)}")
     msa = Msa(tuple(names), np.stack(encoded), nonstandard, annotations=annotations)
     if query is None:
         return msa

@@ -1,6 +1,6 @@
 """The user's own alignments and structures, in place of database search."""
 
-if missing := sources.missing_tables():
+if missing := sources.missing_tables(places):
     raise WorkflowError("Files that the settings name are missing.", *missing)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from config_checks import SCHEMA, contradictions, misfits, whole_numbers
+from places import Places
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 from sources import Sources
@@ -393,11 +394,11 @@ def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
     assert sources.own_files("uniref50") == every
     assert sources.own_files("pfam_clan", "B") == [Path("b.a3m")]
     Path("s.fasta").touch()
-    assert sources.missing_tables() == []
+    assert sources.missing_tables(Places(sources.config)) == []
     Path("t.tsv").unlink()
     Path("s.fasta").unlink()
     missing = [f"local.{name} is {file}: no such file in {tmp_path}" for name, file in OWN_FILES]
-    assert sources.missing_tables() == missing
+    assert sources.missing_tables(Places(sources.config)) == missing
 
 
 OWN_FILES = [("uniref50", "t.tsv"), ("pfam_clan", "t.tsv"), ("sequences", "s.fasta")]

@@ -22,14 +22,14 @@ TINY = {
     "universe": {
         "seed": 3,
         "clans": 1,
-        "families_per_clan": 5,
+        "families_per_clan": 6,
         "lone_families": 0,
         "max_depth": 30,
         "decoys": 2,
     },
     "queries": {
         "shards": {"train": 2, "test": 1, "targets": 1},
-        "limit": {"train": 4, "test": 2, "targets": 3},
+        "limit": {"train": 4, "test": 2, "targets": 4},
     },
     "pfam_clan": {
         "clans": ["NADP_Rossmann"],

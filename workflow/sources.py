@@ -53,12 +53,12 @@ class Sources:
             )
         return True
 
-    def missing_tables(self) -> list[str]:
+    def missing_tables(self, places: Places) -> list[str]:
         """The user's tables and sequences that are not there, each with its setting.
 
         Where results of others stand Snakemake would take these for made from them.
         """
-        places, local = Places(self.config), self.config["local"]
+        local = self.config["local"]
         if not places.imported:
             return []
         named = [*places.experiments(), *(["sequences"] if places.pretrained_trunks() else [])]

@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.tables import read_scores, read_targets
 
     letters = {target.id: target.sequence for target in read_targets(*args.targets)}
-    found: set[str] = set()
-    written: set[Path] = set()
+    written: dict[Path, tuple[str, str]] = {}
     args.output.mkdir(parents=True, exist_ok=True)
     for scores in read_scores(*args.scores):
         wanted = args.ids is None or scores.id in args.ids
@@ -63,9 +62,10 @@ def run(args: argparse.Namespace) -> None:
                 f"{scores.id} by {scores.model} stands twice in {', '.join(map(str, args.scores))}"
             )
         score_files.write_scores(path, scores.matrix, query=query, name=scores.id)
-        written.add(path)
-        found |= {scores.id, scores.model}
-    missing = [one for one in (*(args.ids or []), *(args.models or [])) if one not in found]
+        written[path] = scores.id, scores.model
+    ids, models = ({one[part] for one in written.values()} for part in (0, 1))
+    missing = [one for one in args.ids or [] if one not in ids]
+    missing += [one for one in args.models or [] if one not in models]
     if missing or not written:
         raise DataError(
             f"{', '.join(map(str, args.scores))}: no scores of {', '.join(missing) or 'any target'}"

@@ -99,21 +99,21 @@ def run(args: argparse.Namespace) -> None:
     numbers = numbers + args.offset
     added = ["delta", *(["reason"] if args.skip_unscorable else [])]
     if args.all_singles:
-        table = Table(["mutant"], [[mutant] for mutant in single_mutants(query, numbers)])
+        rows = [[mutant] for mutant in single_mutants(query, numbers)]
+        table = Table(["mutant"], rows, range(1, len(rows) + 1))
     else:
         table = _read_table(args.variants, added)
     measured = _measured(table, args.measured, args.variants) if args.measured else None
     mutants = table.column("mutant")
     other_numbers = _other_numbers(mutants, query, numbers, args.offset)
     variants, reasons = [], []
-    for number, mutant in enumerate(mutants):
+    for line, mutant in zip(table.lines, mutants, strict=True):
         try:
             variants.append(parse_variant(mutant, query, numbers))
             reasons.append("")
         except DataError as error:
             if not args.skip_unscorable:
                 cure = other_numbers or "--skip-unscorable leaves such rows without a delta"
-                line = table.lines[number]
                 raise DataError(f"{args.variants}, line {line}: {error}; {cure}") from error
             reasons.append(str(error))
     if other_numbers:
@@ -141,12 +141,12 @@ class Table:
     Attributes:
         header: Names of its columns.
         rows: The others.
-        lines: Of the file, on which each row ends; empty if there is no file.
+        lines: On which each row ends.
     """
 
     header: list[str]
     rows: list[list[str]]
-    lines: Sequence[int] = ()
+    lines: Sequence[int]
 
     def column(self, name: str) -> list[str]:
         place = self.header.index(name)

@@ -13,7 +13,7 @@ experiment, not to the machine.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, OutputFolder, positive_int, register_threads
+from npm_core.arguments import positive_int, register_search_outputs, register_threads
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.search import Limits
@@ -58,26 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
     )
-    parser.add_argument(
-        "--scratch",
-        type=OutputFolder,
-        required=True,
-        help="for a journal, and MMseqs2's files",
-    )
-    parser.add_argument(
-        "--output",
-        type=OutputFile,
-        required=True,
-        metavar="PREFIX",
-        help="of the FFindex of alignments",
-    )
-    parser.add_argument(
-        "--ledger",
-        type=OutputFile,
-        required=True,
-        metavar="FILE.tsv",
-        help="what became of each query",
-    )
+    register_search_outputs(parser, scratch="for a journal, and MMseqs2's files", each="query")
 
 
 def run(args: argparse.Namespace) -> None:

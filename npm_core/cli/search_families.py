@@ -9,7 +9,7 @@ profile, cut-off or hit is `skipped`. A killed run goes on where it was.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, OutputFolder, positive_int
+from npm_core.arguments import positive_int, register_search_outputs
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -25,23 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", type=int, default=0, help="part of the clan, from 0")
     parser.add_argument("--shards", type=int, default=1, help="how many parts there are")
     parser.add_argument("--workers", type=positive_int, default=1, help="families at a time")
-    parser.add_argument(
-        "--scratch", type=OutputFolder, required=True, help="where a journal is kept"
-    )
-    parser.add_argument(
-        "--output",
-        type=OutputFile,
-        required=True,
-        metavar="PREFIX",
-        help="of the FFindex of alignments",
-    )
-    parser.add_argument(
-        "--ledger",
-        type=OutputFile,
-        required=True,
-        metavar="FILE.tsv",
-        help="what became of each family",
-    )
+    register_search_outputs(parser, scratch="where a journal is kept", each="family")
 
 
 def run(args: argparse.Namespace) -> None:
