@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from npm_core import memory
 from npm_core.alphabet import STATES
 from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.files import write_tsv
+from npm_core.generalisation import generalisation_loss
 from npm_core.parallel import map_in_processes
 from npm_core.plm import Objective
 from npm_core.plm_sparse import compile_kernels, fit_bytes, fit_objective
@@ -33,6 +35,13 @@ class ReportRow:
     seconds_setup: float
     seconds_fit: float
     peak_mib: float
+
+
+class Work(NamedTuple):
+    """One family to fit, and rows of it that judge the model, if there are some."""
+
+    family: Family
+    test_rows: Family | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,9 @@ class FamilyFitter:
             cure="lower --workers" if workers > 1 else "leave it out, or take a larger machine",
         )
 
-    def fit(self, family: Family) -> tuple[Scores, ReportRow]:
-        """Fit one family and score its contacts."""
+    def fit(self, work: Work) -> tuple[Scores, ReportRow]:
+        """Fit one family, score its contacts, and take the loss of its test rows."""
+        family, test_rows = work
         memory.reset_peak()
         try:
             fit = fit_objective(
@@ -102,6 +112,7 @@ class FamilyFitter:
                 prior=self.prior(family) if self.prior else None,
             )
             matrix = contact_scores(fit.potts.couplings, centre=self.centre)
+            loss = generalisation_loss(fit.potts, test_rows) if test_rows else None
         except DataError as error:
             raise DataError(f"family {family.id}: {error}") from error
         row = ReportRow(
@@ -116,10 +127,10 @@ class FamilyFitter:
             round(fit.seconds_fit, 4),
             round(memory.peak_mib(), 1),
         )
-        return Scores(family.id, self.model, matrix, family.depth, family.meff), row
+        return Scores(family.id, self.model, matrix, family.depth, family.meff, loss), row
 
     def fit_all(
-        self, families: Iterable[Family], *, workers: int, room: memory.Room
+        self, works: Iterable[Work], *, workers: int, room: memory.Room
     ) -> Iterator[tuple[Scores, ReportRow]]:
         """Scores and report of each family, in order, from a pool of processes.
 
@@ -127,12 +138,12 @@ class FamilyFitter:
             ToolError: A worker was killed, usually for want of memory.
         """
 
-        def fits(family: Family) -> AbstractContextManager[None]:
-            return room.held(self.needed_bytes(family.depth, family.length))
+        def fits(work: Work) -> AbstractContextManager[None]:
+            return room.held(self.needed_bytes(work.family.depth, work.family.length))
 
         if workers > 1:
             compile_kernels()
-        yield from map_in_processes(self.fit, families, workers=workers, within=fits)
+        yield from map_in_processes(self.fit, works, workers=workers, within=fits)
 
 
 def fit_table(
@@ -140,6 +151,7 @@ def fit_table(
     *,
     families: Sequence[Path],
     targets: Sequence[Path] | None,
+    test_rows: Sequence[Path],
     workers: int,
     output: Path,
     report: Path,
@@ -151,6 +163,7 @@ def fit_table(
         fitter: How.
         families: Tables of them.
         targets: Tables of the targets whose families are fitted; None for all.
+        test_rows: Tables of test rows of the families, or of some.
         workers: Processes.
         output: Table of contact scores.
         report: One line a family, tab-separated.
@@ -175,7 +188,9 @@ def fit_table(
         f"{len(sizes)} families to fit"
         + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
     )
-    fits = fitter.fit_all(read_families(*families, only=sizes), workers=workers, room=room)
+    judges = {rows.id: rows for rows in read_families(*test_rows, only=sizes)}
+    works = (Work(family, judges.get(family.id)) for family in read_families(*families, only=sizes))
+    fits = fitter.fit_all(works, workers=workers, room=room)
     rows: list[ReportRow] = []
 
     def scores() -> Iterator[Scores]:

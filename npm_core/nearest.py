@@ -6,11 +6,11 @@ from pathlib import Path
 
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
-from npm_core.family_fitting import FamilyFitter
+from npm_core.family_fitting import FamilyFitter, Work
 from npm_core.neighbours import by_family, read_neighbours, transfer, under_reference
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
-from npm_core.tables import Family, Scores, read_families, read_sizes, read_targets, write_scores
+from npm_core.tables import Scores, read_families, read_sizes, read_targets, write_scores
 
 
 def transfer_table(
@@ -55,13 +55,13 @@ def transfer_table(
     room = fitter.room(sizes, workers=workers)
     columns: dict[str, Indices] = {}
 
-    def references() -> Iterator[Family]:
+    def references() -> Iterator[Work]:
         threshold = fitter.objective.identity_threshold
         for family in read_families(*families, only=nearest):
             reference, columns[family.id] = under_reference(
                 family, seed=seed, identity_threshold=threshold
             )
-            yield reference
+            yield Work(reference)
 
     fits = fitter.fit_all(references(), workers=workers, room=room)
     not_converged = 0

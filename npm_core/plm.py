@@ -203,28 +203,28 @@ class Fit:
     seconds_fit: float
 
 
-def regularised_loss(
-    potts: Potts, problem: Problem, *, prior: Potts | None = None, threads: int = 1
+def pseudolikelihood_loss(
+    potts: Potts, residues: States, row_weights: Float64, *, threads: int = 1
 ) -> float:
-    """F of the module's docstring, computed in float64.
+    """The first sum of F, computed in float64: that of the rows of any alignment.
 
     Args:
         potts: The model, length L.
-        problem: Of which fit.
-        prior: What the penalty shrinks to; None for zero.
+        residues: x, (M, L) states.
+        row_weights: w, (M,).
         threads: How many threads; the result does not depend on it.
 
     Raises:
         DataError: The model has another length.
     """
-    length = problem.length
+    depth, length = residues.shape
     if potts.length != length:
         raise DataError(f"a model of length {potts.length} for an alignment of {length} columns")
-    common = consensus(problem.residues)
-    index = kernels.index_alignment(problem.residues, common, chunk=0)
-    states = block_states(problem.residues)
+    common = consensus(residues)
+    index = kernels.index_alignment(residues, common, chunk=0)
+    states = block_states(residues)
     fields = blocked(potts.fields, np.float64)
-    workspaces = Workspaces(threads, problem.depth, length, np.float64)
+    workspaces = Workspaces(threads, depth, length, np.float64)
 
     def block_loss(block: int) -> float:
         with workspaces.borrow() as (table, work):
@@ -239,7 +239,7 @@ def regularised_loss(
                 base,
                 index,
                 states[block],
-                problem.weights,
+                row_weights,
                 lanes_of(block, length),
                 work,
                 table[:0],
@@ -247,7 +247,24 @@ def regularised_loss(
             )
 
     with Threads(threads) as pool:
-        loss = sum(pool.map(block_loss, range(len(fields))))
+        return sum(pool.map(block_loss, range(len(fields))))
+
+
+def regularised_loss(
+    potts: Potts, problem: Problem, *, prior: Potts | None = None, threads: int = 1
+) -> float:
+    """F of the module's docstring, computed in float64.
+
+    Args:
+        potts: The model, length L.
+        problem: Of which fit.
+        prior: What the penalty shrinks to; None for zero.
+        threads: How many threads; the result does not depend on it.
+
+    Raises:
+        DataError: The model has another length.
+    """
+    loss = pseudolikelihood_loss(potts, problem.residues, problem.weights, threads=threads)
     return loss + _penalty_value(potts, problem.penalty, prior)
 
 

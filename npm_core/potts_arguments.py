@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
-from npm_core.contact_arguments import register_centre
+from npm_core.contact_arguments import register_centre, register_test_rows
 from npm_core.descent import Stop
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def register_family_fits(parser: argparse.ArgumentParser, *, model: str) -> None
         metavar="FILE.parquet",
         help="fit only families with these ids",
     )
+    register_test_rows(parser)
     register_objective(parser)
     register_centre(parser)
     parser.add_argument("--model", default=model, help="name of the model in the scores")

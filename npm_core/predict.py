@@ -1,6 +1,6 @@
 """Fields, couplings and contact scores from one sequence, of any length."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from npm_core.model_files import write_model
 from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts, average_product_correction
 from npm_core.score_files import casp_rr, write_scores
-from npm_core.tables import Scores, Target
+from npm_core.tables import Family, Scores, Target
 
 T = TypeVar("T")
 
@@ -250,11 +250,24 @@ def target_scores(
     window: int,
     shuffle_seed: int | None = None,
     centre: potts.Centre = "none",
+    test_rows: Mapping[str, Family] | None = None,
 ) -> Iterator[Scores]:
     """Contact scores of targets, and with a seed those of their shuffled sequences.
 
     Shuffled, the model reads the residues in random order. Scores of the shuffled positions stay
     where they are: a map that does not depend on the sequence scores as well as before.
+
+    Args:
+        model: In evaluation mode.
+        targets: Whose sequences are read.
+        name: Of the model in the scores; the shuffled control's ends in "_shuffled".
+        window: Positions read at a time.
+        shuffle_seed: Of the random orders.
+        centre: As in `potts.contact_scores`.
+        test_rows: Of targets by id, of which the generalisation loss is taken, not of the control.
+
+    Raises:
+        SettingsError: J of a target with test rows does not fit into memory.
     """
 
     def queries() -> Iterator[tuple[tuple[str, str], States]]:
@@ -266,7 +279,18 @@ def target_scores(
                 yield (target.id, f"{name}_shuffled"), rng.permutation(states)
 
     for label, windows in embed_sequences(model, queries(), window=window):
-        yield Scores(*label, contact_scores(windows, centre=centre))
+        target, reader = label
+        rows = (test_rows or {}).get(target) if reader == name else None
+        loss = None if rows is None else _generalisation_loss(windows, rows)
+        matrix = contact_scores(windows, centre=centre)
+        yield Scores(target, reader, matrix, generalisation_loss=loss)
+
+
+def _generalisation_loss(windows: Windows, rows: Family) -> float:
+    # Numba takes a second to import, which those who only predict do not wait for.
+    from npm_core.generalisation import generalisation_loss
+
+    return generalisation_loss(potts_model(windows), rows)
 
 
 # --- Files of one prediction --------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.arrays import Bools, Indices, States
@@ -91,6 +92,17 @@ def split_buckets(
     return {family: assigned[family] for family in families}
 
 
+def _row_order(count: int, key: Iterable[object], without: Bools | None) -> NDArray[np.int64]:
+    """The order in which a key chooses among `count` rows.
+
+    Those of `without` are not chosen, unless there are no others.
+    """
+    order = keyed_generator(*key).permutation(count)
+    if without is not None and not without.all():
+        order = order[~without[order]]
+    return order
+
+
 def reduce_depth(
     residues: States, depth: int | None, *, key: Iterable[object], without: Bools | None = None
 ) -> States:
@@ -108,10 +120,37 @@ def reduce_depth(
     Returns:
         (at most depth, L) states, in the order of the alignment.
     """
-    order = keyed_generator(*key).permutation(len(residues))
-    if without is not None and not without.all():
-        order = order[~without[order]]
-    return residues[np.sort(order[:depth])]
+    return residues[np.sort(_row_order(len(residues), key, without)[:depth])]
+
+
+def take_test_rows(
+    family: Family,
+    depth: int | None,
+    *,
+    most: int,
+    key: Iterable[object],
+    without: Bools | None = None,
+) -> Family | None:
+    """Rows that `reduce_depth` leaves out, with the weights they have in the whole family.
+
+    They are the last of the same order: a family with `most` rows more than any depth takes has
+    the same at every depth. None where no row is left.
+
+    Args:
+        family: Whole.
+        depth: Rows that are kept; None for all.
+        most: Rows to take.
+        key: As in `reduce_depth`.
+        without: Rows that are never taken.
+    """
+    order = _row_order(family.depth, key, without)
+    left = order[family.depth if depth is None else depth :]
+    if without is not None:
+        left = left[~without[left]]
+    if left.size == 0:
+        return None
+    rows = np.sort(left[-most:])
+    return Family(family.id, family.residues[rows], family.weights[rows])
 
 
 def anchor(residues: States, columns: Indices) -> States:

@@ -49,12 +49,14 @@ SCORES = pa.schema(
         ("length", pa.int32()),
         ("depth", pa.int32()),
         ("meff", pa.float64()),
+        ("generalisation_loss", pa.float64()),
         ("scores", pa.list_(pa.float32())),
     ]
 )
 """One row a target and model: the upper triangle i < j of the contact score, row by row.
 
-depth and meff are those of the alignment the model was fitted to; null where there is none."""
+depth and meff are those of the alignment the model was fitted to; null where there is none.
+generalisation_loss, nats a residue, is null where there are no test rows."""
 
 DEPTHS = pa.schema([("id", pa.string()), ("coverage", pa.int32()), ("depth", pa.int32())])
 """One row an alignment and coverage: per cent of the query each row must cover; rows kept."""
@@ -154,6 +156,8 @@ class Scores:
         matrix: (L, L) float32, symmetric, zero diagonal; higher is a stronger contact.
         depth: Rows of the alignment the model was fitted to; None where there is none.
         meff: Meff of that alignment; None where there is none.
+        generalisation_loss: Of the target's test rows, in nats a residue; None where there are
+            none.
     """
 
     id: str
@@ -161,6 +165,7 @@ class Scores:
     matrix: Float32
     depth: int | None = None
     meff: float | None = None
+    generalisation_loss: float | None = None
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
@@ -302,6 +307,7 @@ def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str,
             "length": length,
             "depth": score.depth,
             "meff": score.meff,
+            "generalisation_loss": score.generalisation_loss,
             "scores": score.matrix[np.triu_indices(length, k=1)].astype(np.float32),
         }
 
@@ -314,7 +320,8 @@ def read_scores(*paths: Path | str) -> Iterator[Scores]:
     for row in _rows(paths, SCORES.names):
         matrix = np.zeros((row["length"], row["length"]), dtype=np.float32)
         matrix[np.triu_indices(row["length"], k=1)] = row["scores"]
-        yield Scores(row["id"], row["model"], matrix + matrix.T, row["depth"], row["meff"])
+        facts = row["depth"], row["meff"], row["generalisation_loss"]
+        yield Scores(row["id"], row["model"], matrix + matrix.T, *facts)
 
 
 def write_depths(

@@ -30,6 +30,7 @@ IDENTITY = [
     ("length", pa.int32()),
     ("depth", pa.int32()),
     ("meff", pa.float64()),
+    ("generalisation_loss", pa.float64()),
 ]
 MEASURE = [
     ("range", pa.string()),
@@ -121,7 +122,9 @@ def precision_rows(
         DataError: Scores have no target, or another length than it.
     """
 
-    def rows(model: str, target: Target, measures: Iterable[Measure]) -> Iterator[dict]:
+    def rows(
+        model: str, target: Target, measures: Iterable[Measure], loss: float | None = None
+    ) -> Iterator[dict]:
         depth, meff = alignments.get(target.id, (None, None))
         for found in measures:
             yield {
@@ -131,6 +134,7 @@ def precision_rows(
                 "length": target.length,
                 "depth": depth,
                 "meff": meff,
+                "generalisation_loss": loss,
                 **asdict(found),
             }
 
@@ -149,7 +153,8 @@ def precision_rows(
         except DataError as error:
             raise DataError(f"scores of {score.id} by {score.model}: {error}") from error
         for name, ranking in rankings.items():
-            yield from rows(score.model, target, measure(ranking, name))
+            measures = measure(ranking, name)
+            yield from rows(score.model, target, measures, score.generalisation_loss)
 
 
 def write_precision(

@@ -107,7 +107,7 @@ rule split_buckets:
 
 
 rule reduce_families:
-    """Reduce the evaluation bucket's alignments to a fixed depth (paper, C.3)."""
+    """Reduce the evaluation bucket's alignments to a fixed depth; keep test rows apart (C.3)."""
     input:
         families="results/families/pfam_clan/{clan}.parquet",
         targets=places.clan_file("targets.parquet"),
@@ -117,6 +117,7 @@ rule reduce_families:
         reduced="results/reductions/{clan}/{round}/{depth}/reduced.parquet",
         target_msas="results/reductions/{clan}/{round}/{depth}/target_msas.parquet",
         targets="results/reductions/{clan}/{round}/{depth}/targets.parquet",
+        test_rows="results/reductions/{clan}/{round}/{depth}/test_rows.parquet",
     log:
         "logs/reduce_families/{clan}/{round}/{depth}.log",
     conda:
@@ -124,11 +125,12 @@ rule reduce_families:
     params:
         seed=config["seed"],
         identity=config["families"]["identity_threshold"],
-        recipe=1,
+        test_rows=config["pfam_clan"]["test_rows"],
+        recipe=2,
     shell:
         "python -m npm_core reduce-families --families {input.families:q}"
         " --targets {input.targets:q} --columns {input.columns:q} --buckets {input.buckets:q}"
         " --round {wildcards.round} --depth {wildcards.depth} --seed {params.seed}"
         " --identity-threshold {params.identity} --output {output.reduced:q}"
         " --target-msas {output.target_msas:q} --evaluation-targets {output.targets:q}"
-        " > {log} 2>&1"
+        " --test-rows {output.test_rows:q} --most-test-rows {params.test_rows} > {log} 2>&1"

@@ -280,6 +280,11 @@ def candidate_metrics(wildcards):
     return [f"{folder}/{number}/metrics.csv" for number in range(len(candidates()))]
 
 
+def test_rows_flag(wildcards, input):
+    """Flag for rows that no model was made from; without a reduction there are none."""
+    return flags({"test_rows": list(input.test_rows)})
+
+
 def sister_flags(wildcards, input):
     """Flags of `npm-contacts` for the sister control."""
     if not input.sisters:

@@ -6,6 +6,7 @@ rule fit_potts:
     input:
         families=lambda w: evaluation(w).families,
         targets=lambda w: evaluation(w).targets,
+        test_rows=lambda w: evaluation(w).test_rows,
     output:
         scores="results/contacts/{evaluation}/potts.parquet",
         report="results/contacts/{evaluation}/potts.report.tsv",
@@ -15,12 +16,13 @@ rule fit_potts:
         "../envs/core.yaml"
     threads: 8
     params:
+        test_rows=test_rows_flag,
         settings=flags(config["potts"]),
         identity=config["families"]["identity_threshold"],
         code=verb_digest("potts-contacts"),
     shell:
         "python -m npm_core potts-contacts --families {input.families:q}"
-        " --targets {input.targets:q} {params.settings}"
+        " --targets {input.targets:q} {params.test_rows} {params.settings}"
         " --identity-threshold {params.identity} --workers {threads}"
         " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
 
@@ -30,6 +32,7 @@ rule fit_potts_with_prior:
     input:
         families=lambda w: evaluation(w).families,
         targets=lambda w: evaluation(w).targets,
+        test_rows=lambda w: evaluation(w).test_rows,
         model=lambda w: evaluation(w).model(),
     output:
         scores="results/contacts/{evaluation}/prior.parquet",
@@ -41,14 +44,16 @@ rule fit_potts_with_prior:
     threads: 8
     params:
         model=subpath(input.model, parent=True),
+        test_rows=test_rows_flag,
         settings=flags(config["potts"]),
         identity=config["families"]["identity_threshold"],
         prior=flags(config["prior"], "prior-"),
         code=verb_digest("prior-contacts"),
     shell:
         "python -m npm_core prior-contacts --families {input.families:q}"
-        " --targets {input.targets:q} --checkpoint {params.model:q} {params.prior}"
-        " {params.settings} --identity-threshold {params.identity} --workers {threads}"
+        " --targets {input.targets:q} {params.test_rows} --checkpoint {params.model:q}"
+        " {params.prior} {params.settings}"
+        " --identity-threshold {params.identity} --workers {threads}"
         " --output {output.scores:q} --report {output.report:q} > {log} 2>&1"
 
 
@@ -56,6 +61,7 @@ rule predict_npm:
     """Predict contacts from each target's sequence alone, a shuffled one, and a sister's query."""
     input:
         targets=lambda w: evaluation(w).targets,
+        test_rows=lambda w: evaluation(w).test_rows,
         model=lambda w: evaluation(w).model(w.model),
         sisters=lambda w: evaluation(w).sisters(w.model),
     output:
@@ -70,12 +76,13 @@ rule predict_npm:
     params:
         model=subpath(input.model, parent=True),
         name=model_flags,
+        test_rows=test_rows_flag,
         sisters=sister_flags,
         centre=config["potts"]["centre"],
         code=verb_digest("npm-contacts"),
     shell:
         "python -m npm_core npm-contacts --targets {input.targets:q} --checkpoint {params.model:q}"
-        " {params.name} {params.sisters} --centre {params.centre}"
+        " {params.name} {params.test_rows} {params.sisters} --centre {params.centre}"
         " --device {resources.device} --threads {threads} --output {output:q} > {log} 2>&1"
 
 

@@ -43,16 +43,24 @@ def fold(name: str, split: str, length: int, rng: np.random.Generator) -> Target
 
 
 def guess(
-    target: Target, model: str, quality: float, depth: int, meff: float, rng: np.random.Generator
+    target: Target,
+    model: str,
+    quality: float,
+    depth: int,
+    meff: float,
+    rng: np.random.Generator,
+    *,
+    judged: bool = False,
 ) -> Scores:
-    """Scores that know the contacts the better the higher `quality` is."""
+    """Scores that know the contacts the better the higher `quality` is, as does the loss."""
     near = np.nan_to_num(target.distances, nan=99.0) <= 8.0
     noise = rng.normal(size=near.shape)
     matrix = (quality * near + noise + noise.T).astype(np.float32)
     np.fill_diagonal(matrix, 0.0)
+    loss = 3 - quality + rng.normal() / 9 if judged and model in ("potts", "npm") else None
     if model == "potts":
-        return Scores(target.id, model, matrix, depth, meff)
-    return Scores(target.id, model, matrix)
+        return Scores(target.id, model, matrix, depth, meff, loss)
+    return Scores(target.id, model, matrix, generalisation_loss=loss)
 
 
 def qualities(meff: float) -> dict[str, float]:
@@ -75,10 +83,11 @@ def write_scored(
 ) -> dict[str, list[Path]]:
     """Score tables and the precision table made from them."""
     paths = []
+    judged = columns.get("reduced_depth", "full") != "full"
     for model in models:
         path = folder / f"{model}.parquet"
         guesses = [
-            guess(target, model, qualities(meff)[model], int(2 * meff), meff, rng)
+            guess(target, model, qualities(meff)[model], int(2 * meff), meff, rng, judged=judged)
             for target, meff in zip(targets, meffs, strict=True)
         ]
         write_scores(path, guesses, {})

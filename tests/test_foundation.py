@@ -360,10 +360,10 @@ def test_distances_of_a_target_are_symmetric_and_undefined_where_unresolved(tmp_
 def test_scores_survive_the_round_trip(tmp_path, rng):
     matrix = rng.normal(size=(4, 4)).astype(np.float32)
     matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
-    write_scores(tmp_path / "s.parquet", [Scores("t", "potts", matrix, 3, 2.5)], {})
+    write_scores(tmp_path / "s.parquet", [Scores("t", "potts", matrix, 3, 2.5, 2.75)], {})
     (scores,) = read_scores(tmp_path / "s.parquet")
     assert np.array_equal(scores.matrix, matrix)
-    assert (scores.depth, scores.meff) == (3, 2.5)
+    assert (scores.depth, scores.meff, scores.generalisation_loss) == (3, 2.5, 2.75)
 
 
 def test_scores_with_nan_are_refused():

@@ -13,6 +13,7 @@ from npm_core.cli import main
 from npm_core.descent import Stop
 from npm_core.errors import DataError, SettingsError
 from npm_core.family_fitting import FamilyFitter, fit_table
+from npm_core.generalisation import generalisation_loss
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_objective
 from npm_core.potts import contact_scores
@@ -68,6 +69,25 @@ def test_every_family_has_scores_and_a_line_in_the_report(tmp_path, families):
     assert [row["id"] for row in rows] == list(SIZES)
     assert {row["converged"] for row in rows} == {"True"}
     assert all(float(row["peak_mib"]) > 1 for row in rows)
+
+
+def test_the_loss_of_test_rows_stands_beside_the_scores(tmp_path, families, rng):
+    judge = Family("deep", rng.integers(0, 20, (5, 12)).astype(np.uint8), np.ones(5, "f4"))
+    stranger = replace(judge, id="of no family here")
+    write_families(tmp_path / "rows.parquet", [judge, stranger], {})
+    status, out, _ = run(tmp_path, "--test-rows", str(tmp_path / "rows.parquet"))
+    assert status == 0
+    fitted = fit_objective(families[2].residues).potts
+    losses = [score.generalisation_loss for score in read_scores(out)]
+    assert losses == [None, None, generalisation_loss(fitted, judge)]
+
+
+def test_test_rows_of_other_columns_are_refused(tmp_path, families, capsys):
+    judge = Family("deep", np.zeros((2, 11), np.uint8), np.ones(2, "f4"))
+    write_families(tmp_path / "rows.parquet", [judge], {})
+    assert run(tmp_path, "--test-rows", str(tmp_path / "rows.parquet"))[0] == 2
+    told = "family deep: a model of length 12 for an alignment of 11 columns"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ccmpred", "paper"])
@@ -149,8 +169,8 @@ def test_the_report_ends_its_lines_as_every_table_does(tmp_path, families):
 
 def test_a_run_that_fails_midway_leaves_neither_scores_nor_report(tmp_path, families):
     class Failing(FamilyFitter):
-        def fit_all(self, families, *, workers, room):
-            yield self.fit(next(families))
+        def fit_all(self, works, *, workers, room):
+            yield self.fit(next(works))
             raise DataError("the second fit failed")
 
     outputs = {"output": tmp_path / "scores.parquet", "report": tmp_path / "report.tsv"}
@@ -160,6 +180,7 @@ def test_a_run_that_fails_midway_leaves_neither_scores_nor_report(tmp_path, fami
             Failing(Objective(), Stop(), "none", "potts"),
             families=[tmp_path / "families.parquet"],
             targets=None,
+            test_rows=[],
             workers=1,
             **outputs,
         )

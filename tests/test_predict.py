@@ -13,6 +13,7 @@ from npm_core.cli import main
 from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import read_tsv
+from npm_core.generalisation import generalisation_loss
 from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
 from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
@@ -24,7 +25,7 @@ from npm_core.predict import (
     target_scores,
     window_starts,
 )
-from npm_core.tables import Target, read_scores, write_targets
+from npm_core.tables import Family, Target, read_scores, write_targets
 from npm_core.validation import long_range_precision
 
 SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"
@@ -167,6 +168,23 @@ def test_the_order_of_a_shuffled_query_is_drawn_from_the_seed_and_its_id():
     first = shuffled(one, 1)
     assert not np.allclose(first, shuffled(one, 2))
     assert not np.allclose(first, shuffled(other, 1))
+
+
+def test_the_loss_of_test_rows_is_that_of_the_predicted_model_and_not_of_the_control(rng):
+    rows = Family("t", rng.integers(0, 20, (5, 29)).astype(np.uint8), np.ones(5, np.float32))
+    targets = [Target(name, "test", SEQUENCE, np.zeros((29, 3), np.float32), "x") for name in "tu"]
+    found = target_scores(
+        make_model(), targets, window=26, shuffle_seed=1, test_rows={rows.id: rows}
+    )
+    expected = generalisation_loss(
+        potts_model(predict_windows(make_model(), states(), window=26)), rows
+    )
+    assert {(one.id, one.model): one.generalisation_loss for one in found} == {
+        ("t", "npm"): pytest.approx(expected, rel=1e-6),
+        ("t", "npm_shuffled"): None,
+        ("u", "npm"): None,
+        ("u", "npm_shuffled"): None,
+    }
 
 
 def test_scores_of_targets_are_of_the_asked_centring():

@@ -16,6 +16,7 @@ from npm_core.reduction import (
     reduce_family,
     shared_structures,
     split_buckets,
+    take_test_rows,
     under_target,
     write_buckets,
 )
@@ -129,6 +130,24 @@ def test_rows_without_are_never_kept_unless_there_are_no_others():
     assert len(reduce_depth(residues, 2, key=(1,), without=everything)) == 2
 
 
+def test_test_rows_are_those_that_no_depth_takes_up_to_a_number():
+    weights = np.linspace(0.05, 1, 20).astype(np.float32)
+    whole = Family("PF1", np.arange(20, dtype=np.uint8)[:, None], weights)
+    without = np.arange(20) % 5 == 0  # 16 rows are chosen among
+    chosen = {"key": (1, 0, "PF1"), "without": without}
+    shallow = take_test_rows(whole, 4, most=99, **chosen)
+    kept = reduce_depth(whole.residues, 4, **chosen)
+    together = sorted([*kept.ravel(), *shallow.residues.ravel()])
+    assert together == [row for row in range(20) if row % 5], "each row once, but for those without"
+    assert shallow.weights.tolist() == weights[shallow.residues.ravel()].tolist()
+    few, deep = (take_test_rows(whole, depth, most=6, **chosen) for depth in (4, 10))
+    assert few.depth == 6
+    assert (few.residues == deep.residues).all(), "the same at depths that leave them all"
+    for depth in (16, 17, None):
+        assert take_test_rows(whole, depth, most=6, **chosen) is None
+    assert take_test_rows(whole, 4, most=6, key=(1,), without=np.ones(20, bool)) is None
+
+
 def test_an_anchored_alignment_follows_the_target_and_gaps_where_it_has_no_column():
     residues = np.stack([encode("ACDE"), encode("-CD-")])
     anchored = anchor(residues, np.array([0, -1, 2, 3], dtype=np.int32))
@@ -200,6 +219,7 @@ def test_verbs_split_and_reduce_a_clan(tmp_path, capsys):
             *("--seed", "1", "--output", str(folder / "reduced.parquet")),
             *("--target-msas", str(folder / "msas.parquet")),
             *("--evaluation-targets", str(folder / "targets.parquet")),
+            *("--test-rows", str(folder / "test_rows.parquet"), "--most-test-rows", "2"),
         ]
         assert main(arguments) == 0
         return folder
@@ -216,6 +236,13 @@ def test_verbs_split_and_reduce_a_clan(tmp_path, capsys):
         assert not (under.residues[1:] == encode("ACD")).all(1).any(), "the target is there once"
     for under in read_families(full / "msas.parquet"):
         assert under.depth == 4, "the target and the three rows that are not it"
+    judges = {rows.id: rows for rows in read_families(first / "test_rows.parquet")}
+    assert list(judges) == with_target
+    for under in read_families(first / "msas.parquet"):
+        rows = [decode(row) for row in (*under.residues[1:], *judges[under.id].residues)]
+        assert sorted(rows) == ["KLM", "PQR", "TVW"], "the target's columns; no row in both"
+    assert list(read_families(full / "test_rows.parquet")) == []
+    assert read_metadata(full / "test_rows.parquet")["targets_without_test_rows"] == len(judges)
     assert read_metadata(first / "reduced.parquet")["rows_identical_to_targets"] == 4
     assert read_metadata(reduce("0", "9") / "reduced.parquet")["shallower_than_depth"] == 3
     capsys.readouterr()

@@ -41,7 +41,7 @@ from npm_core.tables import read_metadata, read_scores, read_targets
 def precision_table(**models: list[float]) -> pd.DataFrame:
     """Long-range P@L/5 of targets t0, t1, ... of Meff 10 by each model."""
     rows = [
-        (model, f"t{k}", "test", 50, 20, 10.0, "long", "L/5", value)
+        (model, f"t{k}", "test", 50, 20, 10.0, None, "long", "L/5", value)
         for model, values in models.items()
         for k, value in enumerate(values)
     ]
@@ -545,6 +545,30 @@ def test_clan_curves_have_the_mean_and_deviation_over_the_rounds(pfam_clan):
     ]
     assert row["mean"] == pytest.approx(by_round.mean(), abs=1e-5)
     assert row["sd"] == pytest.approx(by_round.std(ddof=1), abs=1e-5)
+
+
+def test_the_generalisation_loss_is_averaged_over_rounds_where_there_are_test_rows(pfam_clan):
+    made, page = pfam_clan
+    table = pd.concat([pq.read_table(path).to_pandas() for path in made["precision"]])
+    each = table.drop_duplicates(["model", "id", "reduced_depth"]).dropna(
+        subset=["generalisation_loss"]
+    )
+    of_rounds = each.groupby(["clan", "reduced_depth", "model", "round"])["generalisation_loss"]
+    means = of_rounds.mean().groupby(level=[0, 1, 2])
+    figure = figures_of(page)["generalisation"]
+    rows = [dict(zip(figure["columns"], row, strict=True)) for row in figure["rows"]]
+    found = {(row["clan"], row["reduced_depth"], row["model"]): row for row in rows}
+    assert found.keys() == means.groups.keys()
+    for key, mean in means.mean().items():
+        assert found[key]["mean"] == pytest.approx(mean, abs=1e-5)
+        assert found[key]["sd"] == pytest.approx(means.std()[key], abs=1e-5)
+    pair = each[each["reduced_depth"] == "10"].pivot_table(
+        values="generalisation_loss", index=["clan", "round", "id"], columns="model"
+    )
+    gain = (pair["npm"] - pair["potts"]).groupby(["clan", "round"]).mean().groupby("clan").mean()
+    told = page.split('id="generalisation"')[1].split("</section>")[0]
+    for clan in ("NADP_Rossmann", "P-loop_NTPase"):
+        assert f"{clan} {summary.signed(gain[clan])} (95 % t-interval over 2 rounds" in told
 
 
 def test_scores_belong_to_the_depths_of_the_tables_made_from_them(pfam_clan):

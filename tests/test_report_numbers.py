@@ -22,7 +22,7 @@ def long_range(split, meff, count, *, round=None, cutoff="L/5", depth=None, **mo
         for k in range(count)
     ]
     columns = ["model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).assign(generalisation_loss=None)
     table = table.assign(bin=meff_bin(meff), variant="", condition=depth or "")
     stamped = {"clan": split, "round": str(round), "reduced_depth": depth}
     return table.assign(**stamped) if depth else table

@@ -28,7 +28,7 @@ def tables(tmp_path):
     write_targets(tmp_path / "targets.parquet", targets, {})
     write_scores(
         tmp_path / "potts.parquet",
-        [Scores("1abc", "potts", nearer_is_better(), 120, 33.5)],
+        [Scores("1abc", "potts", nearer_is_better(), 120, 33.5, 2.75)],
         {},
     )
     write_scores(
@@ -74,6 +74,12 @@ def test_depth_and_meff_are_those_of_the_independent_potts_model(tables):
     assert set(table.xs("1abc", level="id")["depth"]) == {120}
     assert set(table.xs("1abc", level="id")["meff"]) == {33.5}
     assert table.xs("2abc", level="id")["depth"].isna().all()
+
+
+def test_the_generalisation_loss_is_the_models_own(tables):
+    losses = tabulate(tables).xs("1abc", level="id")["generalisation_loss"]
+    assert set(losses["potts"]) == {2.75}
+    assert losses[["npm", "chance"]].isna().all()
 
 
 def test_what_cannot_be_measured_is_counted_in_the_metadata(tables):

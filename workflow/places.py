@@ -45,6 +45,11 @@ class Uniref50Evaluation:
         return f"results/families/uniref50/targets/{self.shard}.parquet"
 
     @property
+    def test_rows(self) -> list[str]:
+        """Rows that no model was made from: none, as the Potts model gets the whole alignment."""
+        return []
+
+    @property
     def nearest(self) -> str:
         """Contact scores of the nearest neighbour."""
         return f"results/contacts/{self}/nearest.parquet"
@@ -107,6 +112,11 @@ class ClanEvaluation:
     def families(self) -> str:
         """Alignments of the targets, to which the independent Potts model is fitted."""
         return f"{self.reduction}/target_msas.parquet"
+
+    @property
+    def test_rows(self) -> list[str]:
+        """Rows of the targets' families that the reduction leaves out."""
+        return [f"{self.reduction}/test_rows.parquet"]
 
     @property
     def reduced(self) -> str:

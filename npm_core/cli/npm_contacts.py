@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, register_device, register_threads, register_window
-from npm_core.contact_arguments import register_centre
+from npm_core.contact_arguments import register_centre, register_test_rows
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sister-seed", type=int, default=0, help="of the sisters' members (default: 0)"
     )
+    register_test_rows(parser)
     register_centre(parser)
     register_window(parser)
     register_device(parser)
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
         window=window,
         shuffle_seed=args.shuffle_seed,
         centre=args.centre,
+        test_rows={rows.id: rows for rows in read_families(*args.test_rows)},
     )
     neighbours = read_neighbours(args.neighbours) if args.neighbours else []
     sisters = list(

@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> None:
         fitter_of(args, args.model),
         families=args.families,
         targets=args.targets,
+        test_rows=args.test_rows,
         workers=args.workers,
         output=args.output,
         report=args.report,

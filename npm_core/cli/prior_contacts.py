@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
         ),
         families=args.families,
         targets=args.targets,
+        test_rows=args.test_rows,
         workers=args.workers,
         output=args.output,
         report=args.report,

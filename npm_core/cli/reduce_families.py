@@ -3,12 +3,16 @@
 Written are the evaluation bucket's families with DEPTH random rows each, in Pfam's columns, for
 training; and of those with a structure the same rows below the target's sequence, in the target's
 positions, for the independent Potts model. A smaller depth is a subset of a larger one.
+
+--test-rows writes rows that the depth leaves out, in the targets' positions: by their loss models
+are judged (the generalisation loss of section 3).
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_identity_threshold
+from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,15 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="table of the same rows below their targets, for the independent Potts model",
     )
     parser.add_argument(
+        "--test-rows",
+        type=OutputFile,
+        metavar="FILE.parquet",
+        help="write rows that are left out of the targets' families here",
+    )
+    parser.add_argument(
+        "--most-test-rows", type=positive_int, default=1000, help="of a family, at most"
+    )
+    parser.add_argument(
         "--evaluation-targets",
         type=OutputFile,
         metavar="FILE.parquet",
@@ -76,11 +89,13 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.reduction import (
+        anchor,
         bucket_members,
         check_columns,
         is_target,
         read_buckets,
         reduce_family,
+        take_test_rows,
         under_target,
     )
     from npm_core.tables import read_families, read_targets, write_families, write_targets
@@ -95,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
         )
     all_columns = read_columns(args.columns)
     threshold = args.identity_threshold
-    reduced, msas, redundant = [], [], 0
+    reduced, msas, test_rows, redundant = [], [], [], 0
     families = read_families(*args.families, only=members)
     for family in track(families, total=len(members), what="families reduced"):
         target = targets.get(family.id)
@@ -109,6 +124,11 @@ def run(args: argparse.Namespace) -> None:
         reduced.append(kept)
         if target is not None and columns is not None:
             msas.append(under_target(kept, target, columns, identity_threshold=threshold))
+            left = take_test_rows(
+                family, args.depth, most=args.most_test_rows, key=key, without=own
+            )
+            if left is not None:
+                test_rows.append(replace(left, residues=anchor(left.residues, columns)))
     if len(reduced) != len(members):
         missing = members - {family.id for family in reduced}
         raise DataError(f"{args.buckets}: {min(missing)} is not among the families")
@@ -121,12 +141,16 @@ def run(args: argparse.Namespace) -> None:
         families=len(reduced),
         shallower_than_depth=shallow,
         rows_identical_to_targets=redundant,
+        targets_without_test_rows=len(msas) - len(test_rows),
     )
     write_families(args.output, reduced, facts)
     write_families(args.target_msas, msas, facts)
+    if args.test_rows:
+        write_families(args.test_rows, test_rows, facts)
     if args.evaluation_targets:
         write_targets(args.evaluation_targets, targets.values(), facts)
     note(
         f"{len(reduced)} families at depth {args.depth or 'full'} ({shallow} have fewer rows), "
-        f"{len(msas)} with a target, {redundant} rows identical to targets left out"
+        f"{len(msas)} with a target, {redundant} rows identical to targets left out, "
+        f"{len(test_rows)} with test rows"
     )

@@ -1,7 +1,8 @@
 """Tabulate contact precision: one row per model, target, separation range and cut-off.
 
 The model "chance" is added: the exact expectation for scores that know nothing. depth and meff
-are those of the model "potts" for the same target. Ranges in which no two residues are resolved
+are those of the model "potts" for the same target, generalisation_loss is the model's own and the
+same in all its rows of a target. Ranges in which no two residues are resolved
 have no rows; the file's metadata counts them.
 """
 

@@ -374,6 +374,30 @@ def precision_by_depth(
         depths: Reduced depths, shallow to deep.
         y_title: Of the ordinate.
     """
+    layers = _lines_by_depth(table, depths, alt.Y("mean:Q").title(y_title))
+    return layers.properties(width=300, height=230 if len(clans) == 1 else 180).facet(
+        row=alt.Row("clan:N", sort=list(clans)).title(None),
+        column=alt.Column("range:N", sort=list(RANGES)).title(None),
+    )
+
+
+def loss_by_depth(table: pd.DataFrame, *, clans: Sequence[str], depths: Sequence[str]) -> Chart:
+    """Generalisation loss against the depth of the reduced alignments, mean and SD over the rounds.
+
+    Args:
+        table: clan, reduced_depth, model, label, n, rounds, mean, sd, low, high.
+        clans: One panel each.
+        depths: Reduced depths, shallow to deep.
+    """
+    y = alt.Y("mean:Q").title("nats a residue").scale(zero=False)
+    layers = _lines_by_depth(table, depths, y)
+    return layers.properties(width=420, height=230).facet(
+        alt.Facet("clan:N", sort=list(clans)).title(None), columns=2
+    )
+
+
+def _lines_by_depth(table: pd.DataFrame, depths: Sequence[str], y: alt.Y) -> alt.LayerChart:
+    """A line a model with its whiskers, against the depth of the reduced alignments."""
     color, shape, _ = _scales(list(table["model"].unique()))
     base = alt.Chart().encode(
         x=alt.X("reduced_depth:O", sort=list(depths))
@@ -383,16 +407,13 @@ def precision_by_depth(
         tooltip=["label:N", "reduced_depth:N", "n:Q", "rounds:Q"]
         + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
     )
-    y = alt.Y("mean:Q").title(y_title)
-    layers = alt.layer(
-        base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape),
+    return alt.LayerChart(
+        layer=[
+            base.mark_line(strokeWidth=2).encode(y=y),
+            base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
+            base.mark_point(filled=True, opacity=1, size=60).encode(y=y, shape=shape),
+        ],
         data=DATA,
-    )
-    return layers.properties(width=300, height=230 if len(clans) == 1 else 180).facet(
-        row=alt.Row("clan:N", sort=list(clans)).title(None),
-        column=alt.Column("range:N", sort=list(RANGES)).title(None),
     )
 
 

@@ -13,7 +13,18 @@ from npm_core.errors import DataError
 from npm_core.precision import AUC, CUTOFFS, RANGES, meff_bin, meff_bins
 from npm_core.tables import open_table, reading
 
-COLUMNS = ("model", "id", "split", "length", "depth", "meff", "range", "cutoff", "precision")
+COLUMNS = (
+    "model",
+    "id",
+    "split",
+    "length",
+    "depth",
+    "meff",
+    "generalisation_loss",
+    "range",
+    "cutoff",
+    "precision",
+)
 STAMPS = ("clan", "variant", "reduced_depth", "round")
 """Columns a workflow may add; the rows of one target and model are told apart by them. A variant
 is another architecture of NPM (paper, Figure 8); the main one has none."""
@@ -88,6 +99,18 @@ def stamps(table: pd.DataFrame) -> list[str]:
 def depth_order(depths: Sequence[str]) -> list[str]:
     """Reduced depths from shallow to deep; "full" and other words come last."""
     return sorted(set(depths), key=lambda depth: (not depth.isdigit(), len(depth), depth))
+
+
+def losses(table: pd.DataFrame) -> pd.DataFrame:
+    """The generalisation loss of each model and target, in nats a residue, summed up as precisions.
+
+    Returns:
+        The table's rows that have one, one a model, target and condition, with the loss as their
+        `precision` in no range.
+    """
+    rows = table.dropna(subset=["generalisation_loss"])
+    rows = rows.drop_duplicates(["model", "id", "split", *stamps(rows)])
+    return rows.assign(precision=rows["generalisation_loss"], range="", cutoff="")
 
 
 def means(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFrame:
