@@ -15,7 +15,10 @@ SUFFICIENT_DECREASE = 1e-4
 """Share of what the slope promised that a step must bring (Armijo)."""
 
 RESOLUTION = 1e-7
-"""Share of F within which two values count as equal: float32 sums tell no less apart."""
+"""Share of the uniform model's loss within which two values of F count as equal.
+
+Float32 tells no less of a residue's logits apart, however well they fit; F itself may be far
+smaller, as that of a single row is."""
 
 SHORTEST_STEP = 1e-6
 """After a step this short failed, none is tried."""
@@ -64,20 +67,27 @@ class Descent:
 
     Attributes:
         values: F at the points that were kept.
+        uniform_loss: That of the model to which every state is as likely.
         slope: Of F along the direction.
         step: The next to try.
         evaluations: How many times F and its gradient were computed.
         finished: It stays where it is.
-        converged: The last three iterations gained less than the asked share of F, or F reached
-            the target.
+        converged: The last three iterations gained less than the asked share of F, F reached the
+            target, or its gradient is zero.
     """
 
     values: list[float]
+    uniform_loss: float
     slope: float = 0.0
     step: float = 1.0
     evaluations: int = 1
     finished: bool = False
     converged: bool = False
+
+    @property
+    def resolution(self) -> float:
+        """Difference of F below which two values count as equal."""
+        return RESOLUTION * self.uniform_loss
 
     def stop_if_done(self, stop: Stop) -> None:
         """Finish at the target, where little is gained, or after so many evaluations."""
@@ -86,8 +96,12 @@ class Descent:
         self.finished = self.converged or self.evaluations >= stop.evaluations
 
     def turn(self, slope: float) -> None:
-        """Go on in a direction along which F has this slope; finish if that leads up."""
+        """Go on in a direction along which F has this slope; finish if it does not lead down.
+
+        Only at the minimum it leads nowhere.
+        """
         self.slope = slope
+        self.converged = self.converged or slope == 0
         self.finished = self.finished or slope >= 0
 
     def accepts(self, trial: float, stop: Stop) -> bool:
@@ -95,7 +109,7 @@ class Descent:
         if self.finished:
             return False
         self.evaluations += 1
-        if decreases(self.values[-1], trial, self.step * self.slope):
+        if decreases(self.values[-1], trial, self.step * self.slope, self.resolution):
             self.values.append(trial)
             self.step = 1.0
             return True
@@ -104,9 +118,9 @@ class Descent:
         return False
 
 
-def decreases(value: float, trial: float, promised: float) -> bool:
+def decreases(value: float, trial: float, promised: float, resolution: float) -> bool:
     """Whether a step brought enough of what the slope promised, up to the rounding of F."""
-    return trial <= value + SUFFICIENT_DECREASE * promised + RESOLUTION * abs(value)
+    return trial <= value + SUFFICIENT_DECREASE * promised + resolution
 
 
 def shorter_step(step: float, value: float, slope: float, trial: float) -> float:

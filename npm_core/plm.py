@@ -124,6 +124,11 @@ class Problem:
         """Sum of the weights."""
         return float(self.weights.sum())
 
+    @property
+    def uniform_loss(self) -> float:
+        """F of the model of zeros, to which every state is as likely."""
+        return self.meff * self.length * math.log(STATES)
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -87,7 +87,7 @@ def fit(
         )
     batch = Batch.of(problems, device)
     seconds_setup = (time.perf_counter() - began) / len(problems)
-    found = _minimise(batch, stop)
+    found = _minimise(batch, stop, [problem.uniform_loss for problem in problems])
     seconds_fit = (time.perf_counter() - began) / len(problems) - seconds_setup
     return [
         Fit(
@@ -410,7 +410,7 @@ class _Minimum(NamedTuple):
     descent: Descent
 
 
-def _minimise(batch: Batch, stop: Stop) -> list[_Minimum]:
+def _minimise(batch: Batch, stop: Stop, uniform_losses: Sequence[float]) -> list[_Minimum]:
     """L-BFGS of each family with the steps and stops of `descent`; all are evaluated together.
 
     Once half of the families are finished the others go on without them.
@@ -419,7 +419,7 @@ def _minimise(batch: Batch, stop: Stop) -> list[_Minimum]:
     numbers = list(range(len(batch)))
     point = direction = batch.origin
     values, gradient = batch.evaluate(point)
-    descents = [Descent([value]) for value in values]
+    descents = list(map(Descent, [[value] for value in values], uniform_losses))
     taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
     zero = torch.zeros_like(point)
     history = [(zero, zero, taken.double() * 0)] * MEMORY

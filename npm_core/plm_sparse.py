@@ -66,7 +66,7 @@ def fit(
     with Threads(threads) as pool:
         solver = _TileSolver(problem, pool, start=start, prior=prior)
         setup = time.perf_counter()
-        descent = _minimise(solver, stop)
+        descent = _minimise(solver, stop, problem.uniform_loss)
         potts = solver.potts()
         seconds_fit = time.perf_counter() - setup
     del solver
@@ -335,14 +335,14 @@ def _unscaled(tiles: Tiles, parameters: Float32) -> Tiles:
     return tiles._replace(parameters=parameters, spread=zero, ridge=np.float32(1))
 
 
-def _minimise(solver: _TileSolver, stop: Stop) -> Descent:
+def _minimise(solver: _TileSolver, stop: Stop, uniform_loss: float) -> Descent:
     """L-BFGS whose vectors are combinations of the basis, known by their inner products."""
     slots = 2 * MEMORY + 1
     products = np.zeros((slots, slots))
     pairs: list[tuple[int, int, int, float]] = []
     newest = 0
     directions = cycle(range(MEMORY + 1, slots))
-    descent = Descent([solver.evaluate()])
+    descent = Descent([solver.evaluate()], uniform_loss)
     descent.stop_if_done(stop)
     while not descent.finished:
         products[newest] = products[:, newest] = solver.gradient(newest)

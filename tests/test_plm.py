@@ -34,8 +34,9 @@ def by_definition(model, problem):
 def test_a_model_of_zeros_costs_log_21_a_residue():
     model = Potts(np.zeros((3, 21), np.float32), np.zeros((3, 3, 21, 21), np.float32))
     residues = np.stack([encode("ACD"), encode("A-D")])
-    value = regularised_loss(model, Problem(residues, np.array([1.0, 0.5]), ccmpred_penalty(3)))
-    assert value == pytest.approx(1.5 * 3 * np.log(21), rel=1e-12)
+    problem = Problem(residues, np.array([1.0, 0.5]), ccmpred_penalty(3))
+    assert regularised_loss(model, problem) == pytest.approx(1.5 * 3 * np.log(21), rel=1e-12)
+    assert problem.uniform_loss == 1.5 * 3 * np.log(21)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -196,6 +196,15 @@ def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
     assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3
 
 
+def test_a_single_row_is_fitted_to_convergence(rng):
+    # F is a hundredth of the uniform model's loss, and known no better than by that one's rounding.
+    for length in (12, 40):
+        residues = rng.integers(0, 20, (1, length)).astype(np.uint8)
+        found = fit_objective(residues, PAPER, stop=Stop(1e-5))
+        assert found.converged
+        assert found.objective < 0.02 * PAPER.problem(residues).uniform_loss
+
+
 def test_every_thread_has_a_workspace_of_doubles_of_its_own():
     one, three = (plm_sparse.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
     assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + blocks.chunk_rows(100, 8))
@@ -242,6 +251,6 @@ def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
         expected.point = expected.point - inverse @ slope
         steps.append(-inverse @ slope)
         changes.append(expected.slope() - slope)
-    found = plm_sparse._minimise(bowl, Stop(1e-15, evaluations=evaluations))
+    found = plm_sparse._minimise(bowl, Stop(1e-15, evaluations=evaluations), 1.0)
     assert (found.evaluations, found.converged) == (evaluations, False)
     np.testing.assert_allclose(bowl.point, expected.point, atol=1e-9)
