@@ -89,6 +89,13 @@ class Descent:
         """Difference of F below which two values count as equal."""
         return RESOLUTION * self.uniform_loss
 
+    def share_done(self, stop: Stop) -> float:
+        """How far it has come to where little is gained, 0 to 1: gains shrink geometrically."""
+        gain = recent_gain(self.values)
+        if gain >= 1:
+            return 0.0
+        return math.log(max(gain, stop.rel)) / math.log(stop.rel)
+
     def stop_if_done(self, stop: Stop) -> None:
         """Finish at the target, where little is gained, or after so many evaluations."""
         reached = stop.reached(self.values[-1])

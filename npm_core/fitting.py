@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from npm_core.numbering import as_text, missing_inside
 from npm_core.parallel import map_in_processes
 from npm_core.plm import CCMPRED, Fit, Objective
 from npm_core.potts import Potts
-from npm_core.progress import note
+from npm_core.progress import Tell, follow, note
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Fitter:
         *,
         start: Potts | None = None,
         prior: Potts | None = None,
+        tell: Tell | None = None,
     ) -> Fit:
-        """Fit one alignment on the CPU; CCMpred takes neither a start nor a prior.
+        """Fit one alignment on the CPU; CCMpred takes no start and no prior, and tells nothing.
 
         Raises:
             SettingsError: The memory it needs is not there, or as `plm_sparse.fit_objective`.
@@ -78,6 +80,7 @@ class Fitter:
             start=start,
             prior=prior,
             threads=self.threads,
+            tell=tell,
         )
 
 
@@ -249,7 +252,7 @@ def _read(job: Job) -> Msa | DataError:
 
 
 def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmError:
-    """Fit one, or say why not; with `announce` say before what memory it takes."""
+    """Fit one, or say why not; with `announce` say what memory it takes, and how far it is."""
     memory.reset_peak()
     start, prior = job.models()
     msa = _read(job)
@@ -261,7 +264,8 @@ def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmErr
     if fitter.backend == "own":
         _note_compilation()
     try:
-        fit = fitter.fit(msa.residues, start=start, prior=prior)
+        with follow("fit") if announce else nullcontext() as tell:
+            fit = fitter.fit(msa.residues, start=start, prior=prior, tell=tell)
     except (DataError, SettingsError) as error:
         return type(error)(f"{job.msa}: {error}")
     return job.write(msa, fit)

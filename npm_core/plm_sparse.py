@@ -34,6 +34,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import LANES, PANEL, TILE, WIDTH, Tiles
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
+from npm_core.progress import Tell
 
 
 def fit(
@@ -43,6 +44,7 @@ def fit(
     start: Potts | None = None,
     prior: Potts | None = None,
     threads: int = 1,
+    tell: Tell | None = None,
 ) -> Fit:
     """Fit a Potts model to an alignment.
 
@@ -52,6 +54,7 @@ def fit(
         start: Begin at this model instead of the independent one (warm start).
         prior: Shrink to this model instead of to zero.
         threads: How many threads compute; the result does not depend on it.
+        tell: Is told after each iteration how far the fit is.
 
     Raises:
         DataError: A model has another length, or the fit diverged.
@@ -66,7 +69,7 @@ def fit(
     with Threads(threads) as pool:
         solver = _TileSolver(problem, pool, start=start, prior=prior)
         setup = time.perf_counter()
-        descent = _minimise(solver, stop, problem.uniform_loss)
+        descent = _minimise(solver, stop, problem.uniform_loss, tell)
         potts = solver.potts()
         seconds_fit = time.perf_counter() - setup
     del solver
@@ -92,12 +95,13 @@ def fit_objective(
     start: Potts | None = None,
     prior: Potts | None = None,
     threads: int = 1,
+    tell: Tell | None = None,
 ) -> Fit:
     """`fit` of one of the two objectives to an alignment (M, L)."""
     began = time.perf_counter()
     problem = objective.problem(residues, threads=threads)
     took = time.perf_counter() - began
-    result = fit(problem, stop=stop, start=start, prior=prior, threads=threads)
+    result = fit(problem, stop=stop, start=start, prior=prior, threads=threads, tell=tell)
     return replace(result, seconds_setup=result.seconds_setup + took)
 
 
@@ -335,7 +339,9 @@ def _unscaled(tiles: Tiles, parameters: Float32) -> Tiles:
     return tiles._replace(parameters=parameters, spread=zero, ridge=np.float32(1))
 
 
-def _minimise(solver: _TileSolver, stop: Stop, uniform_loss: float) -> Descent:
+def _minimise(
+    solver: _TileSolver, stop: Stop, uniform_loss: float, tell: Tell | None = None
+) -> Descent:
     """L-BFGS whose vectors are combinations of the basis, known by their inner products."""
     slots = 2 * MEMORY + 1
     products = np.zeros((slots, slots))
@@ -373,6 +379,8 @@ def _minimise(solver: _TileSolver, stop: Stop, uniform_loss: float) -> Descent:
         pairs.append((newest, following, direction, step))
         newest = following
         descent.stop_if_done(stop)
+        if tell:
+            tell(descent.share_done(stop), f"{descent.evaluations} evaluations")
     return descent
 
 

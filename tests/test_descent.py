@@ -118,3 +118,17 @@ def test_a_descent_ends_at_the_target_where_little_is_gained_or_after_so_many(
     along = Descent(values, 9.0, evaluations=evaluations)
     along.stop_if_done(Stop(rel=1e-4, target=0.5, evaluations=8))
     assert (along.finished, along.converged) == outcome
+
+
+@pytest.mark.parametrize(
+    ("values", "share"),
+    [
+        ([9.0, 5.0, 4.0], 0.0),
+        ([9.0, 5.0, 4.0, 3.0], 0.0),
+        ([1.01, 1.0, 1.0, 1.0], 0.5),
+        ([1.0001, 1.0, 1.0, 1.0], 1.0),
+        ([1.0, 1.0, 1.0, 1.0], 1.0),
+    ],
+)
+def test_how_far_a_fit_is_goes_by_the_logarithm_of_what_it_gains(values, share):
+    assert Descent(values, 9.0).share_done(Stop(rel=1e-4)) == pytest.approx(share, abs=1e-3)
