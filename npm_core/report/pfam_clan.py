@@ -273,9 +273,9 @@ def _generalisation(
         title=title,
         caption="Mean pseudolikelihood loss, in nats a residue, of those rows of the evaluation "
         "families' MSAs that the reduction left out (section 3; below is better), against the "
-        f"depth to which the MSAs were reduced. With MSAs {_at(reduced[0])} the mean of NPM's less "
-        f"the independent Potts model's is: {told}. Below zero is the inductive generalisation gain "
-        f"that Figure 2 draws. {SPREAD}.",
+        f"depth to which the MSAs were reduced. With MSAs {_at(reduced[0])} NPM's less that of the "
+        f"independent Potts model is: {told}. Below zero is the inductive generalisation gain that "
+        f"Figure 2 draws. {SPREAD}.",
         alt="Lines of mean loss against MSA depth for each model in each clan; the data table "
         "below holds every value.",
         chart=loss_by_depth(found, clans=clans, depths=reduced),
