@@ -27,24 +27,17 @@ import numpy as np
 import torch
 
 from npm_core import memory
+from npm_core.architecture import PAPER, HeadSettings, TrunkSettings
 from npm_core.devices import usable_device
 from npm_core.families import Families
 from npm_core.flops import training_flops
-from npm_core.loop import LoopSettings
-from npm_core.model import (
-    PAPER,
-    HeadSettings,
-    K,
-    NeuralPottsModel,
-    TrunkSettings,
-    UntiedHead,
-    build_trunk,
-)
-from npm_core.objective import FORMS, ObjectiveSettings, cheapest_form, npm_loss
+from npm_core.model import K, NeuralPottsModel, UntiedHead, build_trunk
+from npm_core.objective import cheapest_form, npm_loss
 from npm_core.predict import contact_scores, embed_sequences
 from npm_core.prefetch import Prefetch
 from npm_core.tables import Family, write_families
-from npm_core.training import NpmTask, TrainSettings
+from npm_core.training import NpmTask
+from npm_core.training_settings import FORMS, LoopSettings, ObjectiveSettings, TrainSettings
 
 GPU_PEAK = 790e12
 """FLOP/s of an H100 or H200 in dense bfloat16, as its users reach it."""

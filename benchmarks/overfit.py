@@ -16,13 +16,15 @@ import numpy as np
 import torch
 
 from npm_core import plm, plm_sparse
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.families import Families
-from npm_core.loop import LoopSettings, fit
-from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
-from npm_core.objective import ObjectiveSettings, npm_loss
+from npm_core.loop import fit
+from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.objective import npm_loss
 from npm_core.tables import Family, write_families
 from npm_core.team import Team
-from npm_core.training import NpmTask, TrainSettings
+from npm_core.training import NpmTask
+from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 
 DEPTH = 10
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.flops import training_flops
-from npm_core.model import HeadSettings, TrunkSettings
 
 
 class Training(NamedTuple):

@@ -13,16 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from npm_core import alphabet
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.files import atomic_path, writing
-from npm_core.model import (
-    HeadSettings,
-    MaskedLanguageModel,
-    NeuralPottsModel,
-    Trunk,
-    TrunkSettings,
-    build_trunk,
-)
+from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk, build_trunk
 from npm_core.provenance import file_digest
 from npm_core.settings import from_mapping
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from npm_core.architecture import TrunkSettings
 from npm_core.checkpoints import load_exactly
 from npm_core.errors import DataError
 from npm_core.esm_trunk import HEADS, EsmTrunk
-from npm_core.model import TrunkSettings
 from npm_core.provenance import file_digest
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from npm_core import alphabet
-from npm_core.model import MASK, PAD, Trunk, TrunkSettings
+from npm_core.architecture import TrunkSettings
+from npm_core.model import MASK, PAD, Trunk
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
 """ESM-2 scales embeddings by how many tokens were masked in its training."""

@@ -3,7 +3,8 @@
 import torch
 
 from npm_core.alphabet import STATES
-from npm_core.model import HeadSettings, TrunkSettings, build_trunk
+from npm_core.architecture import HeadSettings, TrunkSettings
+from npm_core.model import build_trunk
 from npm_core.objective import cheapest_form
 
 

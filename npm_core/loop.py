@@ -34,8 +34,8 @@ from npm_core.model import MaskedLanguageModel, NeuralPottsModel
 from npm_core.parallel import stop_signals
 from npm_core.prefetch import Prefetch
 from npm_core.progress import note, track
-from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.team import Team, gradients_of, let_go, own_share, placed_like, shared, whole
+from npm_core.training_settings import LoopSettings
 
 MAX_ROLLBACKS = 5
 
@@ -46,55 +46,6 @@ class TrainingError(NpmError):
 
 class Stopped(NpmError):
     """A signal ended the training; it resumes when it is started again."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long and how fast to optimise."""
-
-    steps: int = knob(1000, "updates of the weights")
-    batch: int = knob(64, "proteins (or sequences) of one update, over all processes")
-    micro_batch: int = knob(64, "at most this many of them at a time; gradients are summed")
-    warm_up: int = knob(100, "updates over which the learning rates rise from zero")
-    decay: str = knob(
-        "none",
-        "what the learning rates do after the warm-up",
-        choices=("none", "linear", "cosine"),
-    )
-    weight_decay: float = knob(0.0, "AdamW's decay of matrices")
-    clip: float = knob(0.0, "largest norm of a gradient; 0 leaves gradients as they are")
-    ema: float = knob(
-        0.0,
-        "decay of a running mean of the weights, which validation and the saved model use; "
-        "0: the weights themselves",
-    )
-    precision: str = knob(
-        "float32", "of the matrix products; sums are float32", choices=("float32", "bfloat16")
-    )
-    seed: int = knob(0, "of initial weights and of every draw")
-    max_seconds: float = knob(
-        0.0, "end after this wall time, with the weights there are; 0 is no limit; not repeatable"
-    )
-    log_every: int = knob(20, "updates from one row of metrics to the next")
-    validate_every: int = knob(200, "updates from one validation to the next")
-    checkpoint_every: int = knob(200, "updates from one checkpoint to the next")
-
-    def __post_init__(self) -> None:
-        require_positive(
-            self, "steps", "batch", "micro_batch", "log_every", "validate_every", "checkpoint_every"
-        )
-        require_non_negative(self, "warm_up", "weight_decay", "clip", "max_seconds")
-        if not 0 <= self.seed < 1 << 63:
-            raise SettingsError(f"LoopSettings: seed is {self.seed}, expected 0 to below 2^63")
-        if not 0 <= self.ema < 1:
-            raise SettingsError(f"LoopSettings: ema is {self.ema}, expected 0 to below 1")
-
-    def learning_rate(self, step: int) -> float:
-        """Factor of the learning rates in update `step` (0-based)."""
-        rise = min(1.0, (step + 1) / (self.warm_up + 1))
-        left = 1 - min(1.0, max(0, step - self.warm_up) / max(1, self.steps - self.warm_up))
-        fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
-        return rise * fall[self.decay]
 
 
 class Task(nn.Module, ABC):

@@ -31,27 +31,13 @@ from torch.nn import functional
 
 from npm_core.errors import SettingsError
 from npm_core.model import Couplings, Factored, Held, K, Tied
-from npm_core.settings import knob, require_non_negative
-
-FORMS = ("cheapest", "held", "symmetric", "matrix_free")
+from npm_core.training_settings import ObjectiveSettings
 
 NO_STATE = -100
 """What pads the rows of a protein."""
 
 HELD_TOGETHER = 1 << 31
 """Bytes of J of several short proteins, padded to one length, that are held at once."""
-
-
-@dataclass(frozen=True)
-class ObjectiveSettings:
-    """The regularisation of eq. (8), and the way to compute it."""
-
-    lambda_couplings: float = knob(1e-3, "multiplier of |J|^2 over i and j, both halves (eq. 8)")
-    lambda_fields: float = knob(1e-2, "multiplier of |h|^2")
-    form: str = knob("cheapest", "how the loss is computed; the value is the same", choices=FORMS)
-
-    def __post_init__(self) -> None:
-        require_non_negative(self, "lambda_couplings", "lambda_fields")
 
 
 @dataclass(frozen=True)

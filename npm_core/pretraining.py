@@ -20,33 +20,19 @@ from torch.nn import functional
 from npm_core import alphabet
 from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError
 from npm_core.files import open_text
-from npm_core.loop import LoopSettings, Task
+from npm_core.loop import Task
 from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.msa import fasta_records
 from npm_core.order import Order
-from npm_core.settings import knob, require_positive
+from npm_core.training_settings import LoopSettings, PretrainSettings
 
 NOT_ASKED = -100
 """Target of a position that does not count in the loss."""
 
 VALIDATED_TOGETHER = 1024
 """Sequences whose masks are drawn at a time; another number draws others."""
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """Masked language modelling (Table 2)."""
-
-    learning_rate: float = knob(4e-4, "of all weights")
-    asked: float = knob(0.15, "share of the residues the model is asked for")
-    max_length: int = knob(512, "longer sequences are cropped at random to so many residues")
-
-    def __post_init__(self) -> None:
-        require_positive(self, "learning_rate", "asked", "max_length")
-        if self.asked > 1:
-            raise SettingsError(f"PretrainSettings: asked is {self.asked}, expected at most 1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,49 +3,24 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from npm_core.architecture import HeadSettings
 from npm_core.batching import Batch, Example, collate, sample_example
 from npm_core.draws import generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.families import Families
-from npm_core.loop import LoopSettings, Task
-from npm_core.model import HeadSettings, NeuralPottsModel
-from npm_core.objective import ObjectiveSettings, npm_losses
+from npm_core.loop import Task
+from npm_core.model import NeuralPottsModel
+from npm_core.objective import npm_losses
 from npm_core.order import Order
-from npm_core.settings import knob, require_non_negative, require_positive
 from npm_core.tables import Target
+from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 from npm_core.validation import MEASURES, long_range_precision, validation_loss
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What is trained and what it sees (Table 2, appendix C.1)."""
-
-    rows: int = knob(100, "rows M sampled from the MSA of each query")
-    max_length: int = knob(512, "longer queries are cropped at random to so many positions")
-    query: str = knob(
-        "first",
-        "which row of an MSA the model reads: its first, or any at random (Pfam)",
-        choices=("first", "random"),
-    )
-    weighting: str = knob(
-        "none",
-        "weight of a family's term: one, or the root of its Meff (Pfam)",
-        choices=("none", "sqrt_meff"),
-    )
-    frozen: bool = knob(False, "leave the trunk's weights as they are; train the heads alone")
-    head_learning_rate: float = knob(1e-4, "of fields and couplings heads")
-    trunk_learning_rate: float = knob(1e-4, "of the trunk, unless frozen")
-
-    def __post_init__(self) -> None:
-        require_positive(self, "rows", "max_length", "head_learning_rate")
-        require_non_negative(self, "trunk_learning_rate")
 
 
 class NpmTask(Task):

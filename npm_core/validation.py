@@ -9,10 +9,11 @@ from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
-from npm_core.objective import ObjectiveSettings, npm_loss
+from npm_core.objective import npm_loss
 from npm_core.precision import RANGES, rank_pairs, scorable_pairs
 from npm_core.predict import target_scores
 from npm_core.tables import Target
+from npm_core.training_settings import ObjectiveSettings
 
 MEASURES = {"long_P@L": 1, "long_P@L/5": 5}
 """Long-range P@L/k by its name in metrics: k."""

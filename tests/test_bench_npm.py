@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from npm_core.model import HeadSettings, TrunkSettings
+from npm_core.architecture import HeadSettings, TrunkSettings
 
 CPU = torch.device("cpu")
 

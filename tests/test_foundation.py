@@ -444,6 +444,27 @@ def test_every_verb_has_help():
         assert exit_status.value.code == 0
 
 
+def test_help_waits_for_no_large_package():
+    script = """
+import sys
+from npm_core.cli import main, verbs
+for verb in verbs():
+    try:
+        main([verb, "--help"])
+    except SystemExit:
+        pass
+print(sorted({"numba", "pandas", "pyarrow", "scipy", "torch"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        check=True,
+    )
+    assert done.stderr == "[]\n"
+
+
 def test_help_shows_each_default_once(capsys):
     parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
     parser.add_argument("--number", default=3, help="of things")

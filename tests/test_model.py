@@ -7,17 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from npm_core.architecture import PAPER, HeadSettings, TrunkSettings
 from npm_core.checkpoints import load_model, save_model, start_from
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
 from npm_core.model import (
     HEADS,
-    PAPER,
-    HeadSettings,
     K,
     MaskedLanguageModel,
     NeuralPottsModel,
-    TrunkSettings,
     UntiedHead,
     build_trunk,
     count_parameters,

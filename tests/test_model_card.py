@@ -8,11 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from npm_core import model_card
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import model_settings
 from npm_core.errors import DataError
 from npm_core.flops import head_flops, training_flops, trunk_flops
-from npm_core.model import HEADS, HeadSettings, K, TrunkSettings
-from npm_core.objective import ObjectiveSettings, cheapest_form, npm_loss
+from npm_core.model import HEADS, K
+from npm_core.objective import cheapest_form, npm_loss
+from npm_core.training_settings import ObjectiveSettings
 
 CONFIG = {
     "kind": "masked_language_model",

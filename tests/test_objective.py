@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from npm_core.architecture import HeadSettings
 from npm_core.errors import SettingsError
-from npm_core.model import HEADS, HeadSettings, Held, K
+from npm_core.model import HEADS, Held, K
 from npm_core.objective import (
-    FORMS,
-    ObjectiveSettings,
     _MatrixFree,
     _MatrixFreeInBlocks,
     cheapest_form,
@@ -18,6 +17,7 @@ from npm_core.objective import (
 )
 from npm_core.plm import Problem, paper_penalty, regularised_loss
 from npm_core.potts import Potts
+from npm_core.training_settings import FORMS, ObjectiveSettings
 
 LENGTH, WIDTH, DEPTH = 7, 5, 4
 WITHOUT = {("conv", "symmetric"), ("conv", "matrix_free"), ("tied", "symmetric")}

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from npm_core import alphabet, model_files, potts, predict, score_files
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import read_tsv
 from npm_core.generalisation import generalisation_loss
-from npm_core.model import HEADS, HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
+from npm_core.model import HEADS, NeuralPottsModel, build_trunk
 from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
     contact_scores,

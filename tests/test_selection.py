@@ -6,11 +6,9 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import SettingsError
-from npm_core.loop import LoopSettings
-from npm_core.objective import ObjectiveSettings
 from npm_core.selection import choose as chosen
 from npm_core.selection import grid, with_choice
-from npm_core.training import TrainSettings
+from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 
 
 def trajectory(path, *losses):

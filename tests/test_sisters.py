@@ -5,9 +5,10 @@ import torch
 from family_inputs import family, neighbour
 
 from npm_core.alphabet import encode
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
-from npm_core.model import HeadSettings, NeuralPottsModel, TrunkSettings, build_trunk
+from npm_core.model import NeuralPottsModel, build_trunk
 from npm_core.neighbours import Neighbour, write_neighbours
 from npm_core.predict import contact_scores, predict_windows
 from npm_core.tables import Target, read_metadata, read_scores, write_families, write_targets

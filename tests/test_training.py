@@ -22,27 +22,19 @@ from waiting import PATIENCE, wait_until
 
 from npm_core import alphabet, objective, plm, plm_sparse, training
 from npm_core import loop as loop_module
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.batching import Batch
 from npm_core.checkpoints import load_model, save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.families import Families
-from npm_core.loop import LoopSettings, Stopped, Task, TrainingError, fit
-from npm_core.model import (
-    MASK,
-    PAD,
-    HeadSettings,
-    MaskedLanguageModel,
-    NeuralPottsModel,
-    TrunkSettings,
-    build_trunk,
-)
-from npm_core.objective import ObjectiveSettings, npm_loss
+from npm_core.loop import Stopped, Task, TrainingError, fit
+from npm_core.model import MASK, PAD, MaskedLanguageModel, NeuralPottsModel, build_trunk
+from npm_core.objective import npm_loss
 from npm_core.pretraining import (
     NOT_ASKED,
     MaskedBatch,
     MaskedLanguageTask,
-    PretrainSettings,
     Sequences,
     mask_residues,
     read_sequences,
@@ -50,11 +42,12 @@ from npm_core.pretraining import (
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
 from npm_core.team import Team
-from npm_core.training import (
-    NpmTask,
+from npm_core.training import NpmTask, check_frozen, grouped
+from npm_core.training_settings import (
+    LoopSettings,
+    ObjectiveSettings,
+    PretrainSettings,
     TrainSettings,
-    check_frozen,
-    grouped,
 )
 from npm_core.validation import validation_loss
 

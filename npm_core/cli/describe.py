@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from npm_core.model import Architecture
+    from npm_core.architecture import Architecture
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,8 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from npm_core.model import PAPER, NeuralPottsModel, build_trunk, count_parameters
+    from npm_core.architecture import PAPER
+    from npm_core.model import NeuralPottsModel, build_trunk, count_parameters
 
     asked = PAPER.get(args.config) or _architecture(args.config)
     trunk, head = asked.trunk, asked.head
@@ -49,9 +50,9 @@ def _architecture(config: str) -> "Architecture":
     Raises:
         DataError: There is no such file, or it is of no Neural Potts Model.
     """
+    from npm_core.architecture import Architecture
     from npm_core.checkpoints import model_settings
     from npm_core.errors import DataError
-    from npm_core.model import Architecture
 
     content = _read(Path(config))
     trunk, head = model_settings(content, config)
@@ -71,9 +72,9 @@ def _read(path: Path) -> dict[str, Any]:
 
     import yaml
 
+    from npm_core.architecture import PAPER
     from npm_core.checkpoints import read_config
     from npm_core.errors import DataError
-    from npm_core.model import PAPER
 
     if path.is_dir():
         return read_config(path)

@@ -8,15 +8,13 @@ on all processes.
 import argparse
 from pathlib import Path
 
+from npm_core.architecture import TrunkSettings
+from npm_core.settings import add_flags, overridden
 from npm_core.training_arguments import register_run
+from npm_core.training_settings import LoopSettings, PretrainSettings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    from npm_core.loop import LoopSettings
-    from npm_core.model import TrunkSettings
-    from npm_core.pretraining import PretrainSettings
-    from npm_core.settings import add_flags
-
     parser.add_argument("--fasta", type=Path, nargs="+", required=True, help="sequences")
     parser.add_argument(
         "--validation", type=Path, nargs="+", default=[], help="sequences whose loss is watched"
@@ -36,10 +34,8 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import load_model, require_same
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
-    from npm_core.loop import LoopSettings
-    from npm_core.model import MaskedLanguageModel, TrunkSettings, build_trunk
-    from npm_core.pretraining import MaskedLanguageTask, PretrainSettings, read_sequences
-    from npm_core.settings import overridden
+    from npm_core.model import MaskedLanguageModel, build_trunk
+    from npm_core.pretraining import MaskedLanguageTask, read_sequences
     from npm_core.training_run import optimise
 
     loop = overridden(LoopSettings(), args)

@@ -8,17 +8,14 @@ Under torchrun it trains on all processes.
 import argparse
 from pathlib import Path
 
+from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.arguments import register_contact_distance
+from npm_core.settings import add_flags, overridden
 from npm_core.training_arguments import register_run
+from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    from npm_core.loop import LoopSettings
-    from npm_core.model import HeadSettings, TrunkSettings
-    from npm_core.objective import ObjectiveSettings
-    from npm_core.settings import add_flags
-    from npm_core.training import TrainSettings
-
     parser.add_argument(
         "--families", type=Path, nargs="+", required=True, help="tables to train on"
     )
@@ -79,12 +76,9 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import start_from
     from npm_core.devices import use_threads
     from npm_core.families import Families
-    from npm_core.loop import LoopSettings
-    from npm_core.objective import ObjectiveSettings
     from npm_core.selection import read_choice, with_choice
-    from npm_core.settings import overridden
     from npm_core.tables import read_targets
-    from npm_core.training import NpmTask, TrainSettings, check_frozen
+    from npm_core.training import NpmTask, check_frozen
     from npm_core.training_run import optimise
 
     choice = read_choice(args.choice) if args.choice else {}
