@@ -1,12 +1,13 @@
 """Means over proteins and models compared on them, with their intervals (paper, Figure 5)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 from npm_core.errors import DataError
 
@@ -64,17 +65,30 @@ def bootstrap(values: ArrayLike, *, seed: int) -> Interval:
 
 
 def win_rate(wins: ArrayLike) -> Interval:
-    """Share of proteins on which a model wins, with Wilson's score interval.
+    r"""Share of proteins on which a model wins, with Wilson's score interval.
 
     A bootstrap of wins alone, or of none, would give an interval of no width, however few they are.
+    With p the share of wins in n and z the normal quantile, the bounds are the two roots x of
+
+    .. math:: (x - p)^2 = z^2 x (1 - x) / n.
 
     Args:
         wins: (n,) bool, at least one.
     """
     won = np.asarray(wins, dtype=bool)
-    test = binomtest(int(won.sum()), won.size)
-    interval = test.proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(test.statistic), float(interval.low), float(interval.high), won.size)
+    share = float(won.mean())
+    unit = float(ndtri((1 + CONFIDENCE) / 2)) ** 2 / won.size
+    low, high = _smaller_root(share, unit), 1 - _smaller_root(1 - share, unit)
+    return Interval(share, low, high, won.size)
+
+
+def _smaller_root(share: float, unit: float) -> float:
+    """Of Wilson's equation, with `unit` for z^2 / n; exactly 0 without wins.
+
+    p^2 over the larger root of (1 + unit) x^2 - (2 p + unit) x + p^2, as nothing is subtracted.
+    """
+    spread = math.sqrt(unit**2 + 4 * unit * share * (1 - share))
+    return 2 * share**2 / (2 * share + unit + spread)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
-from npm_core.comparison import bootstrap, compare, compare_models, over_rounds, summarise
+from npm_core.comparison import (
+    bootstrap,
+    compare,
+    compare_models,
+    over_rounds,
+    summarise,
+    win_rate,
+)
 from npm_core.errors import DataError
 
 
@@ -65,6 +73,32 @@ def test_a_win_rate_of_few_proteins_is_not_told_as_certain():
     assert (row["low"], row["high"]) == (0.25, 0.25)
     # Wilson's interval of n wins in n is n / (n + z^2) to 1, with z = 1.95996.
     assert (row["win_low"], row["win_high"]) == pytest.approx((2 / (2 + 3.84146), 1))
+
+
+# Newcombe, Statistics in Medicine 17 (1998) 857, Table I, method 3.
+@pytest.mark.parametrize(
+    ("wins", "proteins", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilsons_interval_is_the_published_one(wins, proteins, low, high):
+    found = win_rate(np.arange(proteins) < wins)
+    assert (found.mean, found.n) == (wins / proteins, proteins)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("proteins", [1, 2, 7, 1000])
+def test_wilsons_interval_is_scipys(proteins):
+    for wins in {0, 1, proteins // 2, proteins}:
+        found = win_rate(np.arange(proteins) < wins)
+        known = binomtest(wins, proteins).proportion_ci(0.95, method="wilson")
+        assert (found.low, found.high) == pytest.approx(tuple(known), abs=1e-12)
+    assert win_rate([False] * proteins).low == 0
+    assert win_rate([True] * proteins).high == 1
 
 
 def test_rows_without_a_partner_are_counted_in_their_own_group(table):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from npm_core.comparison import FEWEST, compare_models, over_rounds, summarise
 from npm_core.errors import DataError
@@ -174,7 +174,7 @@ def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) 
     found.loc[~several, ["low", "high"]] = None
     count = found.loc[several, "rounds"].astype(float)
     sd = found.loc[several, "sd"].astype(float)
-    reach = sd / np.sqrt(count) * student_t.ppf(0.975, count - 1)
+    reach = sd / np.sqrt(count) * stdtrit(count - 1, 0.975)
     found.loc[several, "low"] = found.loc[several, "difference"] - reach
     found.loc[several, "high"] = found.loc[several, "difference"] + reach
     return found
