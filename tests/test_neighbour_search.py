@@ -9,6 +9,7 @@ import pytest
 from family_inputs import family
 
 from npm_core.alphabet import decode
+from npm_core.buckets import write_buckets
 from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.ffindex import write_entries
@@ -17,7 +18,6 @@ from npm_core.msa import fasta_text, read_alignment
 from npm_core.neighbour_search import _best, paired_positions, trains_on
 from npm_core.neighbours import read_neighbours
 from npm_core.programs import Programs
-from npm_core.reduction import write_buckets
 from npm_core.structures import read_chain
 from npm_core.tables import Target, read_metadata, write_families, write_targets
 

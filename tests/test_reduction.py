@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from npm_core.alphabet import decode, encode
+from npm_core.buckets import shared_structures, split_buckets, write_buckets
 from npm_core.clan_targets import write_columns
 from npm_core.cli import main
 from npm_core.draws import keyed_generator
@@ -14,11 +15,8 @@ from npm_core.reduction import (
     is_target,
     reduce_depth,
     reduce_family,
-    shared_structures,
-    split_buckets,
     take_test_rows,
     under_target,
-    write_buckets,
 )
 from npm_core.tables import (
     Family,

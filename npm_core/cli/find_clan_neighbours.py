@@ -48,13 +48,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search, align and write the neighbours."""
+    from npm_core.buckets import bucket_members, read_buckets
     from npm_core.errors import DataError
     from npm_core.ffindex import read_entries
     from npm_core.neighbour_search import nearest_by_hhsearch, scratch_folder
     from npm_core.neighbours import write_neighbours
     from npm_core.progress import note
     from npm_core.provenance import provenance
-    from npm_core.reduction import bucket_members, read_buckets
     from npm_core.tables import read_families, read_family_queries, read_targets
 
     buckets = read_buckets(args.buckets)

@@ -84,16 +84,15 @@ def _depth(text: str) -> int | None:
 
 def run(args: argparse.Namespace) -> None:
     """Reduce the families of one bucket and write both tables."""
+    from npm_core.buckets import bucket_members, read_buckets
     from npm_core.clan_targets import read_columns
     from npm_core.errors import DataError
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.reduction import (
         anchor,
-        bucket_members,
         check_columns,
         is_target,
-        read_buckets,
         reduce_family,
         take_test_rows,
         under_target,

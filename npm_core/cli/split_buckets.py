@@ -34,8 +34,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read ids and targets, deal the buckets and write them."""
+    from npm_core.buckets import split_buckets, write_buckets
     from npm_core.progress import note
-    from npm_core.reduction import split_buckets, write_buckets
     from npm_core.tables import read_family_queries, read_targets
 
     targets = list(read_targets(args.targets))
