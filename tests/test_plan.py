@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,23 @@ def test_a_step_is_told_its_files_and_its_settings(planned, job, told):
 )
 def test_a_step_is_told_nothing_of_what_is_anothers(planned, job, flag):
     assert flag not in planned[job]
+
+
+def test_digests_are_of_the_code_beside_the_snakefile_whichever_is_installed(tmp_path):
+    for name in ("workflow", "rules", "npm_core"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    with (tmp_path / "npm_core" / "provenance.py").open("a") as stream:
+        stream.write('\nraise RuntimeError("the code of this clone")\n')
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [
+            *(str(BIN / "snakemake"), "--snakefile", str(tmp_path / "workflow" / "Snakefile")),
+            *("--directory", str(tmp_path / "elsewhere"), "--dry-run", "results/settings.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+    assert "the code of this clone" in done.stdout + done.stderr
