@@ -1,14 +1,12 @@
 """Assignment of PDB chains to training or test sequences, and their clusters (paper, C.4)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from npm_core.errors import DataError
-from npm_core.files import open_text
-from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
-from npm_core.msa import fasta_records
+from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search, read_fasta
 from npm_core.queries import Query
 from npm_core.settings import knob
 
@@ -153,7 +151,7 @@ def search(
     """
     hits = easy_search(
         (candidate.sequence for candidate in candidates),
-        _sequences_of(sequences),
+        (sequence.upper() for _, sequence in read_fasta(sequences)),
         "query,target,nident,alnlen,tstart,tend,tlen",
         *("--min-seq-id", settings.identity, "-c", settings.coverage, "--cov-mode", 1),
         # Without the alignment's path (-a) MMseqs2 writes nident as 0.
@@ -206,19 +204,12 @@ def cluster(
     return representatives
 
 
-def _sequences_of(path: Path) -> Iterator[str]:
-    with open_text(path) as stream:
-        for _, sequence in fasta_records(stream, str(path)):
-            yield sequence.upper()
-
-
 def _names(path: Path, wanted: set[int]) -> dict[int, str]:
     """Ids of a few of a FASTA file's records; 30 million ids would not fit beside MMseqs2."""
     if not wanted:
         return {}
-    with open_text(path) as stream:
-        return {
-            number: header.split(maxsplit=1)[0]
-            for number, (header, _) in enumerate(fasta_records(stream, str(path)))
-            if number in wanted
-        }
+    return {
+        number: header.split(maxsplit=1)[0]
+        for number, (header, _) in enumerate(read_fasta(path))
+        if number in wanted
+    }

@@ -21,10 +21,9 @@ from npm_core import alphabet
 from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
-from npm_core.files import open_text
 from npm_core.loop import Task
 from npm_core.model import MASK, PAD, MaskedLanguageModel
-from npm_core.msa import fasta_records
+from npm_core.msa import fasta_records, open_sequences
 from npm_core.order import Order
 from npm_core.training_settings import LoopSettings, PretrainSettings
 
@@ -62,7 +61,7 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
     paths = list(paths)
     arrays: list[States] = []
     for path in paths:
-        with open_text(path) as stream:
+        with open_sequences(path) as stream:
             for name, sequence in fasta_records(stream, str(path)):
                 try:
                     states = alphabet.encode(sequence.upper())

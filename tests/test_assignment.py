@@ -9,7 +9,7 @@ import pytest
 from npm_core import assignment
 from npm_core.assignment import BOTH, NEITHER, AssignmentSettings, assign
 from npm_core.cli import main
-from npm_core.errors import ToolError
+from npm_core.errors import DataError, ToolError
 from npm_core.queries import Query
 
 needs_mmseqs = pytest.mark.skipif(
@@ -222,6 +222,27 @@ def test_thresholds_are_applied_to_the_counts_of_the_hits(tmp_path, monkeypatch)
     assert (found.split, found.representative) == ("train", "1abc_A")
     hits = found.hits["train"]
     assert (hits.count, hits.best, hits.identity) == (1, "x", 0.5)
+
+
+def test_headers_of_the_splits_may_hold_any_bytes(tmp_path, identical_is_similar):
+    (tmp_path / "train.fasta").write_bytes(b">M\xfcller x\nacd\n")
+    chains, settings = [Query("1abc_A", "ACD")], AssignmentSettings()
+    found = assignment.search(chains, tmp_path / "train.fasta", settings, scratch=tmp_path)
+    assert found["1abc_A"].best == r"M\xfcller"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"PK\x03\x04\x14\0\0\0", "a zip archive, expected text"),
+        (">a\nACD\n".encode("utf-16"), "UTF-16, expected UTF-8"),
+    ],
+)
+def test_a_split_that_is_no_text_is_told_by_its_kind(tmp_path, data, message):
+    (tmp_path / "train.fasta").write_bytes(data)
+    chains, settings = [Query("1abc_A", "ACD")], AssignmentSettings()
+    with pytest.raises(DataError, match=rf"train\.fasta: {message}"):
+        assignment.search(chains, tmp_path / "train.fasta", settings, scratch=tmp_path)
 
 
 def test_a_failing_mmseqs_is_named(tmp_path, monkeypatch):

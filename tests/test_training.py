@@ -974,6 +974,20 @@ def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
         read_sequences([tmp_path / "a.fasta"])
 
 
+def test_headers_of_sequences_may_hold_any_bytes_and_other_files_are_told_by_their_kind(tmp_path):
+    (tmp_path / "a.fasta").write_bytes(b">a M\xfcller\nMK\n")
+    assert alphabet.decode(read_sequences([tmp_path / "a.fasta"]).residues) == "MK"
+    (tmp_path / "a.fasta").write_bytes(b">a\nM\xfcK\n")
+    with pytest.raises(DataError, match=r"a\.fasta: a: character .* at position 2"):
+        read_sequences([tmp_path / "a.fasta"])
+    (tmp_path / "a.fasta").write_bytes(b"PK\x03\x04\x14\0\0\0")
+    with pytest.raises(DataError, match=r"a\.fasta: a zip archive, expected text"):
+        read_sequences([tmp_path / "a.fasta"])
+    (tmp_path / "a.fasta").write_text(">a\nMK\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"a\.fasta: UTF-16, expected UTF-8"):
+        read_sequences([tmp_path / "a.fasta"])
+
+
 def test_pretraining_learns_more_than_the_composition(tmp_path):
     (tmp_path / "a.fasta").write_text(">a\n" + "MKVLAGW" * 6 + "\n")
     sequences = read_sequences([tmp_path / "a.fasta"])
