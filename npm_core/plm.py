@@ -18,7 +18,7 @@ field, the gap's is then taken from all fields of its position.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,7 @@ from npm_core.arrays import Float64, States
 from npm_core.blocks import Threads, Workspaces, block_states, blocked, lanes_of, less_gap
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import WIDTH
-from npm_core.potts import Potts
-
-ObjectiveName = Literal["ccmpred", "paper"]
+from npm_core.potts import ObjectiveName, Potts
 
 PSEUDOCOUNT = 0.3
 """Added to the weighted count of every state at the start of the fields and in their scale.

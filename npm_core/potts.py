@@ -13,6 +13,10 @@ from npm_core.arrays import Float32, Float64, States
 from npm_core.errors import DataError, SettingsError
 
 Centre = Literal["none", "mean", "zero_sum"]
+"""What leaves each J_ij before its norm."""
+
+ObjectiveName = Literal["ccmpred", "paper"]
+"""Whose weights and regularisation a fit has."""
 
 _FORMAT = "npm-potts-1"
 

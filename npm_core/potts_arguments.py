@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
 from npm_core.contact_arguments import register_centre, register_test_rows
@@ -10,8 +10,6 @@ from npm_core.descent import Stop
 
 if TYPE_CHECKING:
     from npm_core.family_fitting import FamilyFitter
-
-OBJECTIVES = ("ccmpred", "paper")
 
 
 def register_family_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
@@ -54,9 +52,11 @@ def register_family_fits(parser: argparse.ArgumentParser, *, model: str) -> None
 
 def register_objective(parser: argparse.ArgumentParser) -> None:
     """What the fit of a family minimises and where it stops."""
+    from npm_core.potts import ObjectiveName
+
     parser.add_argument(
         "--objective",
-        choices=OBJECTIVES,
+        choices=get_args(ObjectiveName),
         default="ccmpred",
         help="sequence weights and regularisation: CCMpred's, or those of the paper's eq. (3); "
         "`fit-potts --help` has their numbers",

@@ -1,18 +1,16 @@
 """What the fit of one alignment minimises, by definition and by golden value."""
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
 from plm_inputs import PENALTIES, family, golden_case, random_model
 
-from npm_core import plm, potts, weights
+from npm_core import potts, weights
 from npm_core.alphabet import GAP, encode
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import PAPER, Objective, Penalty, Problem, ccmpred_penalty, regularised_loss
 from npm_core.potts import Potts
-from npm_core.potts_arguments import OBJECTIVES
 
 
 def by_definition(model, problem):
@@ -117,10 +115,6 @@ def test_weights_that_mean_nothing_are_named(rng, row_weights, said):
 def test_there_is_no_objective_of_another_name_or_without_a_penalty(settings, said):
     with pytest.raises(SettingsError, match=said):
         Objective(**settings)
-
-
-def test_the_command_line_offers_every_objective():
-    assert get_args(plm.ObjectiveName) == OBJECTIVES
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from npm_core.fetch_arguments import register_lock
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `fetch`."""
+    from npm_core.fetch import PATIENT
+
     parser.add_argument(
         "--url",
         required=True,
@@ -26,8 +28,15 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="the file, whole or not at all",
     )
     register_lock(parser)
-    parser.add_argument("--attempts", type=int, default=8, help="for each mirror")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds without a byte")
+    parser.add_argument(
+        "--attempts", type=int, default=PATIENT.attempts, help="downloads tried of each mirror"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=PATIENT.timeout,
+        help="seconds without a byte that end an attempt",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

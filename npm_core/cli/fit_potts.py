@@ -19,7 +19,7 @@ L columns (paper), or in more than that number of columns, rounded up (ccmpred).
 
 import argparse
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from npm_core.arguments import (
     positive,
@@ -27,13 +27,14 @@ from npm_core.arguments import (
     register_identity_threshold,
     register_threads,
 )
-from npm_core.potts_arguments import OBJECTIVES
 
 T = TypeVar("T")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `fit-potts`."""
+    from npm_core.potts import ObjectiveName
+
     parser.add_argument(
         "--msa",
         type=Path,
@@ -65,7 +66,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--objective",
-        choices=OBJECTIVES,
+        choices=get_args(ObjectiveName),
         default="ccmpred",
         help="regularisation and weights: CCMpred's, or those of the paper's eq. (3)",
     )
