@@ -114,6 +114,16 @@ def register_identity_threshold(
     parser.add_argument("--identity-threshold", type=share, default=default, help=text)
 
 
+def register_max_failed(parser: argparse.ArgumentParser, what: str) -> None:
+    """The flag --max-failed-share of verbs that go on where one of many fails; `what` they are."""
+    parser.add_argument(
+        "--max-failed-share",
+        type=float,
+        default=0.05,
+        help=f"share of the {what} that may fail; if more do, the verb fails",
+    )
+
+
 def register_max_memory(parser: argparse.ArgumentParser, *, default: float) -> None:
     """The flag --max-memory-gib of verbs whose only search or clustering is MMseqs2's."""
     parser.add_argument(

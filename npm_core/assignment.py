@@ -30,7 +30,7 @@ class AssignmentSettings:
 
     identity: float = knob(0.5, "least share of identical residues of a hit")
     coverage: float = knob(0.8, "least share of the training or test sequence that a hit aligns")
-    cluster_identity: float = knob(0.5, "identity of the clusters")
+    cluster_identity: float = knob(0.5, "least share of identical residues in a cluster")
     cluster_coverage: float = knob(0.8, "least share of both sequences aligned in a cluster")
     unit: str = knob(
         "entry",

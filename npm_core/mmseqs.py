@@ -39,8 +39,8 @@ class MmseqsSettings:
     database: str
     iterations: int = 3
     e_value: float = 0.001
-    sensitivity: float = knob(8.0, "mmseqs2 -s")
-    max_hits: int = knob(10_000, "of a query past mmseqs2's prefilter")
+    sensitivity: float = knob(8.0, "mmseqs2 -s, 1 to 8")
+    max_hits: int = knob(10_000, "hits of a query that pass mmseqs2's prefilter")
     max_memory_gib: float = MAX_MEMORY_GIB
     # The database's index is built anew for each call, so a small batch costs time; it does not
     # change the result.

@@ -40,7 +40,7 @@ class Limits:
         "GiB a process may allocate for each started 1,000 residues of its query, beside the "
         "database, which it maps",
     )
-    max_length: int = knob(LONGEST, "longer queries are skipped")
+    max_length: int = knob(LONGEST, "residues; longer queries are skipped")
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_length <= LONGEST:

@@ -34,9 +34,10 @@ def add_flags(
         if not field.metadata:
             continue
         flag = f"{prefix}{field.name.replace('_', '-')}"
-        words = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
-        destination = f"{settings.__name__}.{field.name}"
         kind = hints[field.name]
+        default = f"--{'' if field.default else 'no-'}{flag}" if kind is bool else field.default
+        words = f"{field.metadata['help']} (default: {default})".replace("%", "%%")
+        destination = f"{settings.__name__}.{field.name}"
         if kind is bool:
             parser_action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:

@@ -11,7 +11,12 @@ def register_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scratch", type=OutputFolder, required=True, help="for what a stopped run resumes from"
     )
-    parser.add_argument("--metrics", type=OutputFile, required=True, help="CSV of the trajectory")
+    parser.add_argument(
+        "--metrics",
+        type=OutputFile,
+        required=True,
+        help="CSV of loss, rate and validation, update by update",
+    )
     parser.add_argument(
         "--tensorboard", type=OutputFolder, help="to write the metrics for TensorBoard, too"
     )

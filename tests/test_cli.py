@@ -133,6 +133,7 @@ def test_the_helps_of_all_verbs_are_in_one_style(verb):
         ("assign-structures", "--identity", "(default: 0.5)"),
         ("build-families", "--filter-coverage", "(default: 0)"),
         ("fit-potts", "--threads", "(default: 1)"),
+        ("train", "--frozen", "(default: --no-frozen)"),
         ("fit-potts", "--query", None),
         ("score-variants", "--skip-unscorable", None),
     ],

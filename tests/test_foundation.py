@@ -471,9 +471,11 @@ def test_help_shows_each_default_once(capsys):
     parser.add_argument("--said", default=4, help="four by default")
     parser.add_argument("--none", help="no value")
     parser.add_argument("--flag", action="store_true", help="a switch")
+    parser.add_argument("--list", default=[5, 6], nargs="+", help="some of these")
     text = parser.format_help()
     assert "of things (default: 3)" in text
-    assert text.count("default") == 2
+    assert "some of these (default: 5 6)" in text
+    assert text.count("default") == 3
 
 
 def test_no_verb_hides_a_default():

@@ -18,9 +18,11 @@ from npm_core import __version__
 from npm_core.arguments import OutputFile, OutputFolder, check_arguments
 from npm_core.errors import NpmError
 
-DESCRIPTION = """The Neural Potts Model. Tools for single proteins: contacts, convert, fit-potts,
-precision, predict, score and score-variants; export-scores takes those of a run out of its tables;
-all others are steps of the workflow (README.md). VERB --help explains one."""
+DESCRIPTION = """The Neural Potts Model.
+
+Tools for single proteins: contacts, convert, fit-potts, precision, predict, score and
+score-variants; export-scores takes the contact scores of a run out of its tables; all others are
+steps of the workflow (README.md). VERB --help explains one."""
 
 
 def verbs() -> dict[str, str]:
@@ -47,6 +49,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         unsaid = not flag and action.default not in ([], argparse.SUPPRESS)
         if not (unsaid and action.option_strings) or "default" in text.lower():
             return text
+        if isinstance(action.default, list):
+            return f"{text} (default: {' '.join(map(str, action.default))})"
         return f"{text} (default: %(default)s)"
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -67,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = argparse.ArgumentParser(
         prog="python -m npm_core",
         description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         fromfile_prefix_chars="@",
     )
     top.add_argument("--version", action="version", version=__version__)

@@ -25,8 +25,18 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="hhblits: a prefix, PREFIX_a3m and PREFIX_cs219 are written, each as .ffdata and "
         ".ffindex; mmseqs2: a folder",
     )
-    parser.add_argument("--identity", type=float, default=0.3, help="within a cluster, 0 to 1")
-    parser.add_argument("--coverage", type=float, default=0.8, help="of both sequences, 0 to 1")
+    parser.add_argument(
+        "--identity",
+        type=float,
+        default=0.3,
+        help="least share of identical residues in a cluster",
+    )
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        default=0.8,
+        help="least share of both sequences aligned in a cluster",
+    )
     register_max_memory(parser, default=MAX_MEMORY_GIB)
     register_threads(parser, "of the program")
 

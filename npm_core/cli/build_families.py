@@ -1,19 +1,24 @@
 """Make families of alignments: HHfilter, encoding, sequence weights, one table.
 
-The alignments are A3M texts in an ffindex; their keys become the ids of the families. The ledger
+The alignments are A3M texts in an FFindex; their keys become the ids of the families. The ledger
 has the search's columns and found (rows before the filter), length, meff and nonstandard (letters
 replaced by a parent amino acid or a gap).
 """
 
 import argparse
 
-from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
+from npm_core.arguments import (
+    OutputFile,
+    positive_int,
+    register_identity_threshold,
+    register_max_failed,
+)
 from npm_core.hhsuite import FilterSettings
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `build-families`."""
-    parser.add_argument("--msas", required=True, metavar="PREFIX", help="ffindex of A3M texts")
+    parser.add_argument("--msas", required=True, metavar="PREFIX", help="FFindex of A3M texts")
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of families"
     )
@@ -34,7 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=FilterSettings.coverage,
         help="hhfilter -cov, per cent",
     )
-    parser.add_argument("--max-failed-share", type=float, default=0.05, help="fail above it")
+    register_max_failed(parser, "alignments")
     parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
 
 

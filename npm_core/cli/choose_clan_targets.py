@@ -29,15 +29,19 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url-template",
         required=True,
-        help="of an mmCIF file; {id} is the entry, {middle} the two characters before its last",
+        metavar="URL",
+        help="place of an entry; {id} is the entry, {middle} the two characters before its last",
     )
     register_lock(parser)
     parser.add_argument("--cache", required=True, type=Path, metavar="DIR", help="of fetched files")
     parser.add_argument(
-        "--min-identity", type=float, default=0.9, help="of SEQRES and row, over aligned residues"
+        "--min-identity",
+        type=float,
+        default=0.9,
+        help="least share of identical residues among those of SEQRES and row that align",
     )
     parser.add_argument(
-        "--min-coverage", type=float, default=0.5, help="share of the row that SEQRES must cover"
+        "--min-coverage", type=float, default=0.5, help="least share of the row that SEQRES covers"
     )
     register_min_resolved(parser)
     parser.add_argument(

@@ -8,16 +8,28 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile
+from npm_core.selection import LOWER_IS_BETTER
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `choose-settings`."""
-    parser.add_argument("--grid", required=True, help="JSON: settings and the values tried of each")
     parser.add_argument(
-        "--metrics", required=True, nargs="+", type=Path, help="trajectories, one a candidate"
+        "--grid",
+        required=True,
+        metavar="JSON",
+        help='settings and the values tried of each, e.g. {"steps": [100, 200]}',
     )
     parser.add_argument(
-        "--measure", default="validation_pseudolikelihood", help="column of the trajectories"
+        "--metrics",
+        required=True,
+        nargs="+",
+        type=Path,
+        help="what `train --metrics` wrote of each candidate",
+    )
+    parser.add_argument(
+        "--measure",
+        default="validation_pseudolikelihood",
+        help=f"their column whose last value decides: {', '.join(LOWER_IS_BETTER)}",
     )
     parser.add_argument(
         "--output",

@@ -24,16 +24,18 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=OutputFile,
         required=True,
         metavar="FILE",
-        help="a model goes to an .npz as a model",
+        help="its suffix tells the format; .npz holds what --input does, model or scores",
     )
     parser.add_argument(
         "--from",
         dest="source",
         metavar="FORMAT",
         help="safetensors, npz-model, ccmpred-raw, ccmpred-msgpack, plmc, gremlin, mat, npy, npz, "
-        "evcouplings or rr; told from the suffix when not given",
+        "evcouplings or rr; told from --input when not given",
     )
-    parser.add_argument("--to", dest="target", metavar="FORMAT", help="likewise, of --output")
+    parser.add_argument(
+        "--to", dest="target", metavar="FORMAT", help="likewise; told from the suffix of --output"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

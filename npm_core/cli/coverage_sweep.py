@@ -1,6 +1,6 @@
-"""Count a random sample's rows after HHfilter -cov 20, 30, ... 80: the table behind Figure 7.
+"""Count a sample's rows after HHfilter -cov 0, 20, 30, ... 80: the table behind Figure 7.
 
-The alignments are A3M texts in one or more ffindexes. The table has the columns id, coverage (per
+The alignments are A3M texts in one or more FFindexes. The table has the columns id, coverage (per
 cent of the query that each row must cover) and depth (rows kept, the query counted).
 """
 
@@ -14,9 +14,13 @@ from npm_core.hhsuite import FilterSettings
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `coverage-sweep`."""
     parser.add_argument("--msas", required=True, nargs="+", metavar="FILE.ffdata", help="A3M texts")
-    parser.add_argument("--alignments", type=int, default=1000, help="size of the sample")
+    parser.add_argument("--alignments", type=int, default=1000, help="size of the random sample")
     parser.add_argument(
-        "--coverages", type=int, nargs="+", default=[0, *range(20, 90, 10)], help="hhfilter -cov"
+        "--coverages",
+        type=int,
+        nargs="+",
+        default=[0, *range(20, 90, 10)],
+        help="hhfilter -cov, per cent",
     )
     register_filter(parser)
     parser.add_argument("--seed", type=int, default=1, help="of the sample")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="pfam_clan, uniref50, a folder or a file")
-    parser.add_argument("--rank", type=int, help="another projection dimension d'")
+    parser.add_argument("--rank", type=int, help="projection dimension d' in place of the model's")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -19,8 +19,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=Path, required=True, help="Pfam-A.seed[.gz]")
     parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")
     parser.add_argument("--pdbmap", type=Path, required=True, help="pdbmap[.gz]")
-    parser.add_argument("--clan", required=True, help="by name, e.g. NADP_Rossmann")
-    parser.add_argument("--size", type=int, metavar="N", help="families that the clan must have")
+    parser.add_argument("--clan", required=True, help="its name, e.g. NADP_Rossmann")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="stop unless the clan has so many families"
+    )
     parser.add_argument(
         "--max-rows", type=int, default=100_000, help="rows kept of a full alignment (C.3)"
     )

@@ -27,13 +27,14 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE.tsv",
-        help="a target trains on the families outside its own bucket",
+        help="of `split-buckets`; the families of the other buckets are those trained on",
     )
     parser.add_argument(
         "--round",
         type=int,
         required=True,
         dest="cv_round",
+        metavar="BUCKET",
         help="only the targets of this bucket, from 0",
     )
     parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")

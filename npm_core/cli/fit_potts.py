@@ -27,6 +27,7 @@ from npm_core.arguments import (
     register_identity_threshold,
     register_threads,
 )
+from npm_core.descent import Stop
 
 T = TypeVar("T")
 
@@ -91,13 +92,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--stop-rel",
         type=float,
         help="stop when three iterations together gained less than this share of the objective; "
-        "default 1e-4",
+        f"default {Stop.rel}",
     )
-    parser.add_argument("--target-objective", type=float, help="stop as soon as this is reached")
+    parser.add_argument(
+        "--target-objective", type=float, help="stop as soon as the objective is this or lower"
+    )
     parser.add_argument(
         "--max-evaluations",
         type=int,
-        help="stop after so many evaluations of the objective, not converged; default 500",
+        help="stop after so many evaluations of the objective, not converged; default "
+        f"{Stop.evaluations}",
     )
     parser.add_argument(
         "--start", type=Path, metavar="FILE.safetensors", help="begin at this Potts model"
@@ -109,7 +113,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="shrink to this Potts model, not to zero",
     )
     parser.add_argument(
-        "--prior-weight", type=float, help="times the prior, 0 (zero) to 1; default 1"
+        "--prior-weight", type=float, help="factor of the prior, from 0 (none) to 1; default 1"
     )
     register_threads(parser, "of one fit; or how many alignments at a time")
     register_device(parser)
@@ -124,7 +128,6 @@ def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from npm_core import fitting, model_files
     from npm_core.arguments import check_outputs
-    from npm_core.descent import Stop
     from npm_core.errors import DataError, NpmError
     from npm_core.plm import Objective
     from npm_core.progress import note, track

@@ -26,7 +26,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
     register_min_resolved(parser)
     parser.add_argument(
-        "--searched", nargs="+", default=[], metavar="PREFIX", help="of search-families' FFindex"
+        "--searched",
+        nargs="+",
+        default=[],
+        metavar="PREFIX",
+        help="FFindex of each shard of `search-families`",
     )
     parser.add_argument(
         "--output", required=True, type=OutputFolder, help="for alignments, targets and audit"

@@ -29,7 +29,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--neighbours", type=Path, help="add the sister control: find-neighbours' table"
     )
     parser.add_argument(
-        "--families", type=Path, nargs="+", default=[], help="families the neighbours lead to"
+        "--families",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="tables of the families that the neighbours are in",
     )
     parser.add_argument(
         "--sister-seed", type=int, default=0, help="of the sisters' members (default: 0)"

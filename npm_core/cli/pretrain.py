@@ -20,7 +20,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--validation", type=Path, nargs="+", default=[], help="sequences whose loss is watched"
     )
     parser.add_argument(
-        "--init", default="random", help="a masked language model to go on from, or `random`"
+        "--init",
+        default="random",
+        metavar="DIR",
+        help="folder of a masked language model to go on from, or `random`",
     )
     register_run(parser)
     add_flags(parser, TrunkSettings, "trunk-")

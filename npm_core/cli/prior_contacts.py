@@ -25,7 +25,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_family_fits(parser, model="prior")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(
-        "--prior-weight", type=float, required=True, help="a: times the prediction, above 0 to 1"
+        "--prior-weight",
+        type=float,
+        required=True,
+        help="factor a of the prediction, above 0, at most 1",
     )
     register_window(parser)
 

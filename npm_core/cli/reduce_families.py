@@ -38,11 +38,18 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--buckets", type=Path, required=True, metavar="FILE.tsv", help="of `split-buckets`"
     )
     parser.add_argument(
-        "--round", required=True, type=int, dest="cv_round", help="the bucket to reduce, from 0"
+        "--round",
+        required=True,
+        type=int,
+        dest="cv_round",
+        metavar="BUCKET",
+        help="the bucket to reduce, from 0",
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
     parser.add_argument("--seed", required=True, type=int, help="of the rows that are kept")
-    register_identity_threshold(parser, "for the weights")
+    register_identity_threshold(
+        parser, "rows that agree in this share of columns share their weight"
+    )
     parser.add_argument(
         "--output",
         type=OutputFile,
@@ -64,7 +71,10 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="write rows that are left out of the targets' families here",
     )
     parser.add_argument(
-        "--most-test-rows", type=positive_int, default=1000, help="of a family, at most"
+        "--most-test-rows",
+        type=positive_int,
+        default=1000,
+        help="most rows of a family that --test-rows gets",
     )
     parser.add_argument(
         "--evaluation-targets",

@@ -46,9 +46,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.parquet",
         help="coverage-sweep's table, for Figure 7",
     )
-    parser.add_argument(
-        "--leakage", type=Path, metavar="FILE.tsv", help="count-leakage's audit: test in training"
-    )
+    parser.add_argument("--leakage", type=Path, metavar="FILE.tsv", help="count-leakage's audit")
     parser.add_argument(
         "--settings",
         required=True,

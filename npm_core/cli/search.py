@@ -13,7 +13,12 @@ experiment, not to the machine.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int, register_search_outputs, register_threads
+from npm_core.arguments import (
+    positive_int,
+    register_max_failed,
+    register_search_outputs,
+    register_threads,
+)
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.mmseqs import MmseqsSettings
 from npm_core.search import Limits
@@ -35,29 +40,30 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--iterations",
         type=int,
         default=HhblitsSettings.iterations,
-        help="searches of a query (C.4)",
+        help="rounds of the search with a query (C.4)",
     )
     parser.add_argument(
-        "--e-value", type=float, default=HhblitsSettings.e_value, help="of a hit to include (C.4)"
+        "--e-value",
+        type=float,
+        default=HhblitsSettings.e_value,
+        help="largest of a hit to include (C.4)",
     )
     parser.add_argument(
         "--cpu",
         type=positive_int,
         default=HhblitsSettings.cpu,
-        help="of one hhblits; it changes what is found",
+        help="threads of one hhblits; it changes what is found",
     )
     parser.add_argument(
         "--max-memory-gib",
         type=float,
         default=HhblitsSettings.max_memory_gib,
-        help="hhblits -maxmem, or of mmseqs2's index; it changes what is found",
+        help="GiB: hhblits -maxmem, or of mmseqs2's index; it changes what is found",
     )
     add_flags(parser, MmseqsSettings, "mmseqs-", grouped=False)
     add_flags(parser, Limits, grouped=False)
     register_threads(parser, "of all processes together; one hhblits has --cpu")
-    parser.add_argument(
-        "--max-failed-share", type=float, default=0.05, help="the shard fails above it"
-    )
+    register_max_failed(parser, "queries")
     register_search_outputs(parser, scratch="for a journal, and MMseqs2's files", each="query")
 
 

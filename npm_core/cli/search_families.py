@@ -21,11 +21,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--sequences", type=Path, required=True, metavar="FILE.fasta[.gz]", help="to search in"
     )
     parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")
-    parser.add_argument("--clan", required=True, help="e.g. NADP_Rossmann")
+    parser.add_argument("--clan", required=True, help="its name, e.g. NADP_Rossmann")
     parser.add_argument("--shard", type=int, default=0, help="part of the clan, from 0")
     parser.add_argument("--shards", type=int, default=1, help="how many parts there are")
     parser.add_argument("--workers", type=positive_int, default=1, help="families at a time")
-    register_search_outputs(parser, scratch="where a journal is kept", each="family")
+    register_search_outputs(parser, scratch="for what a stopped run goes on from", each="family")
 
 
 def run(args: argparse.Namespace) -> None:

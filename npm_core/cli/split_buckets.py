@@ -21,7 +21,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.parquet",
         help="table of the clan's targets, which name their structures",
     )
-    parser.add_argument("--buckets", type=int, default=5, help="how many (C.3: five)")
+    parser.add_argument("--buckets", type=int, default=5, help="how many (C.3)")
     parser.add_argument("--seed", type=int, required=True, help="of the partition")
     parser.add_argument(
         "--output",

@@ -59,6 +59,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         required=True,
+        metavar="DIR",
         help="folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
         "(all of it); or `random`",
     )
