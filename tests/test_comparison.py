@@ -24,9 +24,11 @@ def test_the_bootstrap_covers_the_normal_interval(rng):
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
 
 
-def test_the_bootstrap_repeats_itself_and_needs_values():
-    assert bootstrap([0.1, 0.5, 0.9], seed=3) == bootstrap([0.1, 0.5, 0.9], seed=3)
-    assert bootstrap([0.25], seed=0) == bootstrap([0.25] * 1, seed=9)
+def test_the_bootstrap_draws_by_its_seed_alone_and_needs_values(rng):
+    many = rng.random(50)
+    assert bootstrap(many, seed=3) == bootstrap(many, seed=3)
+    assert bootstrap(many, seed=3).low != bootstrap(many, seed=4).low
+    assert bootstrap([0.25], seed=0) == bootstrap([0.25], seed=9)
     for values in ([], [0.1, np.nan]):
         with pytest.raises(DataError):
             bootstrap(values, seed=0)
@@ -64,6 +66,22 @@ def test_models_are_compared_on_the_proteins_both_have(table):
     assert row["difference"] == pytest.approx(0.2)
     assert (row["win_rate"], row["ties"]) == (0.5, 0.5)
     assert (row["n"], row["unpaired"]) == (2, 2)
+
+
+def test_rows_of_one_protein_are_paired_by_the_columns_that_tell_them_apart(table):
+    halved = table.assign(half=2, precision=table["precision"] / 2)
+    twice = pd.concat([table.assign(half=1), halved])
+    options = {"pair_on": ("id", "half"), "seed": 0}
+    row = compare_models(twice, "npm", "potts", ["range"], **options).iloc[0]
+    # By 0.4 and 0 they differ as above, and by half of that.
+    assert row["difference"] == pytest.approx((0.4 + 0.0 + 0.2 + 0.0) / 4)
+    assert (row["n"], row["unpaired"]) == (4, 4)
+
+
+def test_models_without_a_common_protein_are_not_compared(table):
+    strangers = table.assign(range="short").iloc[[2, 5]]
+    found = compare_models(pd.concat([table, strangers]), "npm", "potts", ["range"], seed=0)
+    assert found["range"].tolist() == ["long"]
 
 
 def test_a_win_rate_of_few_proteins_is_not_told_as_certain():
@@ -120,6 +138,19 @@ def test_a_summary_has_one_row_a_group(table):
     assert found["n"].tolist() == [3, 3]
     assert (found["low"] <= found["mean"]).all()
     assert (found["high"] >= found["mean"]).all()
+
+
+def test_the_intervals_in_a_table_are_those_of_its_values(rng):
+    first, second = rng.random((2, 30))
+    table = pd.DataFrame({"model": ["npm"] * 30 + ["potts"] * 30, "id": [*range(30)] * 2})
+    table = table.assign(range="long", precision=[*first, *second])
+    summary = summarise(table, ["model"], seed=3).set_index("model")
+    assert summary.loc["npm"].to_dict() == vars(bootstrap(first, seed=3))
+    row = compare_models(table, "npm", "potts", ["range"], seed=3).iloc[0]
+    found = compare(first, second, seed=3)
+    assert found.difference.low < found.difference.mean < found.difference.high
+    assert (row["low"], row["high"]) == (found.difference.low, found.difference.high)
+    assert (row["win_low"], row["win_high"]) == (found.win_rate.low, found.win_rate.high)
 
 
 def test_an_empty_table_has_an_empty_summary(table):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from plm_inputs import family
 
-from npm_core import blocks, kernels, plm
+from npm_core import blocks, kernels, plm, plm_sparse
 from npm_core.alphabet import STATES
 
 
@@ -62,7 +62,11 @@ def test_counts_of_pairs_give_the_gradient_at_no_couplings(rng):
 def test_directions_are_kept_as_the_nearest_bfloat16(rng):
     values = rng.normal(size=200).astype(np.float32) * 10.0 ** rng.integers(-20, 20, 200)
     values = values.astype(np.float32)
+    # Between two that can be kept, the even one above and the even one below.
+    values[:2] = 1 + 3 * 2.0**-8, 1 + 2.0**-8
     expected = torch.from_numpy(values).bfloat16()
     kept = np.array([kernels.narrow(value) for value in values], dtype=np.uint16)
     assert np.array_equal(kept.view(np.int16), expected.view(torch.int16).numpy())
     assert np.array_equal([kernels.widen(bits) for bits in kept], expected.float().numpy())
+    assert np.array_equal(plm_sparse._narrow(values), kept)
+    assert np.array_equal(plm_sparse._widen(kept), expected.float().numpy())

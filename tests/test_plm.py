@@ -42,6 +42,7 @@ def test_a_model_of_zeros_costs_log_21_a_residue():
 def test_the_objective_is_its_definition(rng, penalty, length):
     problem = Problem(family(rng, length=length), rng.random(40) + 0.1, penalty)
     model = random_model(rng, length)
+    model.fields[:, GAP] = 0.5
     value = regularised_loss(model, problem)
     assert value == pytest.approx(by_definition(model, problem), rel=1e-12)
 
@@ -54,6 +55,37 @@ def test_a_state_that_a_field_all_but_forbids_costs_that_field():
     nothing = Penalty(0.0, 0.0, gap_field=True)
     value = regularised_loss(model, Problem(encode("C")[None], np.ones(1), nothing))
     assert value == pytest.approx(200)
+
+
+def test_what_all_fields_of_a_position_have_in_common_changes_no_probability(rng):
+    problem = Problem(family(rng), np.ones(40), Penalty(0.0, 0.0, gap_field=True))
+    model = random_model(rng, 11)
+    value = regularised_loss(model, problem)
+    for common in (-200, 200):
+        same = Potts(model.fields + np.float32(common), model.couplings)
+        assert regularised_loss(same, problem) == pytest.approx(value, rel=1e-5)
+
+
+def test_ccmpreds_penalty_grows_with_the_number_of_other_positions():
+    expected = Penalty(0.01, 2.0, gap_field=False)
+    assert ccmpred_penalty(11) == expected
+    assert Objective().problem(np.zeros((1, 11), np.uint8)).penalty == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "penalty"),
+    [
+        ("ccmpred", Penalty(0.5, 0.25 * 5, gap_field=False)),
+        ("paper", Penalty(0.5 * 2, 0.25 * 2 * 2, gap_field=True)),
+    ],
+)
+def test_an_objective_goes_by_the_settings_that_it_is_given(name, penalty):
+    # 4 of 6 identities: neighbours at a threshold of 0.5 by either rule, at 0.8 by none.
+    residues = np.stack([encode(row) for row in ("AAAAAA", "AAAARR", "VVVVVV")])
+    objective = Objective(name, 0.5, 0.25, identity_threshold=0.5)
+    problem = objective.problem(residues)
+    assert problem.weights.tolist() == [0.5, 0.5, 1.0]
+    assert problem.penalty == penalty
 
 
 def test_the_papers_objective_is_equation_3_times_meff(rng):
@@ -74,6 +106,8 @@ def test_the_papers_objective_is_equation_3_times_meff(rng):
 def test_the_penalty_counts_from_the_prior_and_not_from_its_gauge(rng, penalty):
     problem = Problem(family(rng), rng.random(40) + 0.1, penalty)
     model, prior = random_model(rng, 11), random_model(rng, 11)
+    if penalty.gap_field:
+        prior.fields[:, GAP] = 0.5
     difference = potts.upper_couplings(model.couplings - prior.couplings)
     expected = (
         regularised_loss(model, replace(problem, penalty=Penalty(0.0, 0.0, penalty.gap_field)))
@@ -86,6 +120,21 @@ def test_the_penalty_counts_from_the_prior_and_not_from_its_gauge(rng, penalty):
         shifted = Potts(prior.fields + np.float32(3), prior.couplings)
         same = regularised_loss(model, problem, prior=shifted)
         assert same == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("residues", "said"),
+    [
+        (np.zeros((0, 3), np.uint8), r"residues of \(0, 3\)"),
+        (np.zeros((2, 0), np.uint8), r"residues of \(2, 0\)"),
+        (np.zeros(3, np.uint8), r"residues of \(3,\)"),
+        (np.full((2, 3), 21, np.uint8), r"state 21 is outside 0\.\.20"),
+    ],
+    ids=str,
+)
+def test_residues_that_mean_nothing_are_named(residues, said):
+    with pytest.raises(DataError, match=said):
+        Problem(residues, np.ones(len(residues)), ccmpred_penalty(3))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +158,7 @@ def test_weights_that_mean_nothing_are_named(rng, row_weights, said):
         ({"name": "gremlin"}, "neither ccmpred nor paper"),
         ({"lambda_fields": 0.0}, r"lambda_fields 0\.0 is not positive"),
         ({"lambda_couplings": np.nan}, "lambda_couplings nan is not positive"),
+        ({"lambda_couplings": np.inf}, "lambda_couplings inf is not positive and finite"),
     ],
     ids=str,
 )

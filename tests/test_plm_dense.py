@@ -9,10 +9,19 @@ from plm_inputs import FIRM, family
 
 from npm_core import plm_dense, potts
 from npm_core.descent import FIRST_STEP, Stop
-from npm_core.errors import SettingsError
+from npm_core.errors import DataError, SettingsError
 from npm_core.plm import CCMPRED, regularised_loss
 from npm_core.plm_dense import Batch, halves
 from npm_core.plm_sparse import fit_objective
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Products this small are done before other threads have begun."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("objective", [CCMPRED, FIRM], ids=lambda one: one.name)
@@ -24,6 +33,40 @@ def test_dense_products_reach_the_same_minimum(rng, objective):
     assert dense.objective == pytest.approx(sparse.objective, rel=1e-6)
     assert np.allclose(dense.potts.couplings, sparse.potts.couplings, atol=2e-3)
     assert potts.check(dense.potts, "dense") is dense.potts
+
+
+@pytest.mark.parametrize("objective", [CCMPRED, FIRM], ids=lambda one: one.name)
+def test_dense_products_give_the_objective_and_its_gradient(rng, objective):
+    problem = objective.problem(family(rng, depth=9, length=3))
+    batch = Batch.of([problem], "cpu")
+    states = batch.states
+
+    def vector():
+        table = rng.normal(size=(states, states))
+        values = np.concatenate([(table + table.T).ravel(), rng.normal(size=states)])
+        return torch.from_numpy(values[None]).float()
+
+    point = batch.origin + 0.3 * vector()
+    (value,), gradient = batch.evaluate(point)
+    expected = regularised_loss(batch.potts(0, point[0]), problem)
+    assert value == pytest.approx(expected, rel=1e-5)
+    for _ in range(3):
+        noise = vector() * (gradient != 0)
+        direction = (
+            gradient
+            + noise * (batch.dots(gradient, gradient) / batch.dots(noise, noise)).sqrt().float()
+        )
+        up, down = (
+            batch.regularised_loss(0, (point + step * direction)[0]) for step in (1e-3, -1e-3)
+        )
+        slope = float(batch.dots(gradient, direction))
+        assert (up - down) / 2e-3 == pytest.approx(slope, rel=1e-3)
+
+
+def test_families_of_one_batch_agree_on_whether_gaps_have_fields(rng):
+    residues = family(rng, length=2)
+    with pytest.raises(DataError, match="agree on whether gaps have fields"):
+        Batch.of([CCMPRED.problem(residues), FIRM.problem(residues)], "cpu")
 
 
 def test_dense_products_add_up_over_chunks_of_rows(rng, monkeypatch):
@@ -83,8 +126,9 @@ def test_some_families_of_a_batch_are_evaluated_as_among_the_others(rng):
 
 @pytest.mark.parametrize("objective", [CCMPRED, FIRM], ids=lambda one: one.name)
 def test_families_fitted_together_are_those_fitted_alone(rng, objective):
-    # Of one column and many rows the start is all but the minimum: that fit ends before the others.
-    sizes = ((40, 6), (300, 1), (25, 5))
+    # Of one column and many rows the start is all but the minimum: those fits end first, and leave
+    # two others that end one after the other.
+    sizes = ((300, 1), (3, 3), (250, 1), (20, 4))
     families = [family(rng, depth=depth)[:, :length] for depth, length in sizes]
     for stop in (Stop(evaluations=6), Stop(1e-6)):
         fit = partial(plm_dense.fit_objectives, objective=objective, stop=stop, device="cpu")
@@ -99,7 +143,8 @@ def test_families_fitted_together_are_those_fitted_alone(rng, objective):
             assert np.allclose(found.potts.couplings, alone.potts.couplings, atol=1e-3)
             value = regularised_loss(found.potts, objective.problem(residues))
             assert found.objective == pytest.approx(value, rel=1e-6)
-    assert together[1].evaluations < together[0].evaluations
+    first, second, last = (together[number].evaluations for number in (0, 3, 1))
+    assert first < second < last
 
 
 def test_batches_hold_families_of_similar_length_and_what_fits():
@@ -109,6 +154,9 @@ def test_batches_hold_families_of_similar_length_and_what_fits():
     assert list(plm_dense.batches(shapes, two)) == [[1, 3], [2], [0], [4]]
     assert list(plm_dense.batches(shapes, 0)) == [[1], [3], [2], [0], [4]]
     assert list(plm_dense.batches(shapes, float("inf"), most=2)) == [[1, 3], [2], [0], [4]]
+    assert list(plm_dense.batches([(10, 100), (10, 75)], float("inf"))) == [[0, 1]]
+    deep = [(1000, 100), (10, 100)]
+    assert list(plm_dense.batches(deep, plm_dense.fit_bytes(2, 1000, 100) - 1)) == [[0], [1]]
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_its_size(rng, monkeypatch):

@@ -1,5 +1,7 @@
 """The fit of one alignment: its gradient by differences, its minimum by law and by golden value."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from plm_inputs import PENALTIES, family, golden_case, random_model
@@ -7,8 +9,8 @@ from plm_inputs import PENALTIES, family, golden_case, random_model
 from npm_core import blocks, descent, kernels, plm_sparse, potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.descent import Stop
-from npm_core.errors import DataError
-from npm_core.plm import CCMPRED, PAPER, Problem, ccmpred_penalty, regularised_loss
+from npm_core.errors import DataError, SettingsError
+from npm_core.plm import CCMPRED, PAPER, Penalty, Problem, ccmpred_penalty, regularised_loss
 from npm_core.plm_sparse import fit, fit_objective
 from npm_core.potts import Potts
 
@@ -20,7 +22,10 @@ GOLDEN_MINIMA = {"tinyU": 9725.75287253112, "UPI0003108055": 84656.2046}
 def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, length):
     problem = Problem(family(rng, length=length), rng.random(40) + 0.1, penalty)
     start, prior = random_model(rng, length), random_model(rng, length)
+    prior = Potts(prior.fields + np.float32(0.5), prior.couplings)
     with blocks.Threads(1) as pool:
+        uninformed = plm_sparse._TileSolver(problem, pool, start=start, prior=None)
+        assert uninformed.evaluate() == pytest.approx(regularised_loss(start, problem), rel=1e-6)
         solver = plm_sparse._TileSolver(problem, pool, start=start, prior=prior)
         value = solver.evaluate()
         assert value == pytest.approx(regularised_loss(start, problem, prior=prior), rel=1e-6)
@@ -37,6 +42,14 @@ def test_the_fast_evaluation_has_the_same_value_and_gradient(rng, penalty, lengt
                 values.append(solver.evaluate())
             slope = (values[0] - values[1]) / 2e-3
             assert slope == pytest.approx(gradient @ direction, rel=1e-2)
+
+
+def test_a_start_costs_nothing_for_what_all_its_fields_have_in_common():
+    start = Potts(np.full((1, 21), -200, np.float32), np.zeros((1, 1, 21, 21), np.float32))
+    problem = Problem(encode("C")[None], np.ones(1), Penalty(0.0, 0.0, gap_field=True))
+    with blocks.Threads(1) as pool:
+        solver = plm_sparse._TileSolver(problem, pool, start=start, prior=None)
+        assert solver.evaluate() == pytest.approx(np.log(21), rel=1e-4)
 
 
 def test_chunks_of_sequences_change_only_rounding(rng, monkeypatch):
@@ -115,6 +128,8 @@ def test_one_row_shrinks_to_its_prior(rng):
         return np.linalg.norm(fit.potts.couplings - prior.couplings)
 
     assert distance(informed) < 0.2 * distance(plain)
+    value = regularised_loss(informed.potts, CCMPRED.problem(residues), prior=prior)
+    assert informed.objective == pytest.approx(value)
 
 
 def test_a_target_objective_stops_the_fit_early(rng):
@@ -126,9 +141,10 @@ def test_a_target_objective_stops_the_fit_early(rng):
     assert whole.objective < early.objective <= 1.05 * whole.objective
 
 
-def test_a_fit_that_was_cut_short_says_so(rng):
-    result = fit_objective(family(rng), stop=Stop(evaluations=3))
-    assert (result.converged, result.evaluations) == (False, 3)
+@pytest.mark.parametrize("evaluations", [1, 3])
+def test_a_fit_that_was_cut_short_says_so(rng, evaluations):
+    result = fit_objective(family(rng), stop=Stop(evaluations=evaluations))
+    assert (result.converged, result.evaluations) == (False, evaluations)
 
 
 def test_one_row_is_fitted_as_far_as_rounding_allows():
@@ -163,6 +179,33 @@ def test_the_memory_estimate_grows_with_length_and_covers_the_model():
         4 * plm_sparse.fit_bytes(100, 200), rel=0.1
     )
     assert plm_sparse.fit_bytes(2000, 1000) < 24 * 2**30
+
+
+@pytest.mark.parametrize(("depth", "length"), [(20, 40), (2000, 16)])
+def test_the_memory_estimate_is_what_a_fit_takes(rng, depth, length):
+    model = random_model(rng, length)
+    problem = Problem(family(rng, depth, length), np.ones(depth), ccmpred_penalty(length))
+    for models in ({}, {"start": model}, {"prior": model}):
+        needed = plm_sparse.fit_bytes(depth, length, **dict.fromkeys(models, True))
+        needed -= len(models) * model.couplings.nbytes
+        fit(problem, stop=Stop(evaluations=1), **models)
+        tracemalloc.start()
+        fit(problem, stop=Stop(evaluations=1), **models)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 0.9 * needed < peak <= needed
+
+
+def test_a_fit_needs_a_thread(rng):
+    problem = Problem(family(rng), np.ones(40), ccmpred_penalty(11))
+    with pytest.raises(SettingsError, match="0 threads"):
+        fit(problem, threads=0)
+
+
+def test_a_fit_that_has_diverged_is_refused(rng):
+    lost = Potts(np.full((11, 21), np.nan, np.float32), np.zeros((11, 11, 21, 21), np.float32))
+    with pytest.raises(DataError, match="diverged"):
+        fit_objective(family(rng), start=lost)
 
 
 def test_models_of_another_length_are_refused(rng):
@@ -233,13 +276,15 @@ class Bowl:
         self.point = self.point + step * self.basis[slot]
 
 
-@pytest.mark.parametrize("evaluations", [2, 3, 4, 5, 6, 7])
-def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
+@pytest.mark.parametrize("curved", [1, 10])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6])
+def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, count, curved):
     bowl = Bowl(rng)
     expected = Bowl(rng)
+    bowl.curvature *= curved
     expected.curvature, expected.pull = bowl.curvature, bowl.pull
-    steps, changes = [], []
-    for _ in range(evaluations - 1):
+    steps, changes, evaluations = [], [], 1
+    for _ in range(count):
         slope = expected.slope()
         # The inverse curvature by the BFGS update, from the newest step's own scale.
         inverse = np.eye(6) * descent.FIRST_STEP
@@ -248,9 +293,34 @@ def test_each_step_is_that_of_l_bfgs_with_the_last_two_steps(rng, evaluations):
         for s, y in zip(steps[-2:], changes[-2:], strict=True):
             left = np.eye(6) - np.outer(s, y) / (s @ y)
             inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
-        expected.point = expected.point - inverse @ slope
-        steps.append(-inverse @ slope)
+        step = -inverse @ slope
+        # A step to a higher point is cut to the lowest of those along it, the second to be tried.
+        bend, promised = step @ bowl.curvature @ step, slope @ step
+        if bend / 2 + promised > 0:
+            step *= -promised / bend
+            evaluations += 1
+        evaluations += 1
+        expected.point = expected.point + step
+        steps.append(step)
         changes.append(expected.slope() - slope)
     found = plm_sparse._minimise(bowl, Stop(1e-15, evaluations=evaluations), 1.0)
     assert (found.evaluations, found.converged) == (evaluations, False)
     np.testing.assert_allclose(bowl.point, expected.point, atol=1e-9)
+    assert evaluations == 1 + count + (curved > 1)
+
+
+def test_a_search_that_finds_no_lower_point_ends_where_it_began(rng):
+    class Pit(Bowl):
+        """From its first two points on nothing is lower."""
+
+        seen = ()
+
+        def evaluate(self):
+            self.seen = (*self.seen, self.point)
+            return super().evaluate() if len(self.seen) < 3 else np.inf
+
+    pit = Pit(rng)
+    found = plm_sparse._minimise(pit, Stop(1e-15))
+    assert (found.evaluations, found.converged) == (len(pit.seen), False)
+    np.testing.assert_allclose(pit.seen[-1], pit.seen[1], atol=1e-12)
+    assert pit.point is pit.seen[-1]

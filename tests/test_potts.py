@@ -5,6 +5,8 @@ import gzip
 import numpy as np
 import pytest
 from potts_inputs import random_model
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES, encode
@@ -34,6 +36,12 @@ def test_energy_adds_up_every_field_and_pair(model):
     assert potts.energy(model, row[None])[0] == pytest.approx(-sum(fields) - sum(pairs), abs=1e-5)
 
 
+def test_energies_are_of_rows_as_long_as_the_model(model):
+    for row in ("A", "ACDEFGH"):
+        with pytest.raises(DataError, match="for a model of length 6"):
+            potts.energy(model, encode(row)[None])
+
+
 def test_scores_are_norms_without_gaps_corrected_for_their_means():
     couplings = np.zeros((3, 3, STATES, STATES), np.float32)
     for i, j, norm in ((0, 1, 5.0), (0, 2, 1.0), (1, 2, 2.0)):
@@ -45,6 +53,9 @@ def test_scores_are_norms_without_gaps_corrected_for_their_means():
     assert np.allclose([scores[0, 1], scores[0, 2], scores[1, 2]], expected, atol=1e-6)
     assert np.array_equal(scores, scores.T)
     assert not scores.diagonal().any()
+    assert scores.dtype == np.float32
+    couplings[1, 1] = 9.0
+    assert np.array_equal(potts.contact_scores(couplings), scores)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +82,7 @@ def test_a_scaled_model_has_fields_and_couplings_times_the_factor(model):
     scaled = potts.scaled(model, 0.25)
     assert np.array_equal(scaled.fields, model.fields / 4)
     assert np.array_equal(scaled.couplings, model.couplings / 4)
+    assert scaled.metadata == model.metadata
 
 
 def test_an_unknown_centre_is_refused(model):
@@ -79,7 +91,9 @@ def test_an_unknown_centre_is_refused(model):
 
 
 def test_one_position_has_one_score_of_zero():
-    assert potts.contact_scores(np.zeros((1, 1, 21, 21), np.float32)).tolist() == [[0.0]]
+    couplings = np.zeros((1, 1, 21, 21), np.float32)
+    assert potts.contact_scores(couplings).tolist() == [[0.0]]
+    assert potts.ccmpred_matrix(couplings).tolist() == [[0.0]]
 
 
 def test_couplings_that_are_all_zero_score_zero():
@@ -95,6 +109,33 @@ def test_the_smallest_pair_is_zero_in_ccmpreds_matrix_though_all_are_above_the_d
     assert not potts.ccmpred_matrix(couplings).any()
 
 
+def test_what_all_couplings_of_two_positions_have_in_common_is_not_in_ccmpreds_matrix(rng, model):
+    common = np.triu(rng.normal(size=(6, 6)), 1).astype(np.float32)
+    shifted = model.couplings + (common + common.T)[:, :, None, None]
+    expected = potts.ccmpred_matrix(model.couplings)
+    assert np.allclose(potts.ccmpred_matrix(shifted), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 21, 21), (2, 3, 21, 21), (2, 2, 20, 20)], ids=str)
+def test_couplings_of_another_shape_have_no_scores(shape):
+    with pytest.raises(DataError, match=r"expected \(L, L, 21, 21\)"):
+        potts.contact_scores(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("fields", "couplings", "said"),
+    [
+        (np.zeros((2, 21), np.int64), np.zeros((2, 2, 21, 21)), "fields are of type int64"),
+        (np.zeros((2, 20)), np.zeros((2, 2, 21, 21)), r"fields are \(2, 20\)"),
+        (np.zeros((0, 21)), np.zeros((0, 0, 21, 21)), r"fields are \(0, 21\)"),
+        (np.zeros((2, 21)), np.zeros((2, 1, 21, 21)), r"couplings are \(2, 1, 21, 21\)"),
+    ],
+)
+def test_arrays_of_other_shapes_or_kinds_are_no_model(fields, couplings, said):
+    with pytest.raises(DataError, match=said):
+        Potts(fields, couplings)
+
+
 def test_couplings_that_are_not_finite_are_refused(model):
     model.couplings[1, 2, 3, 4] = np.nan
     with pytest.raises(DataError, match="diverged"):
@@ -107,6 +148,16 @@ def test_a_file_returns_the_same_model(tmp_path, model):
     assert np.array_equal(loaded.fields, model.fields)
     assert np.array_equal(loaded.couplings, model.couplings)
     assert loaded.metadata["query"] == "ACDEFG"
+
+
+def test_a_file_holds_floats_of_32_bits_whatever_the_model(tmp_path, model):
+    double = Potts(model.fields.astype(np.float64), model.couplings.astype(np.float64))
+    write_model(tmp_path / "a.safetensors", double)
+    loaded = potts.load(tmp_path / "a.safetensors")
+    with safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
+        kinds = [file.get_slice(name).get_dtype() for name in ("fields", "couplings")]
+    assert kinds == ["F32", "F32"]
+    assert np.array_equal(loaded.couplings, model.couplings)
 
 
 @pytest.mark.parametrize("damage", ["nan", "asymmetric", "diagonal"])
@@ -128,6 +179,24 @@ def test_a_file_of_another_alphabet_is_refused(tmp_path, model):
     path.write_bytes(path.read_bytes().replace(b"ARNDCQEGHILKMFPSTWYV-", b"-ACDEFGHIKLMNPQRSTVWY"))
     with pytest.raises(DataError, match="alphabet '-ACDEFGHIKLMNPQRSTVWY'"):
         potts.load(path)
+
+
+def test_a_file_of_another_format_or_other_tensors_is_refused(tmp_path, model):
+    path = tmp_path / "a.safetensors"
+    write_model(path, model)
+    path.write_bytes(path.read_bytes().replace(b"npm-potts-1", b"npm-potts-9"))
+    with pytest.raises(DataError, match="of format 'npm-potts-9', expected fields"):
+        potts.load(path)
+    save_file({"fields": model.fields}, path, metadata={"format": "npm-potts-1"})
+    with pytest.raises(DataError, match=r"tensors \['fields'\] of format 'npm-potts-1'"):
+        potts.load(path)
+
+
+def test_a_file_of_a_model_that_diverged_is_refused(tmp_path, model):
+    model.couplings[1, 2, 3, 4] = model.couplings[2, 1, 4, 3] = np.inf
+    potts.write(tmp_path / "a.safetensors", model)
+    with pytest.raises(DataError, match=r"a\.safetensors: the couplings of position 2 hold NaN"):
+        potts.load(tmp_path / "a.safetensors")
 
 
 def test_a_truncated_file_is_refused(tmp_path, model):

@@ -5,6 +5,8 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.precision import (
     RANGES,
+    Scorable,
+    count_pairs,
     measure,
     measure_chance,
     meff_bin,
@@ -24,7 +26,7 @@ def distances():
     return matrix
 
 
-@pytest.mark.parametrize(("k", "expected"), [(1, 2 / 3), (2, 1.0), (5, 1.0)])
+@pytest.mark.parametrize(("k", "expected"), [(1, 2 / 3), (2, 1.0), (5, 1.0), (6, 1.0)])
 def test_counts_contacts_among_the_strongest_pairs(distances, k, expected):
     scores = np.zeros((5, 5))
     scores[0, 4], scores[1, 4], scores[0, 3] = 3.0, 2.0, 1.0
@@ -142,6 +144,17 @@ def test_ranges_without_a_pair_are_absent():
     assert {name: ranking.pairs for name, ranking in found.items()} == {"short": 27, "medium": 1}
 
 
+def test_pairs_are_counted_without_scores_as_they_are_ranked():
+    # Of 14 residues, the first without coordinates, 13 - 6 + ... + 13 - 11 pairs are in the short
+    # range and one in the medium. Of three contacts one is too far by a little, two by nothing.
+    distances = np.full((14, 14), 20.0)
+    distances[1, 7] = distances[2, 8] = 8.0
+    distances[1, 8] = 8.001
+    distances[0] = np.nan
+    found = count_pairs(distances, contact_distance=8.0)
+    assert found == {"short": Scorable(14, 27, 2), "medium": Scorable(14, 1, 0)}
+
+
 def test_perfect_scores_reach_one_while_contacts_last(rng):
     distances = np.abs(rng.normal(20, 10, size=(80, 80)))
     ranking = rank_pairs(-distances, distances, separation=RANGES["long"], contact_distance=8.0)
@@ -189,6 +202,11 @@ def test_measures_carry_their_counts(distances):
 def test_what_cannot_be_scored_is_an_error(scores, distances, message):
     with pytest.raises(DataError, match=message):
         top_precision(scores, distances, k=1, separation=RANGES["long"], contact_distance=8.0)
+    if "none of" in message:
+        assert not rank_ranges(scores, distances, contact_distance=8.0).get("long")
+    else:
+        with pytest.raises(DataError, match=message):
+            rank_ranges(scores, distances, contact_distance=8.0)
 
 
 def test_meff_bins_are_right_closed():
@@ -201,8 +219,9 @@ def test_meff_bins_are_right_closed():
         "(100, 500]",
         "> 500",
     ]
-    with pytest.raises(DataError, match="Meff"):
-        meff_bin(0.0)
+    for meff in (0.0, np.nan):
+        with pytest.raises(DataError, match="Meff"):
+            meff_bin(meff)
 
 
 def chain(length):

@@ -40,6 +40,13 @@ def test_at_a_threshold_between_two_columns_ccmpred_still_asks_for_more():
     assert ccmpred_weights(family).tolist() == [1.0, 1.0]
 
 
+def test_ccmpreds_rule_goes_by_the_threshold_that_it_is_given():
+    # Of 5 columns 3 reach 0.5 and 4 exceed that; all 5 are needed at 0.8.
+    family = rows("AAAAA", "AAAAR", "AAARR")
+    found = ccmpred_weights(family, identity_threshold=0.5)
+    assert found.tolist() == [1 / 2, 1 / 3, 1 / 2]
+
+
 def test_a_gap_under_a_gap_is_an_identity():
     assert sequence_weights(rows("AC---", "AC---", "-----")).tolist() == [1 / 2, 1 / 2, 1.0]
 
