@@ -40,9 +40,6 @@ field alone doubles the number of evaluations."""
 LEAST_RIDGE = 1e-6
 """Of couplings without a penalty: those of states that never occur have no curvature."""
 
-LEAST_FIELD_CURVATURE = 1e-9
-"""Added to that of every field, likewise."""
-
 
 @dataclass(frozen=True)
 class Penalty:
@@ -326,7 +323,7 @@ def curvature(problem: Problem, shares: Float64) -> Curvature:
     smoothed = _smoothed(problem, shares)
     fields = problem.meff * smoothed * (1 - smoothed) + 2 * problem.penalty.lambda_fields
     ridge = max(2 * problem.penalty.lambda_couplings, LEAST_RIDGE)
-    return Curvature(fields + LEAST_FIELD_CURVATURE, shares * (1 - shares), ridge)
+    return Curvature(fields, shares * (1 - shares), ridge)
 
 
 def independent_fields(problem: Problem, shares: Float64) -> Float64:

@@ -294,7 +294,7 @@ class Batch:
             loss -= self._chosen(logs, entries, weights)
             residual = (logs.exp_() - one_hot) * weights[:, :, None].float()
             residual *= self.real_states[:, None]
-            gradient += multiply(one_hot.mT, residual).mT
+            gradient += multiply(one_hot.mT, residual)
             field_gradient += residual.sum(1)
         field_gradient += 2 * self.lambda_fields[:, None] * fields
         if not self.gap_field:
@@ -417,12 +417,11 @@ def _minimise(batch: Batch, stop: Stop, uniform_losses: Sequence[float]) -> list
     """
     found: dict[int, _Minimum] = {}
     numbers = list(range(len(batch)))
-    point = direction = batch.origin
+    point = batch.origin
     values, gradient = batch.evaluate(point)
     descents = list(map(Descent, [[value] for value in values], uniform_losses))
-    taken = torch.ones(len(numbers), dtype=torch.bool, device=batch.device)
     zero = torch.zeros_like(point)
-    history = [(zero, zero, taken.double() * 0)] * MEMORY
+    history = [(zero, zero, batch.dots(zero, zero))] * MEMORY
     while True:
         for descent in descents:
             if not descent.finished:
@@ -440,10 +439,9 @@ def _minimise(batch: Batch, stop: Stop, uniform_losses: Sequence[float]) -> list
             batch = batch.kept(left)
             numbers = [numbers[place] for place in left]
             descents = [descents[place] for place in left]
-            point, gradient, direction = point[left], gradient[left], direction[left]
-            taken = taken[left]
+            point, gradient = point[left], gradient[left]
             history = [(s[left], y[left], curvature[left]) for s, y, curvature in history]
-        direction = torch.where(taken[:, None], _direction(batch, gradient, history), direction)
+        direction = _direction(batch, gradient, history)
         for descent, slope in zip(descents, batch.dots(direction, gradient).tolist(), strict=True):
             descent.turn(slope)
         steps = torch.tensor([descent.step for descent in descents], device=batch.device)

@@ -6,7 +6,8 @@ and a direction is coefficients over them: it needs no more than their inner pro
 """
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import cycle
 
@@ -113,20 +114,20 @@ def compile_kernels() -> None:
 def fit_bytes(
     depth: int, length: int, *, threads: int = 1, start: bool = False, prior: bool = False
 ) -> int:
-    """How many bytes `fit` needs at its peak, the model it returns included.
+    """How many bytes `fit` needs at its peak, which comes before the model that it returns.
 
-    So are a `start` and a `prior`, as models, and the prior's couplings as the fit lays them out.
+    A `start` and a `prior` are included, as models, and the prior's couplings as the fit lays them
+    out.
     """
     blocks = count_blocks(length)
     vector = 4 * count_parameters(blocks)
     columns = 4 * blocks * length * STATES * WIDTH
-    model = 4 * (length * STATES) ** 2
     work = threads * 8 * WIDTH * (length * STATES + chunk_rows(depth, 8))
     lists = -(-depth // chunk_rows(depth, 4)) * length * STATES
     index = depth * (4 * length + 8 * -(-length // PANEL)) + 16 * lists
     fitting = vector + (2 * MEMORY + 1) * vector // 2 + columns
-    others = (start + prior) * model + prior * vector
-    return max(fitting, vector + model) + work + index + others
+    others = (start + prior) * 4 * (length * STATES) ** 2 + prior * vector
+    return fitting + work + index + others
 
 
 class _TileSolver:
@@ -146,8 +147,7 @@ class _TileSolver:
         penalty: The regulariser.
         frequencies: f, (blocks, WIDTH).
         flat_frequencies: f, (21 L,).
-        field_scale: 1 / sqrt(k), (blocks, WIDTH).
-        real: (blocks, WIDTH), 1 for positions, 0 for what pads.
+        field_scale: 1 / sqrt(k), (blocks, WIDTH); 0 for what pads.
         parameters: (P,), p of all tiles, then c (blocks, WIDTH).
         tiles: p, J that the penalty shrinks to, and their scale: spread is sqrt(2 Meff) v, ridge r.
         basis: (2 MEMORY + 1, P) bfloat16: slots 0..MEMORY take gradients, the others directions.
@@ -180,8 +180,7 @@ class _TileSolver:
         self.frequencies = blocked(shares)
         self.flat_frequencies = shares.astype(np.float32).ravel()
         curvature = plm.curvature(problem, shares)
-        self.real = blocked(np.ones((self.length, STATES)))
-        self.field_scale = 1 / np.sqrt(np.where(self.real > 0, blocked(curvature.fields), 1))
+        self.field_scale = blocked(1 / np.sqrt(curvature.fields))
 
         size = count_parameters(self.blocks)
         self.couplings_end = size - self.blocks * WIDTH
@@ -208,11 +207,10 @@ class _TileSolver:
         self.independent = start is None and prior is None
         centred = plm.independent_fields(problem, shares)
         if start is not None:
-            start = plm.in_gap_gauge(start, self.penalty)
             self._pack(start.couplings, self.tiles)
             mean = np.einsum("ijab,jb->ia", start.couplings, shares.astype(np.float32))
             centred = start.fields + mean
-        self._scaled_fields()[:] = blocked(centred) / self.field_scale
+        self._scaled_fields()[:] = blocked(centred * np.sqrt(curvature.fields))
 
     def _pack(self, couplings: Float32, tiles: Tiles) -> None:
         """Write couplings (L, L, 21, 21) to the parameters of tiles."""
@@ -260,7 +258,7 @@ class _TileSolver:
                     loss = kernels.independent_gradient(base, *data, *gradient)
                 else:
                     loss = kernels.block_gradient(table, base, *data, work, *gradient)
-            pull = ((fields - self.prior_fields[block]) * self.real[block]).astype(np.float64)
+            pull = (fields - self.prior_fields[block]).astype(np.float64)
             loss += self.penalty.lambda_fields * float(pull @ pull)
             return loss + self.penalty.lambda_couplings * squares
 
@@ -269,11 +267,11 @@ class _TileSolver:
     def gradient(self, slot: int) -> Float64:
         """Write the gradient at the last evaluation to a slot; its products with all slots."""
         pull = 2 * np.float32(self.penalty.lambda_fields) * (self.fields - self.prior_fields)
-        field_gradient = self.totals + pull * self.real
+        field_gradient = self.totals + pull
         if not self.penalty.gap_field:
             states = field_gradient.reshape(self.blocks, STATES, LANES)
             states[:, GAP] = -states[:, :GAP].sum(1)
-        tail = _narrow((field_gradient * self.real * self.field_scale).ravel().astype(np.float32))
+        tail = _narrow((field_gradient * self.field_scale).ravel())
         self.basis[slot, self.couplings_end :] = tail
         self.used[slot] = True
 
@@ -329,8 +327,7 @@ class _TileSolver:
         del self.basis, self.gradients, self.index, self.workspaces
         couplings = np.zeros((self.length, self.length, STATES, STATES), dtype=np.float32)
         self._each_tile(lambda i, j: kernels.unpack_tile(i, j, self.length, self.tiles, couplings))
-        fields = from_blocks(self.fields * self.real, self.length)
-        return Potts(fields, couplings)
+        return Potts(from_blocks(self.fields, self.length), couplings)
 
 
 def _unscaled(tiles: Tiles, parameters: Float32) -> Tiles:
@@ -345,7 +342,7 @@ def _minimise(
     """L-BFGS whose vectors are combinations of the basis, known by their inner products."""
     slots = 2 * MEMORY + 1
     products = np.zeros((slots, slots))
-    pairs: list[tuple[int, int, int, float]] = []
+    pairs: deque[tuple[int, int, int, float]] = deque(maxlen=MEMORY)
     newest = 0
     directions = cycle(range(MEMORY + 1, slots))
     descent = Descent([solver.evaluate()], uniform_loss)
@@ -356,13 +353,8 @@ def _minimise(
         descent.turn(float(coefficients @ products[:, newest]))
         if descent.finished:
             break
-        # Read before they are written: the direction may be made of the one whose slot it takes.
-        row = coefficients @ products
-        square = float(row @ coefficients)
         direction = next(directions)
-        products[direction] = products[:, direction] = row
-        products[direction, direction] = square
-        pairs = pairs[-(MEMORY - 1) :]
+        products[direction] = products[:, direction] = coefficients @ products
         step = descent.step
         solver.move(coefficients, direction, step)
         same = np.eye(slots)[direction]
@@ -384,11 +376,13 @@ def _minimise(
     return descent
 
 
-def _direction(products: Float64, pairs: list[tuple[int, int, int, float]], newest: int) -> Float64:
+def _direction(
+    products: Float64, pairs: Iterable[tuple[int, int, int, float]], newest: int
+) -> Float64:
     """Coefficients of the L-BFGS direction (two loops, Nocedal 1980) over the basis.
 
     Args:
-        products: Inner products of the basis.
+        products: Inner products of the basis; those of two directions do not matter.
         pairs: Of each step that is remembered the slots of the gradients before and after it and of
             its direction, and its length.
         newest: Slot of the gradient at the parameters.

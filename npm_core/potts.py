@@ -198,7 +198,7 @@ def contact_scores(couplings: Float32, *, centre: Centre = "none") -> Float32:
     return average_product_correction(frobenius_norms(couplings, centre=centre)).astype(np.float32)
 
 
-def frobenius_norms(couplings: Float32, *, centre: Centre = "none") -> Float64:
+def frobenius_norms(couplings: Float32, *, centre: Centre) -> Float64:
     """(L, L) float64: norms of J_ij over the 20 x 20 amino acids, after centring (C.2, step 2)."""
     if centre not in get_args(Centre):
         raise SettingsError(f"centre {centre!r} is none of {', '.join(get_args(Centre))}")
