@@ -81,7 +81,7 @@ def test_a_step_that_is_taken_is_followed_by_a_whole_one():
 def test_a_step_must_bring_its_own_share_of_what_the_last_value_and_the_slope_promise():
     # A quarter of a step along a slope of -1000 promises 250, and must bring 0.025 of it.
     for trial, taken in ((4.976, False), (4.974, True), (8.0, False)):
-        assert Descent([9.0, 5.0], slope=-1000.0, step=0.25).accepts(trial, STOP) == taken
+        assert Descent([9.0, 5.0], 5.0, slope=-1000.0, step=0.25).accepts(trial, STOP) == taken
 
 
 def test_a_step_that_failed_is_followed_by_a_shorter_one_until_evaluations_run_out():

@@ -320,7 +320,7 @@ def test_a_search_that_finds_no_lower_point_ends_where_it_began(rng):
             return super().evaluate() if len(self.seen) < 3 else np.inf
 
     pit = Pit(rng)
-    found = plm_sparse._minimise(pit, Stop(1e-15))
+    found = plm_sparse._minimise(pit, Stop(1e-15), 1.0)
     assert (found.evaluations, found.converged) == (len(pit.seen), False)
     np.testing.assert_allclose(pit.seen[-1], pit.seen[1], atol=1e-12)
     assert pit.point is pit.seen[-1]
