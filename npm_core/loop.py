@@ -357,7 +357,7 @@ def _optimizer(task: Task) -> torch.optim.Optimizer:
 def _name(task: Task) -> str:
     """Digest of everything that decides which weights come out."""
     loop = dataclasses.asdict(task.loop)
-    for free in ("max_seconds", "log_every", "checkpoint_every"):
+    for free in ("max_seconds", "log_every", "validate_every", "checkpoint_every"):
         del loop[free]
     digest = hashlib.sha256(json.dumps([loop, task.facts()], sort_keys=True, default=str).encode())
     for name, weight in sorted(task.state_dict().items()):

@@ -218,9 +218,24 @@ def test_a_checkpoint_is_named_by_all_that_decides_which_weights_come_out(shard,
     ]
     names = [loop_module._name(task) for task in tasks]
     assert len(set(names)) == len(tasks)
-    assert names[0] == loop_module._name(
-        with_loop(max_seconds=60.0, log_every=1, checkpoint_every=1)
-    )
+    free = with_loop(max_seconds=60.0, log_every=1, validate_every=1, checkpoint_every=1)
+    assert names[0] == loop_module._name(free)
+
+
+def test_resumed_with_other_intervals_a_training_comes_to_the_same_weights(shard, tmp_path):
+    whole = make_task(shard)
+    train(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(killed(make_task(shard), at=5), tmp_path / "killed")
+    resumed = make_task(shard, dataclasses.replace(LOOP, validate_every=1, checkpoint_every=2))
+    train(resumed, tmp_path / "killed")
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    # Gone on after update 3; the rows before stay.
+    rows = table(tmp_path / "killed" / "m.csv")
+    assert [row["step"] for row in rows] == ["0", "2", "4", "5", "6", "7", "8"]
+    validated = [row["step"] for row in rows if row["validation_pseudolikelihood"]]
+    assert validated == ["0", "4", "5", "6", "7", "8"]
 
 
 def test_resumed_with_other_validation_data_the_rows_begin_anew(shard, tmp_path):
