@@ -29,8 +29,8 @@ places = Places(config)
 # Of a search. The size of MMseqs2's batches does not change its alignments either.
 SEARCH_LIMITS = ("timeout", "memory_limit_gib", "max_failed_share", "mmseqs_batch")
 
-# Of a training: when it saves, and what counts as a contact where contacts are watched.
-UNRELATED = ("checkpoint_every", "contact_distance")
+# Of a training: when it saves and validates, and what counts as a contact where they are watched.
+UNRELATED = ("checkpoint_every", "validate_every", "contact_distance")
 
 
 wildcard_constraints:
