@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from npm_core.errors import SettingsError
-from npm_core.files import write_text
+from npm_core.files import write_text, writing
 
 
 class Metrics:
@@ -42,8 +43,7 @@ class Metrics:
             write: Write these rows to both CSVs at once.
         """
         if after is not None and self.kept.is_file():
-            with self.kept.open(newline="", encoding="utf-8") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= after]
+            self.rows = [row for row in _whole_rows(self.kept) if int(row["step"]) <= after]
             if write:
                 self._write()
         if self._folder is not None:
@@ -51,10 +51,20 @@ class Metrics:
             self._board = self._writer_class(str(self._folder), purge_step=first)
 
     def append(self, row: Mapping[str, float]) -> None:
-        self.rows.append(
-            {key: f"{value:.6g}" for key, value in row.items()} | {"step": f"{row['step']:.0f}"}
-        )
-        self._write()
+        """Add a row to both CSVs; the first takes the place of what stood there.
+
+        Raises:
+            OutputError: There is no room; the rows before are still whole.
+        """
+        told = {key: f"{value:.6g}" for key, value in row.items()} | {"step": f"{row['step']:.0f}"}
+        line = self._lines([told])
+        self.rows.append(told)
+        if len(self.rows) == 1 or not (self.kept.exists() and self.path.exists()):
+            self._write()
+        else:
+            # No start after the next checkpoint makes this row again.
+            _add(self.kept, line, lasting=True)
+            _add(self.path, line)
         if self._board is not None:
             for key, value in row.items():
                 if key != "step":
@@ -62,16 +72,33 @@ class Metrics:
             self._board.flush()
 
     def _write(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
+        text = ",".join(self.columns) + "\n" + self._lines(self.rows)
         for path in (self.kept, self.path):
-            write_text(path, text.getvalue())
+            write_text(path, text)
+
+    def _lines(self, rows: Iterable[Mapping[str, str]]) -> str:
+        text = io.StringIO()
+        csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
+        return text.getvalue()
 
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _whole_rows(path: Path) -> Iterable[dict[str, str]]:
+    """Rows of a CSV but for a last line that a crash or a full disk cut off."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+
+
+def _add(path: Path, line: str, *, lasting: bool = False) -> None:
+    """Add a line to a file; one that is `lasting` is on the disk when this returns."""
+    with writing(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(line)
+        stream.flush()
+        if lasting:
+            os.fsync(stream.fileno())
 
 
 def _summary_writer() -> Any:
