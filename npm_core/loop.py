@@ -12,30 +12,25 @@ import json
 import math
 import signal
 import time
-from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, distributed, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import distributed, nn
 
-from npm_core.errors import DataError, NpmError, SettingsError
-from npm_core.files import write_tensors
+from npm_core.errors import NpmError, SettingsError
 from npm_core.metrics import Metrics
-from npm_core.model import MaskedLanguageModel, NeuralPottsModel
 from npm_core.parallel import stop_signals
 from npm_core.prefetch import Prefetch
 from npm_core.progress import note, track
-from npm_core.team import Team, gradients_of, let_go, own_share, placed_like, shared, whole
-from npm_core.training_settings import LoopSettings
+from npm_core.task import Task
+from npm_core.team import Team, gradients_of, let_go, shared, whole
+from npm_core.training_state import Progress, RunningMean, State
 
 MAX_ROLLBACKS = 5
 
@@ -46,66 +41,6 @@ class TrainingError(NpmError):
 
 class Stopped(NpmError):
     """A signal ended the training; it resumes when it is started again."""
-
-
-class Task(nn.Module, ABC):
-    """What is optimised: a module whose call gives a loss, and the data it is fed with."""
-
-    model: NeuralPottsModel | MaskedLanguageModel
-    """The part of it that is the outcome."""
-
-    loop: LoopSettings
-    """How it is optimised; the batches are those of this batch size and seed."""
-
-    measures: tuple[str, ...] = ()
-    """Names of what `forward` reports beside the loss."""
-
-    validation_measures: tuple[str, ...] = ()
-    """Names of what `validate` reports."""
-
-    def layers(self) -> Iterable[nn.Module]:
-        """The Transformer's layers: what is compiled, and gathered one by one if sharded."""
-        return self.model.trunk.transformer_layers()
-
-    @abstractmethod
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights that are trained, with a learning rate "lr" each group."""
-
-    @abstractmethod
-    def batches(self, step: int, rank: int, world: int) -> list[Any]:
-        """Micro-batches of update `step` for one of `world` processes."""
-
-    @abstractmethod
-    def forward(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Loss, and (measures,), each summed over the members of a micro-batch."""
-
-    @abstractmethod
-    def epoch(self, step: int) -> float:
-        """Epochs before update `step`."""
-
-    @abstractmethod
-    def validate(self) -> dict[str, float]:
-        """Validation measures of the present weights."""
-
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Settings and data: together with the initial weights they name this training."""
-
-    def watched_facts(self) -> Any:
-        """What `validate` looks at: rows of metrics on other data are of another table."""
-        return None
-
-
-@dataclass
-class Progress:
-    """Counters of a training; with weights and moments they are its whole state."""
-
-    step: int = 0
-    seconds: float = 0.0
-    rate: float = 1.0
-    rollbacks: int = 0
-    sums: list[float] = field(default_factory=list)
-    summed: int = 0
 
 
 @dataclass(frozen=True)
@@ -364,117 +299,6 @@ def _name(task: Task) -> str:
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-class RunningMean:
-    """An exponential running mean of a module's weights; with decay 0 there is none.
-
-    Its decay grows from 0.1 in the first update to the one asked for, so that the initial weights
-    are soon forgotten.
-    """
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        trained = {name: w for name, w in module.named_parameters() if w.requires_grad}
-        self.decay = decay
-        self.weights = trained if decay else {}
-        self.values = {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after update `step` (0-based)."""
-        if self.values:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            values = [own_share(value) for value in self.values.values()]
-            weights = [own_share(weight.detach()) for weight in self.weights.values()]
-            get_ema_multi_avg_fn(decay)(values, weights, step)
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """The mean stands in the weights' place, which come back as they were."""
-        kept = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        self.replace_weights()
-        try:
-            yield
-        finally:
-            self._write(kept)
-
-    def replace_weights(self) -> None:
-        """Put the mean in the weights' place."""
-        self._write(self.values)
-
-    @torch.no_grad()
-    def _write(self, values: Mapping[str, Tensor]) -> None:
-        for name, weight in self.weights.items():
-            weight.copy_(values[name])
-
-
-@dataclass(frozen=True)
-class State:
-    """What a training is made of beside its counters; all processes save and load it together."""
-
-    task: nn.Module
-    optimizer: torch.optim.Optimizer
-    mean: RunningMean
-
-    def save(self, path: Path, progress: Progress, *, write: bool) -> None:
-        """Gather weights, their mean and moments; one process writes them.
-
-        Raises:
-            OutputError: There is no room. The checkpoint before is still whole.
-        """
-        tensors = {}
-        for key, value in self._tensors().items():
-            gathered = whole(value.detach())
-            if write:
-                tensors[key] = gathered.cpu().contiguous()
-        if write:
-            metadata = {"progress": json.dumps(dataclasses.asdict(progress))}
-            write_tensors(path, tensors, metadata)
-
-    def load(self, path: Path) -> Progress:
-        """Put a checkpoint's weights, their mean and moments in place; return its counters.
-
-        Raises:
-            DataError: The file is damaged.
-        """
-        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118
-                    kind, name = key.split("/", 1)
-                    parts[kind][name] = file.get_tensor(key)
-                progress = Progress(**json.loads(file.metadata()["progress"]))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{path}: not a whole checkpoint ({error}); delete it to start anew"
-            ) from error
-        weights, means = parts.pop("weight"), parts.pop("mean", {})
-        shapes = self.task.state_dict()
-        self.task.load_state_dict({n: placed_like(w, shapes[n]) for n, w in weights.items()})
-        for name, value in self.mean.values.items():
-            value.copy_(placed_like(means[name], value))
-        self.optimizer.state.clear()
-        for name, weight in self._trained().items():
-            moments = {kind: named[name] for kind, named in parts.items() if name in named}
-            if moments:
-                self.optimizer.state[weight] = {
-                    kind: value.to(weight.device) if kind == "step" else placed_like(value, weight)
-                    for kind, value in moments.items()
-                }
-        return progress
-
-    def _tensors(self) -> dict[str, Tensor]:
-        found = {f"weight/{name}": value for name, value in self.task.state_dict().items()}
-        found |= {f"mean/{name}": value for name, value in self.mean.values.items()}
-        for name, weight in self._trained().items():
-            for kind, value in self.optimizer.state[weight].items():
-                found[f"{kind}/{name}"] = value
-        return found
-
-    def _trained(self) -> dict[str, nn.Parameter]:
-        groups = self.optimizer.param_groups
-        trained = {id(weight) for group in groups for weight in group["params"]}
-        return {name: w for name, w in self.task.named_parameters() if id(w) in trained}
 
 
 @contextmanager

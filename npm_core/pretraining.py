@@ -21,10 +21,10 @@ from npm_core import alphabet
 from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
-from npm_core.loop import Task
 from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.msa import fasta_records, open_sequences
 from npm_core.order import Order
+from npm_core.task import Task
 from npm_core.training_settings import LoopSettings, PretrainSettings
 
 NOT_ASKED = -100
@@ -202,9 +202,6 @@ class MaskedLanguageTask(Task):
         right = (logits.argmax(-1) == batch.targets) & asked
         accuracy = (right.sum(1) / count).sum()
         return (entropy.sum(1) / count).sum(), torch.stack([accuracy, batch.lengths.sum()])
-
-    def epoch(self, step: int) -> float:
-        return self.order.epoch(step)
 
     def validate(self) -> dict[str, float]:
         if self.validation is None:

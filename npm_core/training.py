@@ -14,11 +14,11 @@ from npm_core.batching import Batch, Example, collate, sample_example
 from npm_core.draws import generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.families import Families
-from npm_core.loop import Task
 from npm_core.model import NeuralPottsModel
 from npm_core.objective import npm_losses
 from npm_core.order import Order
 from npm_core.tables import Target
+from npm_core.task import Task
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 from npm_core.validation import MEASURES, long_range_precision, validation_loss
 
@@ -125,9 +125,6 @@ class NpmTask(Task):
             weighted_loss, grouped(lengths, together), lengths, embeddings, *heads
         )
         return total, measures
-
-    def epoch(self, step: int) -> float:
-        return self.order.epoch(step)
 
     def validate(self) -> dict[str, float]:
         settings = self.train_settings

@@ -5,9 +5,10 @@ import dataclasses
 from typing import Any
 
 from npm_core.checkpoints import make_folder, save_model
-from npm_core.loop import Outcome, Task, fit
+from npm_core.loop import Outcome, fit
 from npm_core.progress import note
 from npm_core.provenance import provenance
+from npm_core.task import Task
 from npm_core.team import join, whole_weights
 
 

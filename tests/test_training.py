@@ -28,7 +28,7 @@ from npm_core.checkpoints import load_model, save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.families import Families
-from npm_core.loop import Stopped, Task, TrainingError, fit
+from npm_core.loop import Stopped, TrainingError, fit
 from npm_core.model import MASK, PAD, MaskedLanguageModel, NeuralPottsModel, build_trunk
 from npm_core.objective import npm_loss
 from npm_core.pretraining import (
@@ -41,6 +41,7 @@ from npm_core.pretraining import (
 )
 from npm_core.settings import from_mapping
 from npm_core.tables import Family, Target, write_families, write_targets
+from npm_core.task import Task
 from npm_core.team import Team
 from npm_core.training import NpmTask, check_frozen, grouped
 from npm_core.training_settings import (
@@ -49,6 +50,7 @@ from npm_core.training_settings import (
     PretrainSettings,
     TrainSettings,
 )
+from npm_core.training_state import State
 from npm_core.validation import validation_loss
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
@@ -1049,14 +1051,14 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
     whole = make_task(shard)
     train(whole, tmp_path / "whole")
-    save, saved = loop_module.State.save, []
+    save, saved = State.save, []
 
     def disk_is_full_at_the_third(self, path, *arguments, **options):
         saved.append(path)
         with files_of_at_most(2000) if len(saved) == 3 else nullcontext():
             save(self, path, *arguments, **options)
 
-    monkeypatch.setattr(loop_module.State, "save", disk_is_full_at_the_third)
+    monkeypatch.setattr(State, "save", disk_is_full_at_the_third)
     with pytest.raises(OutputError, match=r"cannot be written.*Make room"):
         train(make_task(shard), tmp_path / "full")
     monkeypatch.undo()
