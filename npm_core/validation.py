@@ -49,8 +49,7 @@ def validation_loss(
             random_query=False,
         )
         batch = collate([example]).to(device)
-        embedding = model.embed(batch.tokens, batch.lengths)[0]
-        fields, couplings = model.heads(embedding)
+        fields, couplings = model(batch.tokens[0])
         loss = npm_loss(fields, couplings, batch.rows[0], objective)
         losses.append(float(loss.pseudolikelihood) / len(example.query))
     return float(np.mean(losses))
