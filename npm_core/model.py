@@ -135,12 +135,8 @@ class Couplings(Protocol):
     J_ij(k, l) = J_ji(l, k) always.
     """
 
-    def blocks(self) -> Tensor:
-        """(K, K, L, L): [k, l, i, j] is J_ij(k, l), with J_ii = 0."""
-        ...
-
     def blocks_of(self, proteins: int) -> Tensor:
-        """(B, K, K, L, L), the blocks of each of B proteins of one length."""
+        """(B, K, K, L, L) of B proteins of one length: [b, k, l, i, j] is J_ij(k, l), J_ii = 0."""
         ...
 
     def blocks_from(self, k: int) -> Tensor:
@@ -168,9 +164,6 @@ class Factored:
 
     left: Tensor
     right: Tensor
-
-    def blocks(self) -> Tensor:
-        return self.blocks_of(1)[0]
 
     def blocks_of(self, proteins: int) -> Tensor:
         left, right = (each.unflatten(1, (proteins, -1)) for each in (self.left, self.right))
@@ -200,9 +193,6 @@ class Tied:
 
     factor: Tensor
 
-    def blocks(self) -> Tensor:
-        return self.blocks_of(1)[0]
-
     def blocks_of(self, proteins: int) -> Tensor:
         factor = self.factor.unflatten(1, (proteins, -1))
         return without_diagonal(torch.einsum("kbir,lbjr->bklij", factor, factor))
@@ -225,9 +215,6 @@ class Held:
     """J as it is: (K, K, L, L), symmetric, with zero diagonal blocks."""
 
     tensor: Tensor
-
-    def blocks(self) -> Tensor:
-        return self.tensor
 
     def blocks_of(self, proteins: int) -> Tensor:
         assert proteins == 1, ONE_PROTEIN

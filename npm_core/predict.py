@@ -231,7 +231,7 @@ def potts_model(windows: Windows) -> Potts:
     couplings = np.zeros((length, length, *fields.shape[1:], *fields.shape[1:]), dtype=np.float32)
     covered = np.zeros(length, dtype=np.float32)
     for window in windows:
-        blocks = window.couplings.blocks()
+        (blocks,) = window.couplings.blocks_of(1)
         fields[window.span] += window.fields.cpu().numpy()
         couplings[window.span, window.span] += blocks.permute(2, 3, 0, 1).cpu().numpy()
         covered[window.span] += 1

@@ -42,7 +42,7 @@ def embeddings(length: int = 5, width: int = 6) -> Tensor:
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_couplings_are_symmetric_and_no_position_couples_to_itself(kind):
-    blocks = head(kind)(embeddings()).blocks()
+    blocks = head(kind)(embeddings()).blocks_of(1)[0]
     assert blocks.shape == (K, K, 5, 5)
     assert blocks.abs().max() > 0
     torch.testing.assert_close(blocks, blocks.permute(1, 0, 3, 2))
@@ -54,7 +54,7 @@ def test_untied_couplings_are_the_bilinear_form_of_appendix_b():
     U = made.U.view(K, 6, K, 3)
     i, j, k, l = 1, 4, 2, 20  # noqa: E741
     expected = (e[i] @ U[k, :, l]) @ (e[j] @ U[l, :, k])
-    torch.testing.assert_close(made(e).blocks()[k, l, i, j], expected)
+    torch.testing.assert_close(made(e).blocks_of(1)[0][k, l, i, j], expected)
 
 
 def test_asymmetric_couplings_are_the_symmetric_part_of_the_bilinear_form():
@@ -63,7 +63,7 @@ def test_asymmetric_couplings_are_the_symmetric_part_of_the_bilinear_form():
     i, j, k, l = 1, 4, 2, 20  # noqa: E741
     one = (e[i] @ U[k, :, l]) @ (e[j] @ V[k, :, l])
     other = (e[j] @ U[l, :, k]) @ (e[i] @ V[l, :, k])
-    torch.testing.assert_close(made(e).blocks()[k, l, i, j], (one + other) / 2)
+    torch.testing.assert_close(made(e).blocks_of(1)[0][k, l, i, j], (one + other) / 2)
 
 
 def test_tied_equals_untied_with_copied_weights():
@@ -71,7 +71,7 @@ def test_tied_equals_untied_with_copied_weights():
     untied = UntiedHead(6, HeadSettings(rank=3)).double()
     with torch.no_grad():
         untied.U.copy_(tied.U[:, :, None].expand(K, 6, K, 3).reshape(K, 6, K * 3))
-    torch.testing.assert_close(untied(e).blocks(), tied(e).blocks())
+    torch.testing.assert_close(untied(e).blocks_of(1)[0], tied(e).blocks_of(1)[0])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_tied_equals_untied_with_copied_weights():
 )
 def test_random_weights_give_couplings_of_the_asked_for_size(kind, expected):
     made = HEADS[kind](64, HeadSettings(kind, rank=16, initial_coupling=0.3))
-    blocks = made(torch.randn(40, 64)).blocks().detach()
+    blocks = made(torch.randn(40, 64)).blocks_of(1)[0].detach()
     off = blocks[:, :, ~torch.eye(40, dtype=torch.bool)]
     assert float(off.std()) == pytest.approx(expected, rel=0.15)
 

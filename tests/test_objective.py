@@ -64,7 +64,7 @@ def test_every_form_gives_the_naive_value_and_gradient(kind, form, rows, fields)
     weights = [e, *head.parameters()]
     settings = ObjectiveSettings(1e-2, 3e-2, form)
     value = npm_loss(fields, head(e), rows, settings).total
-    expected = naive(fields, head(e).blocks(), rows, (1e-2, 3e-2))
+    expected = naive(fields, head(e).blocks_of(1)[0], rows, (1e-2, 3e-2))
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
     for found, wanted in zip(
         torch.autograd.grad(value, weights), torch.autograd.grad(expected, weights), strict=True
