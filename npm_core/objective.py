@@ -145,13 +145,15 @@ def _loss(
 
 
 def _cross_entropy(logits: Tensor, rows: Tensor) -> Tensor:
-    """Sum over rows and positions: (K, M, L), (M, L) -> (), or with B in front -> (B,)."""
-    if rows.ndim == 2:
-        # PyTorch adds these up in another order than the sum below, which would change the last
-        # bit of the losses in the metrics of a training that goes on.
-        return functional.cross_entropy(logits.transpose(0, 1), rows, reduction="sum")
-    each = functional.cross_entropy(logits, rows, reduction="none", ignore_index=NO_STATE)
-    return each.sum((1, 2))
+    """Sum over rows and positions: (..., K, M, L), (..., M, L) -> (...)."""
+    depth, length = rows.shape[-2:]
+    each = functional.cross_entropy(
+        logits.reshape(-1, K, depth, length),
+        rows.reshape(-1, depth, length),
+        reduction="none",
+        ignore_index=NO_STATE,
+    )
+    return each.view(rows.shape).sum((-2, -1))
 
 
 def logits_and_norm(couplings: Couplings, rows: Tensor, *, form: str) -> tuple[Tensor, Tensor]:
