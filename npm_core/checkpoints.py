@@ -150,7 +150,7 @@ def load_exactly(model: nn.Module, weights: Mapping[str, torch.Tensor], where: s
             raise DataError(
                 f"{where}: {name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}"
             )
-    model.load_state_dict(dict(weights), strict=False)
+    model.load_state_dict(dict(weights))
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:

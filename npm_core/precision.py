@@ -232,7 +232,7 @@ def measure(ranking: Ranking, range_name: str) -> Iterator[Measure]:
     for cutoff, k in CUTOFFS.items():
         ranked = ranking.ranked(k)
         found = int(ranking.contacts[:ranked].sum())
-        yield Measure(range_name, cutoff, found / ranked, ranked, found, ranking.tied(k))
+        yield Measure(range_name, cutoff, ranking.precision(k), ranked, found, ranking.tied(k))
     yield Measure(range_name, AUC, ranking.auc(), ranking.ranked(1), None, None)
 
 

@@ -71,7 +71,9 @@ class NpmTask(Task):
         self.contact_distance = contact_distance
         self.train_settings, self.objective, self.loop = train, objective, loop
         self.order = Order(families.lengths, batch=loop.batch, seed=loop.seed)
-        weights = np.sqrt(families.meff) if train.weighting == "sqrt_meff" else families.meff**0
+        weights = np.ones_like(families.meff)
+        if train.weighting == "sqrt_meff":
+            weights = np.sqrt(families.meff)
         self.weights = weights / weights.mean()
         self.validation_measures = (*self.watched, *(() if targets is None else MEASURES))
 
