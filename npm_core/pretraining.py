@@ -6,6 +6,7 @@ replaced by a random amino acid and 10 % left as they are.
 
 import dataclasses
 import hashlib
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
             holds an amino acid to ask for.
     """
     paths = list(paths)
-    arrays: list[States] = []
+    # Of tens of millions of sequences, as an array each, what they are kept with is most of it.
+    residues, starts = bytearray(), array("q", [0])
+    teaches = False
     for path in paths:
         with open_sequences(path) as stream:
             for name, sequence in fasta_records(stream, str(path)):
@@ -69,14 +72,15 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
                     raise DataError(f"{path}: {name}: {error}") from error
                 if not len(states):
                     raise DataError(f"{path}: {name} has no residues")
-                arrays.append(states)
-    if not any((states < alphabet.GAP).any() for states in arrays):
+                teaches = teaches or bool((states < alphabet.GAP).any())
+                residues += states.data
+                starts.append(len(residues))
+    if not teaches:
         raise DataError(
-            f"{', '.join(map(str, paths))}: nothing to learn from: {len(arrays)} sequences, none "
-            "with a letter that names one amino acid"
+            f"{', '.join(map(str, paths))}: nothing to learn from: {len(starts) - 1} sequences, "
+            "none with a letter that names one amino acid"
         )
-    starts = np.cumsum([0, *(len(states) for states in arrays)], dtype=np.int64)
-    return Sequences(np.concatenate(arrays), starts)
+    return Sequences(np.frombuffer(residues, np.uint8), np.frombuffer(starts, np.int64))
 
 
 def mask_residues(

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -989,6 +990,25 @@ def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
     (tmp_path / "a.fasta").write_text(">a\nM1\n")
     with pytest.raises(DataError, match=r"a\.fasta: a: character '1'"):
         read_sequences([tmp_path / "a.fasta"])
+
+
+def test_sequences_of_many_records_are_held_once_and_drawn_as_they_stand_in_their_files(
+    tmp_path, rng
+):
+    texts = [alphabet.decode(rng.integers(0, 20, n).astype(np.uint8)) for n in range(1, 400)]
+    for name, part in (("a", texts[:150]), ("b", texts[150:])):
+        text = "".join(f">{n}\n{letters}\n" for n, letters in enumerate(part))
+        (tmp_path / f"{name}.fasta").write_text(text)
+    tracemalloc.start()
+    found = read_sequences([tmp_path / "a.fasta", tmp_path / "b.fasta"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A copy of the residues, or an object a sequence, would be as much again.
+    assert peak < 1.6 * (found.residues.nbytes + found.starts.nbytes) + 20_000
+    states = [alphabet.encode(letters) for letters in texts]
+    ends = np.cumsum([0, *map(len, states)], dtype=np.int64)
+    one_by_one = Sequences(np.concatenate(states), ends)
+    assert all(map(torch.equal, masked_crops(found), masked_crops(one_by_one)))
 
 
 def test_headers_of_sequences_may_hold_any_bytes_and_other_files_are_told_by_their_kind(tmp_path):
