@@ -126,7 +126,7 @@ def transpose_tile(tile, rows, count, transposed):  # type: ignore[no-untyped-de
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def relative_to_consensus(  # type: ignore[no-untyped-def]
-    table, consensus, frequencies, first, last, base, mean
+    table, consensus, centring, first, last, base, mean
 ):
     """Take the gap's couplings and the consensus row out, so that they need not be summed.
 
@@ -135,10 +135,10 @@ def relative_to_consensus(  # type: ignore[no-untyped-def]
             of the same position (so the gap's logits are 0), and then every row less the
             consensus row.
         consensus: (L,) commonest state of each position.
-        frequencies: (21 L,) of each (j, b).
+        centring: g, (21 L,) of each (j, b).
         first, last: Which positions.
         base: (WIDTH,), added to: what a sequence of nothing but consensus states sums to.
-        mean: (WIDTH,), added to: u = sum of the unchanged rows times their frequencies.
+        mean: (WIDTH,), added to: u = sum of the unchanged rows times g.
     """
     common = np.empty(WIDTH, dtype=table.dtype)
     taken = np.empty(WIDTH, dtype=table.dtype)
@@ -152,25 +152,25 @@ def relative_to_consensus(  # type: ignore[no-untyped-def]
             base[k] += common[k]
         for b in range(STATES):
             row = table[j * STATES + b]
-            frequency = frequencies[j * STATES + b]
+            share = centring[j * STATES + b]
             for k in range(LANES):
                 taken[k] = row[NOT_GAP + k]
             repeat_lanes(taken)
             for k in range(WIDTH):
-                mean[k] += frequency * row[k]
+                mean[k] += share * row[k]
                 row[k] -= taken[k] + common[k]
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def gather_block(  # type: ignore[no-untyped-def]
-    tiles, block, consensus, frequencies, table, base, mean
+    tiles, block, consensus, centring, table, base, mean
 ):
     """Couplings of every (j, b) with the positions of one block, unscaled, relative to consensus.
 
     Args:
         tiles: All couplings.
         block: Which positions.
-        consensus, frequencies, table, base, mean: As in `relative_to_consensus`; the last three
+        consensus, centring, table, base, mean: As in `relative_to_consensus`; the last three
             are overwritten.
 
     Returns:
@@ -221,7 +221,7 @@ def gather_block(  # type: ignore[no-untyped-def]
                         else:
                             target[k] = value
         first = other * LANES
-        relative_to_consensus(table, consensus, frequencies, first, first + count, base, mean)
+        relative_to_consensus(table, consensus, centring, first, first + count, base, mean)
     return squares
 
 
@@ -623,12 +623,12 @@ def independent_gradient(base, index, states, weights, lanes, gradient, total): 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def scatter_tile(  # type: ignore[no-untyped-def]
-    first, second, length, tiles, gradients, field_gradient, frequencies, penalty,
+    first, second, length, tiles, gradients, field_gradient, centring, penalty,
     basis, slot, used, dots,
 ):  # fmt: skip
     """Scaled gradient of one tile: symmetrise, centre, regularise, and its products with `basis`.
 
-    G_ij = G_ij + G_ji^T - g_i f_j^T - f_i g_j^T + penalty (J - prior), then divided by the scale.
+    G_ij = G_ij + G_ji^T - g_i c_j^T - c_i g_j^T + penalty (J - prior), then divided by the scale.
 
     Args:
         first, second: The tile's blocks.
@@ -636,7 +636,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
         tiles: All couplings.
         gradients: (blocks, 21 L, WIDTH), of `block_gradient`.
         field_gradient: (blocks, WIDTH): g.
-        frequencies: (blocks, WIDTH): f.
+        centring: (blocks, WIDTH): g.
         penalty: 2 lambda_J.
         basis: (vectors, parameters) bfloat16.
         slot: Which vector of `basis` is overwritten by the gradient.
@@ -651,7 +651,7 @@ def scatter_tile(  # type: ignore[no-untyped-def]
     source = gradients[second, first * WIDTH : first * WIDTH + lanes * STATES]
     transpose_tile(source, lanes * STATES, count, other_side)
     g_i = field_gradient[first]
-    f_i = frequencies[first]
+    c_i = centring[first]
     spread_i = spread[first]
     value = np.empty(WIDTH, dtype=np.float32)
     for lane in range(count):
@@ -661,10 +661,10 @@ def scatter_tile(  # type: ignore[no-untyped-def]
             direct = gradients[first, second * WIDTH + row]
             transposed = other_side[row]
             factor = spread[second, b * LANES + lane]
-            f_j = frequencies[second, b * LANES + lane]
+            c_j = centring[second, b * LANES + lane]
             g_j = field_gradient[second, b * LANES + lane]
             for k in range(WIDTH):
-                value[k] = direct[k] + transposed[k] - (g_i[k] * f_j + f_i[k] * g_j)
+                value[k] = direct[k] + transposed[k] - (g_i[k] * c_j + c_i[k] * g_j)
             if len(prior) > 0:
                 shrunk_to = prior[at : at + WIDTH]
                 for k in range(WIDTH):

@@ -161,7 +161,7 @@ class Batch:
         weights: w, (families, depth) float64; 0 for rows that pad.
         real: (families, L) float64, 1 for positions that do not pad.
         real_states: (families, 21 L), likewise.
-        frequencies: f, (families, 21 L).
+        centring: g, (families, 21 L).
         lambda_fields: (families,), of the penalty.
         lambda_couplings: (families,), likewise.
         field_scale: 1 / sqrt(k), (families, 21 L).
@@ -174,7 +174,7 @@ class Batch:
     weights: torch.Tensor
     real: torch.Tensor
     real_states: torch.Tensor
-    frequencies: torch.Tensor
+    centring: torch.Tensor
     lambda_fields: torch.Tensor
     lambda_couplings: torch.Tensor
     field_scale: torch.Tensor
@@ -197,7 +197,7 @@ class Batch:
         entries = np.zeros((count, depth, length), dtype=np.uint8)
         weights = np.zeros((count, depth))
         real = np.zeros((count, length))
-        shares, variance, fields = np.zeros((3, count, length, STATES))
+        centring, variance, fields = np.zeros((3, count, length, STATES))
         field_curvature = np.ones((count, length, STATES))
         ridge = np.zeros(count)
         for number, problem in enumerate(problems):
@@ -207,7 +207,7 @@ class Batch:
             real[number, :columns] = 1
             here = plm.frequencies(problem)
             curvature = plm.curvature(problem, here)
-            shares[number, :columns] = here
+            centring[number, :columns] = plm.centring(problem, here)
             variance[number, :columns] = curvature.variance
             field_curvature[number, :columns] = curvature.fields
             ridge[number] = curvature.ridge
@@ -236,7 +236,7 @@ class Batch:
             weights=torch.from_numpy(weights).to(device),
             real=torch.from_numpy(real).to(device),
             real_states=real_states,
-            frequencies=floats(shares).flatten(1),
+            centring=floats(centring).flatten(1),
             lambda_fields=floats(np.array([each.lambda_fields for each in penalties])),
             lambda_couplings=floats(np.array([each.lambda_couplings for each in penalties])),
             field_scale=field_scale,
@@ -275,7 +275,7 @@ class Batch:
     def parameters(self, point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fields (families, 21 L) and couplings (families, 21 L, 21 L) at a point."""
         couplings = point[:, : self.states**2].view(-1, self.states, self.states) * self.scale
-        mean = torch.einsum("fab,fb->fa", couplings, self.frequencies)
+        mean = torch.einsum("fab,fb->fa", couplings, self.centring)
         fields = point[:, self.states**2 :] * self.field_scale - mean
         if not self.gap_field:
             table = fields.view(-1, self.length, STATES)
@@ -302,7 +302,7 @@ class Batch:
             table[:, :, GAP] = -table[:, :, :GAP].sum(2)
         gradient = gradient + gradient.mT
         gradient += 2 * self.lambda_couplings[:, None, None] * couplings
-        centring = torch.einsum("fa,fb->fab", field_gradient, self.frequencies)
+        centring = torch.einsum("fa,fb->fab", field_gradient, self.centring)
         gradient -= centring + centring.mT
         scaled = (gradient * self.scale).flatten(1)
         return loss.tolist(), torch.cat([scaled, field_gradient * self.field_scale], 1)

@@ -145,8 +145,8 @@ class _TileSolver:
         states: (blocks, M, LANES), of each block's positions.
         weights: w, (M,) float32.
         penalty: The regulariser.
-        frequencies: f, (blocks, WIDTH).
-        flat_frequencies: f, (21 L,).
+        centring: g, (blocks, WIDTH).
+        flat_centring: g, (21 L,).
         field_scale: 1 / sqrt(k), (blocks, WIDTH); 0 for what pads.
         parameters: (P,), p of all tiles, then c (blocks, WIDTH).
         tiles: p, J that the penalty shrinks to, and their scale: spread is sqrt(2 Meff) v, ridge r.
@@ -177,8 +177,9 @@ class _TileSolver:
             chunk=chunk_rows(problem.depth, self.weights.itemsize),
         )
         shares = plm.frequencies(problem)
-        self.frequencies = blocked(shares)
-        self.flat_frequencies = shares.astype(np.float32).ravel()
+        centring = plm.centring(problem, shares)
+        self.centring = blocked(centring)
+        self.flat_centring = centring.astype(np.float32).ravel()
         curvature = plm.curvature(problem, shares)
         self.field_scale = blocked(1 / np.sqrt(curvature.fields))
 
@@ -208,7 +209,7 @@ class _TileSolver:
         centred = plm.independent_fields(problem, shares)
         if start is not None:
             self._pack(start.couplings, self.tiles)
-            mean = np.einsum("ijab,jb->ia", start.couplings, shares.astype(np.float32))
+            mean = np.einsum("ijab,jb->ia", start.couplings, centring.astype(np.float32))
             centred = start.fields + mean
         self._scaled_fields()[:] = blocked(centred * np.sqrt(curvature.fields))
 
@@ -241,7 +242,7 @@ class _TileSolver:
                         self.tiles,
                         block,
                         self.index.consensus,
-                        self.flat_frequencies,
+                        self.flat_centring,
                         table,
                         base,
                         mean,
@@ -285,7 +286,7 @@ class _TileSolver:
                     self.tiles,
                     self.gradients,
                     field_gradient,
-                    self.frequencies,
+                    self.centring,
                     np.float32(2 * self.penalty.lambda_couplings),
                     self.basis,
                     slot,

@@ -6,10 +6,11 @@ import numpy as np
 
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES
-from npm_core.plm import Objective, ccmpred_penalty, paper_penalty
+from npm_core.plm import Objective, Penalty, ccmpred_penalty, paper_penalty
 from npm_core.potts import Potts
 
-PENALTIES = [ccmpred_penalty(11), paper_penalty(20.0)]
+PENALTIES = [ccmpred_penalty(11), paper_penalty(20.0), Penalty(0.01, 2.0, gap_field=True)]
+"""Fields are centred by the first and the last; gaps have fields by the others than the first."""
 
 FIRM = Objective("paper", lambda_couplings=0.1)
 """The paper's objective with a penalty under which its value determines the couplings.

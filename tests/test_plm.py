@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from plm_inputs import PENALTIES, family, golden_case, random_model
 
-from npm_core import potts, weights
+from npm_core import plm, potts, weights
 from npm_core.alphabet import GAP, encode
 from npm_core.errors import DataError, SettingsError
-from npm_core.plm import PAPER, Objective, Penalty, Problem, ccmpred_penalty, regularised_loss
+from npm_core.plm import (
+    CCMPRED,
+    PAPER,
+    Objective,
+    Penalty,
+    Problem,
+    ccmpred_penalty,
+    regularised_loss,
+)
 from npm_core.potts import Potts
 
 
@@ -181,3 +189,13 @@ def test_the_objective_at_ccmpreds_parameters_is_the_golden_one(golden, name, ru
     value = regularised_loss(model, problem)
     assert row_weights.sum() == case["Beff"]
     assert value == pytest.approx(case["objective_f64_at_ccmpred_params"], rel=1e-8)
+
+
+def test_fields_are_centred_where_their_penalty_is_small_beside_that_of_the_couplings(rng):
+    residues = family(rng)
+    for objective, centred in ((CCMPRED, True), (PAPER, False)):
+        problem = objective.problem(residues)
+        shares = plm.frequencies(problem)
+        assert (plm.centring(problem, shares) == (shares if centred else 0)).all()
+    even = replace(CCMPRED.problem(residues), penalty=Penalty(0.2, 0.2 * 11, gap_field=True))
+    assert plm.centring(even, shares).any()

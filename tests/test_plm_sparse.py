@@ -248,6 +248,14 @@ def test_a_single_row_is_fitted_to_convergence(rng):
         assert found.objective < 0.02 * PAPER.problem(residues).uniform_loss
 
 
+def test_few_rows_by_the_papers_weak_penalty_reach_the_minimum(rng):
+    residues = rng.integers(0, 20, (5, 24)).astype(np.uint8)
+    found = fit_objective(residues, PAPER)
+    assert found.converged
+    assert found.evaluations < 60
+    assert found.objective < 1.001 * fit_objective(residues, PAPER, stop=Stop(1e-7)).objective
+
+
 def test_every_thread_has_a_workspace_of_doubles_of_its_own():
     one, three = (plm_sparse.fit_bytes(100, 50, threads=threads) for threads in (1, 3))
     assert three - one == 2 * 8 * kernels.WIDTH * (50 * STATES + blocks.chunk_rows(100, 8))
