@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,22 +21,27 @@ Variant = tuple[NDArray[np.intp], States]
 
 WILD_TYPE = "WT"
 
-_MUTATION = re.compile(r"([A-Z])([0-9]+)([A-Z])")
+# No number of a residue is longer, and Python reads none of thousands of digits.
+_MUTATION = re.compile(r"([A-Z])(-?[0-9]{1,10})([A-Z])")
 _SEPARATORS = re.compile("[:,;]")
 
 
-def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
+def places(numbers: Indices) -> dict[int, int]:
+    """Position, from 0, of the residue of each number; `numbers` are (L,), each once."""
+    return {number: position for position, number in enumerate(numbers.tolist())}
+
+
+def parse_variant(text: str, query: str, place: Mapping[int, int]) -> Variant:
     """One or more mutations such as A23G or A23G:L40P; none, the query itself, if `text` is WT.
 
     Args:
         text: Letter of the query, its number, new letter; joined by colons, commas or semicolons.
         query: L letters.
-        numbers: (L,) of its residues.
+        place: Of `places`, of its residues.
 
     Raises:
         DataError: That is no mutation of this query, or a position is mutated twice.
     """
-    place = {number: position for position, number in enumerate(numbers.tolist())}
     mutated: dict[int, str] = {}
     for part in [] if text == WILD_TYPE else _SEPARATORS.split(text):
         found = _MUTATION.fullmatch(part)
@@ -48,7 +53,8 @@ def parse_variant(text: str, query: str, numbers: Indices) -> Variant:
         number = int(found[2])
         if number not in place:
             raise DataError(
-                f"{part}: residue {number} has no column in the model, which has {as_text(numbers)}"
+                f"{part}: residue {number} has no column in the model, which has "
+                f"{as_text(np.array(list(place)))}"
             )
         position = place[number]
         if query[position] != found[1]:

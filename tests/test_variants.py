@@ -11,10 +11,18 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.numbering import from_one
 from npm_core.potts import Potts
-from npm_core.variants import Agreement, agreement, log_odds, parse_variant, single_mutants
+from npm_core.variants import (
+    Agreement,
+    agreement,
+    log_odds,
+    parse_variant,
+    places,
+    single_mutants,
+)
 
 QUERY = "ACDEF"
 NUMBERS = from_one(5)
+PLACES = places(NUMBERS)
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def test_one_mutation_changes_its_field_and_its_couplings():
     model.couplings[1, 2, c, d] = model.couplings[2, 1, d, c] = 1.0
     model.couplings[0, 2, a, d] = model.couplings[2, 0, d, a] = 8.0  # does not change
     found = log_odds(
-        model, "ACD", [parse_variant(text, "ACD", from_one(3)) for text in ("C2G", "C2C")]
+        model, "ACD", [parse_variant(text, "ACD", places(from_one(3))) for text in ("C2G", "C2C")]
     )
     assert found.tolist() == [2.0 - 0.5 + 0.25 - 1.0, 0.0]
 
@@ -43,7 +51,7 @@ def test_a_variant_is_the_difference_of_two_energies(model, text):
     for part in text.split(":"):
         mutant[int(part[1]) - 1] = part[2]
     energies = potts.energy(model, np.stack([encode(QUERY), encode("".join(mutant))]))
-    found = log_odds(model, QUERY, [parse_variant(text, QUERY, NUMBERS)])
+    found = log_odds(model, QUERY, [parse_variant(text, QUERY, PLACES)])
     assert found == pytest.approx(energies[0] - energies[1], abs=1e-5)
 
 
@@ -52,6 +60,8 @@ def test_a_variant_is_the_difference_of_two_energies(model, text):
     [
         ("G1A", "G1A: residue 1 of the query is A"),
         ("A0G", "A0G: residue 0 has no column in the model, which has 1-5"),
+        ("A-1G", "A-1G: residue -1 has no column in the model, which has 1-5"),
+        (f"A{'9' * 5000}G", "no mutation"),
         ("F6A", "residue 6 has no column in the model, which has 1-5"),
         ("A1X", "no mutation"),
         ("A1-", "no mutation"),
@@ -64,7 +74,7 @@ def test_a_variant_is_the_difference_of_two_energies(model, text):
 )
 def test_what_is_no_mutation_of_the_query_is_refused(text, message):
     with pytest.raises(DataError, match=message):
-        parse_variant(text, QUERY, NUMBERS)
+        parse_variant(text, QUERY, PLACES)
 
 
 def score(folder, text, *options):
@@ -79,7 +89,7 @@ def test_the_verb_adds_a_column_and_keeps_the_others(tmp_path, model):
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
     expected = log_odds(
-        model, QUERY, [parse_variant(text, QUERY, NUMBERS) for text in ("A1G:D3P", "C2A")]
+        model, QUERY, [parse_variant(text, QUERY, PLACES) for text in ("A1G:D3P", "C2A")]
     )
     assert rows[0] == ["name", "mutant", "delta"]
     assert [row[:2] for row in rows[1:]] == [["one, two", "A24G:D26P"], ["x", "C25A"]]
@@ -95,9 +105,7 @@ def test_residues_have_the_numbers_of_the_model(tmp_path, model):
     numbered = Potts(model.fields, model.couplings, {"query": QUERY, "numbers": "24-25 29-31"})
     model_files.write_model(tmp_path / "a.npz", numbered)
     assert score(tmp_path, "mutant\nA24G:D29P\nF31A\n") == 0
-    expected = log_odds(
-        model, QUERY, [parse_variant(v, QUERY, NUMBERS) for v in ("A1G:D3P", "F5A")]
-    )
+    expected = log_odds(model, QUERY, [parse_variant(v, QUERY, PLACES) for v in ("A1G:D3P", "F5A")])
     assert np.allclose([float(row[1]) for row in deltas(tmp_path)[1:]], expected, atol=1e-6)
 
 
@@ -123,7 +131,7 @@ def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
     model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     (tmp_path / "q.fasta").write_text(f">q\n{QUERY}\n")
     assert score(tmp_path, "mutant\nA1G\n", "--query", str(tmp_path / "q.fasta")) == 0
-    expected = log_odds(model, QUERY, [parse_variant("A1G", QUERY, NUMBERS)])
+    expected = log_odds(model, QUERY, [parse_variant("A1G", QUERY, PLACES)])
     assert float(deltas(tmp_path)[1][1]) == pytest.approx(expected[0], abs=1e-6)
     (tmp_path / "q.fasta").write_text(">q\nACDE\n")
     assert score(tmp_path, "mutant\nA1G\n", "--query", str(tmp_path / "q.fasta")) == 2
@@ -184,8 +192,14 @@ def test_every_exchange_of_one_residue_can_be_scored_without_a_table(tmp_path, m
     header, *rows = deltas(tmp_path)
     assert header == ["mutant", "delta"]
     assert len(rows) == 5 * 19
-    expected = log_odds(model, QUERY, [parse_variant("F5V", QUERY, NUMBERS)])
+    expected = log_odds(model, QUERY, [parse_variant("F5V", QUERY, PLACES)])
     assert rows[-1] == ["F12V", f"{expected[0]:.6f}"]
+    words[-1] = "-3"
+    assert main(["score-variants", *words, "--output", str(tmp_path / "out.csv")]) == 0
+    assert [row[0] for row in (deltas(tmp_path)[1], deltas(tmp_path)[-1])] == ["A-2R", "F2V"]
+    words[-1] = "99999999999999"
+    assert main(["score-variants", *words, "--output", str(tmp_path / "out.csv")]) == 2
+    assert "--offset is 99999999999999, expected -100000 to 100000" in capsys.readouterr().err
     more = ["--skip-unscorable", "--output", str(tmp_path / "out.csv")]
     assert main(["score-variants", *words, *more]) == 2
     assert "--all-singles reads no table" in capsys.readouterr().err
@@ -207,7 +221,7 @@ def test_the_rank_correlation_with_a_measured_column_is_told(tmp_path, model, ca
 
 
 def deltas_of(model, mutant):
-    return log_odds(model, QUERY, [parse_variant(mutant, QUERY, NUMBERS)])[0]
+    return log_odds(model, QUERY, [parse_variant(mutant, QUERY, PLACES)])[0]
 
 
 def test_a_given_query_brings_its_numbers(tmp_path, model):

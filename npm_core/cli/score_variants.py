@@ -1,9 +1,10 @@
 """Score mutants of a Potts model's query: log-odds against it, higher is more favourable.
 
 The input is a CSV with a column `mutant`: A23G, or A23G:L40P for several mutations together, with
-the numbers of the residues in the query; WT is the query itself. The output is the same table with
-a column `delta` = E(query) - E(mutant) in nats, the sign of EVmutation. An X of the query counts as
-a gap. With --all-singles there is no input: every exchange of one residue is scored.
+the numbers of the residues in the query, M-2A where one is negative; WT is the query itself. The
+output is the same table with a column `delta` = E(query) - E(mutant) in nats, the sign of
+EVmutation. An X of the query counts as a gap. With --all-singles there is no input: every exchange
+of one residue is scored.
 
 The model needs a query: .safetensors, .npz and plmc files hold it and its residue numbers: from 1,
 or from FIRST where the query, of an alignment or of `predict`, is called NAME/FIRST-LAST and has
@@ -82,11 +83,14 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import model_files
     from npm_core.errors import DataError, SettingsError
     from npm_core.files import write_text
+    from npm_core.numbering import LONGEST
     from npm_core.progress import note
-    from npm_core.variants import log_odds, parse_variant, single_mutants
+    from npm_core.variants import log_odds, parse_variant, places, single_mutants
 
     if args.all_singles and (args.measured or args.skip_unscorable):
         raise SettingsError("--all-singles reads no table: no --measured, no --skip-unscorable")
+    if abs(args.offset) > LONGEST:
+        raise SettingsError(f"--offset is {args.offset}, expected -{LONGEST} to {LONGEST}")
     model = model_files.read_model(args.potts)
     query, numbers = model_files.query_of(model), model_files.numbers_of(model)
     if args.query:
@@ -106,10 +110,11 @@ def run(args: argparse.Namespace) -> None:
     measured = _measured(table, args.measured, args.variants) if args.measured else None
     mutants = table.column("mutant")
     other_numbers = _other_numbers(mutants, query, numbers, args.offset)
+    place = places(numbers)
     variants, reasons = [], []
     for line, mutant in zip(table.lines, mutants, strict=True):
         try:
-            variants.append(parse_variant(mutant, query, numbers))
+            variants.append(parse_variant(mutant, query, place))
             reasons.append("")
         except DataError as error:
             if not args.skip_unscorable:
