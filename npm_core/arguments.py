@@ -118,7 +118,7 @@ def register_max_failed(parser: argparse.ArgumentParser, what: str) -> None:
     """The flag --max-failed-share of verbs that go on where one of many fails; `what` they are."""
     parser.add_argument(
         "--max-failed-share",
-        type=float,
+        type=share_from_zero,
         default=0.05,
         help=f"share of the {what} that may fail; if more do, the verb fails",
     )
@@ -128,7 +128,7 @@ def register_max_memory(parser: argparse.ArgumentParser, *, default: float) -> N
     """The flag --max-memory-gib of verbs whose only search or clustering is MMseqs2's."""
     parser.add_argument(
         "--max-memory-gib",
-        type=float,
+        type=gibibytes,
         default=default,
         help="GiB of MMseqs2's index; it decides hits and clusters",
     )
@@ -142,6 +142,13 @@ def register_threads(parser: argparse.ArgumentParser, text: str = "of the CPU") 
 def register_device(parser: argparse.ArgumentParser) -> None:
     """The flag --device, which `devices.usable_device` checks."""
     parser.add_argument("--device", default="cpu", help="cpu, cuda or, of several GPUs, cuda:1")
+
+
+def whole(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    return int(text)
 
 
 def positive_int(text: str) -> int:
@@ -164,6 +171,22 @@ def share(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0, at most 1, found {text!r}")
+    return value
+
+
+def share_from_zero(text: str) -> float:
+    """A number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
+
+
+def gibibytes(text: str) -> float:
+    """A finite number from 1: HHblits takes no less, and 0 would be all memory to MMseqs2."""
+    value = _number(text)
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a finite number from 1, found {text!r}")
     return value
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
+from npm_core.arguments import OutputFile, positive, positive_int, register_identity_threshold
 from npm_core.contact_arguments import register_centre, register_test_rows
 from npm_core.descent import Stop
 
@@ -66,7 +66,7 @@ def register_objective(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stop-rel",
-        type=float,
+        type=positive,
         default=Stop.rel,
         help="stop when three iterations together gained less than this share of the objective",
     )

@@ -17,7 +17,7 @@ from npm_core.msa import ANNOTATIONS, fasta_records, fasta_text
 from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note
 from npm_core.queries import Query, read_queries
-from npm_core.settings import knob
+from npm_core.settings import knob, require_positive
 from npm_core.shard import Engine, Found, Shard
 
 LONGEST = 20_000
@@ -47,8 +47,7 @@ class Limits:
             raise SettingsError(
                 f"max_length is {self.max_length}; HH-suite reads 1 to {LONGEST} residues"
             )
-        if self.timeout <= 0 or self.memory_limit_gib <= 0:
-            raise SettingsError(f"limits must be positive, found {self}")
+        require_positive(self, "timeout", "memory_limit_gib")
 
 
 def _memory_limit_gib(queries: Sequence[Query], limits: Limits) -> float:

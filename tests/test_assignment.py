@@ -9,7 +9,7 @@ import pytest
 from npm_core import assignment
 from npm_core.assignment import BOTH, NEITHER, AssignmentSettings, assign
 from npm_core.cli import main
-from npm_core.errors import DataError, ToolError
+from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.queries import Query
 
 needs_mmseqs = pytest.mark.skipif(
@@ -297,3 +297,11 @@ def test_the_verb_assigns_by_its_own_thresholds(tmp_path, monkeypatch):
     assert main(["assign-structures", *words, *more]) == 0
     settings = assignment.AssignmentSettings(0.51, 0.81, 0.52, 0.82, "chain", 301, 5)
     assert given == [({"train": paths["train"], "test": paths["test"]}, settings)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("identity", 7.0), ("coverage", -0.1), ("max_hits", 0)]
+)
+def test_settings_that_cannot_be_are_refused(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is {value}, expected"):
+        AssignmentSettings(**{name: value})

@@ -90,6 +90,15 @@ def test_a_misspelt_verb_is_told_the_one_that_was_meant(capsys, verb, message):
         (["fit-potts", "--threads", "²"], "expected a whole number from 1, found '²'"),
         (["build-families", "--identity-threshold", "0"], "above 0, at most 1, found '0'"),
         (["reduce-families", "--identity-threshold", "80"], "above 0, at most 1, found '80'"),
+        (["prior-contacts", "--prior-weight", "0"], "above 0, at most 1, found '0'"),
+        (["build-database", "--max-memory-gib", "nan"], "a finite number from 1, found 'nan'"),
+        (["assign-structures", "--max-memory-gib", "inf"], "a finite number from 1, found 'inf'"),
+        (["search", "--max-memory-gib", "0.5"], "a finite number from 1, found '0.5'"),
+        (["build-database", "--identity", "7"], "a number from 0 to 1, found '7'"),
+        (["fetch", "--timeout", "nan"], "a finite number above 0, found 'nan'"),
+        (["fetch", "--attempts", "-1"], "a whole number from 1, found '-1'"),
+        (["report", "--cards", "-1"], "a whole number from 0, found '-1'"),
+        (["describe", "--rank", "0"], "a whole number from 1, found '0'"),
         (["contacts", "--output", "q.txt"], "ends in .npz, found 'q.txt'"),
         (["precision", "--output", "p.csv"], "ends in .tsv, found 'p.csv'"),
         (["precision", "--map", "p.jpg"], "ends in .png or .pdf or .svg, found 'p.jpg'"),
@@ -112,6 +121,22 @@ def test_where_files_can_be_written_nothing_is_left_of_the_try(folder):
     check_folders([folder, folder / "made", folder / "deep" / "er"])
     assert sorted(folder.rglob("*")) == before
     assert (folder / "file").read_text() == "as it was"
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_numbers_are_checked_as_they_are_read(verb):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+    # Those of settings (their destination has a dot) are checked by these; of these two any number
+    # may be meant.
+    named = {"--offset", "--target-objective"}
+    bare = {
+        flag
+        for action in parser._actions
+        if action.type in (int, float) and "." not in action.dest
+        for flag in action.option_strings
+    }
+    assert bare <= named
 
 
 @pytest.mark.parametrize("verb", verbs())

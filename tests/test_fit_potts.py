@@ -293,9 +293,7 @@ def test_the_identity_threshold_decides_who_shares_a_weight(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--prior-weight", "2"], "--prior-weight 2"),
-        (["--stop-rel", "0"], "stop_rel 0.0"),
-        (["--max-evaluations", "0"], "max_evaluations 0"),
+        (["--stop-rel", "1"], "stop_rel 1.0"),
         (["--prior-weight", "0.5"], "--prior-weight needs --prior"),
         (["--backend", "ccmpred", "--objective", "paper"], "--backend ccmpred"),
         (["--backend", "ccmpred", "--target-objective", "1"], "--target-objective needs"),
@@ -316,6 +314,9 @@ def test_options_that_cannot_be_are_refused(tmp_path, alignments, capsys, words,
         ("--lambda-fields", "0", "a finite number above 0"),
         ("--lambda-couplings", "-1", "a finite number above 0"),
         ("--lambda-couplings", "nan", "a finite number above 0"),
+        ("--prior-weight", "0", "a number above 0, at most 1"),
+        ("--stop-rel", "0", "a finite number above 0"),
+        ("--max-evaluations", "0", "a whole number from 1"),
         ("--identity-threshold", "80", "a number above 0, at most 1"),
         ("--identity-threshold", "0", "a number above 0, at most 1"),
         ("--identity-threshold", "x", "a number above 0, at most 1"),
@@ -328,9 +329,9 @@ def test_numbers_that_cannot_be_are_refused_with_their_option(capsys, option, va
     assert f"argument {option}: expected {expected}, found {value!r}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--stop-rel", "--max-evaluations"])
-def test_a_stop_that_cannot_be_is_not_put_down_to_the_alignment(capsys, option):
-    assert fit("--msa", "not read", "--output", "a.safetensors", option, "0") == 2
+@pytest.mark.parametrize(("option", "value"), [("--stop-rel", "1"), ("--target-objective", "nan")])
+def test_a_stop_that_cannot_be_is_not_put_down_to_the_alignment(capsys, option, value):
+    assert fit("--msa", "not read", "--output", "a.safetensors", option, value) == 2
     assert "not read" not in capsys.readouterr().err
 
 

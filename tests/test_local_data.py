@@ -252,7 +252,8 @@ def test_a_query_that_is_no_row_is_refused(folder, query, message):
 def test_a_share_above_all_is_refused(folder, capsys, share):
     (folder / "t.tsv").write_text("id\talignment\nx\ttwo.sto\n")
     words = ["import-families", "--table", str(folder / "t.tsv"), "--output", str(folder / "o")]
-    assert main([*words, "--test-share", share]) == 2
+    with pytest.raises(SystemExit):
+        main([*words, "--test-share", share])
     assert "expected a number from 0 to 1" in capsys.readouterr().err
 
 

@@ -253,7 +253,6 @@ def test_describe_reads_the_numbers_of_json_and_refuses_what_is_no_text(saved, t
     )
     assert "1e-05" in path.read_text()
     assert main(["describe", str(saved[0])]) == main(["describe", str(path)]) == 0
-    assert main(["describe", str(saved[0]), "--rank", "0"]) == 2
     (tmp_path / "bytes").write_bytes(bytes(range(256)))
     assert main(["describe", str(tmp_path / "bytes")]) == 2
     assert "neither JSON nor YAML" in capsys.readouterr().err

@@ -86,9 +86,3 @@ def test_the_memory_of_the_network_counts(tmp_path, alone, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "fitting family " in error
     assert f" of 1 processes needs {needed / memory.MIB:,.0f} MiB of memory" in error
-
-
-def test_a_weight_outside_its_range_is_refused(tmp_path, alone, capsys):
-    with pytest.raises(AssertionError):
-        scores(tmp_path, 1.5)
-    assert "--prior-weight 1.5 is not above 0" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import subprocess
@@ -306,9 +307,9 @@ def test_a_longer_query_may_take_more_memory(fake, tmp_path, length, reason):
 def test_a_length_hhblits_cannot_read_is_refused():
     with pytest.raises(SettingsError, match="20000"):
         Limits(max_length=30_000)
-    with pytest.raises(SettingsError, match="limits must be positive"):
-        Limits(timeout=0)
-    with pytest.raises(SettingsError, match="limits must be positive"):
+    with pytest.raises(SettingsError, match="timeout is nan"):
+        Limits(timeout=math.nan)
+    with pytest.raises(SettingsError, match="memory_limit_gib is 0, expected above 0"):
         Limits(memory_limit_gib=0)
 
 

@@ -9,7 +9,7 @@ clusters' representatives and the alignments of their members are kept.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import register_max_memory, register_threads
+from npm_core.arguments import register_max_memory, register_threads, share_from_zero
 from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
@@ -27,13 +27,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--identity",
-        type=float,
+        type=share_from_zero,
         default=0.3,
         help="least share of identical residues in a cluster",
     )
     parser.add_argument(
         "--coverage",
-        type=float,
+        type=share_from_zero,
         default=0.8,
         help="least share of both sequences aligned in a cluster",
     )

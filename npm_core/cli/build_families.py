@@ -12,6 +12,7 @@ from npm_core.arguments import (
     positive_int,
     register_identity_threshold,
     register_max_failed,
+    whole,
 )
 from npm_core.hhsuite import FilterSettings
 
@@ -35,7 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_filter(parser)
     parser.add_argument(
         "--filter-coverage",
-        type=int,
+        type=whole,
         default=FilterSettings.coverage,
         help="hhfilter -cov, per cent",
     )
@@ -47,13 +48,13 @@ def register_filter(parser: argparse.ArgumentParser) -> None:
     """HHfilter's settings, but for the coverage."""
     parser.add_argument(
         "--filter-identity",
-        type=int,
+        type=whole,
         default=FilterSettings.identity,
         help="hhfilter -id, per cent",
     )
     parser.add_argument(
         "--filter-diff",
-        type=int,
+        type=whole,
         default=FilterSettings.difference,
         help="hhfilter -diff, 0 for all",
     )

@@ -10,7 +10,7 @@ cover.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_min_resolved
+from npm_core.arguments import OutputFile, positive_int, register_min_resolved, share_from_zero
 from npm_core.fetch_arguments import register_lock
 
 
@@ -36,16 +36,22 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", required=True, type=Path, metavar="DIR", help="of fetched files")
     parser.add_argument(
         "--min-identity",
-        type=float,
+        type=share_from_zero,
         default=0.9,
         help="least share of identical residues among those of SEQRES and row that align",
     )
     parser.add_argument(
-        "--min-coverage", type=float, default=0.5, help="least share of the row that SEQRES covers"
+        "--min-coverage",
+        type=share_from_zero,
+        default=0.5,
+        help="least share of the row that SEQRES covers",
     )
     register_min_resolved(parser)
     parser.add_argument(
-        "--max-attempts", type=int, default=20, help="structures to try before a family has none"
+        "--max-attempts",
+        type=positive_int,
+        default=20,
+        help="structures to try before a family has none",
     )
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of targets"

@@ -6,7 +6,7 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 
 import argparse
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, whole
 from npm_core.cli.build_families import register_filter
 from npm_core.hhsuite import FilterSettings
 
@@ -14,16 +14,18 @@ from npm_core.hhsuite import FilterSettings
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `coverage-sweep`."""
     parser.add_argument("--msas", required=True, nargs="+", metavar="FILE.ffdata", help="A3M texts")
-    parser.add_argument("--alignments", type=int, default=1000, help="size of the random sample")
+    parser.add_argument(
+        "--alignments", type=positive_int, default=1000, help="size of the random sample"
+    )
     parser.add_argument(
         "--coverages",
-        type=int,
+        type=whole,
         nargs="+",
         default=[0, *range(20, 90, 10)],
         help="hhfilter -cov, per cent",
     )
     register_filter(parser)
-    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--seed", type=whole, default=1, help="of the sample")
     parser.add_argument(
         "--workers", type=positive_int, default=1, help="calls of hhfilter at a time"
     )

@@ -8,13 +8,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from npm_core.arguments import positive_int
+
 if TYPE_CHECKING:
     from npm_core.architecture import Architecture
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="pfam_clan, uniref50, a folder or a file")
-    parser.add_argument("--rank", type=int, help="projection dimension d' in place of the model's")
+    parser.add_argument(
+        "--rank", type=positive_int, help="projection dimension d' in place of the model's"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

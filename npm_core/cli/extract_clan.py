@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.arguments import OutputFolder, positive_int
 
 COUNTS = ("family", "rows", "kept_rows", "structures", "structures_from", "seed_rows")
 
@@ -21,10 +21,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pdbmap", type=Path, required=True, help="pdbmap[.gz]")
     parser.add_argument("--clan", required=True, help="its name, e.g. NADP_Rossmann")
     parser.add_argument(
-        "--size", type=int, metavar="N", help="stop unless the clan has so many families"
+        "--size", type=positive_int, metavar="N", help="stop unless the clan has so many families"
     )
     parser.add_argument(
-        "--max-rows", type=int, default=100_000, help="rows kept of a full alignment (C.3)"
+        "--max-rows", type=positive_int, default=100_000, help="rows kept of a full alignment (C.3)"
     )
     parser.add_argument(
         "--output", required=True, type=OutputFolder, help="for alignments, structures and counts"

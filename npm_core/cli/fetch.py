@@ -5,7 +5,7 @@ The first download of a URL records its sha256 in the lock file; every later one
 
 import argparse
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, positive, positive_int
 from npm_core.fetch_arguments import register_lock
 
 
@@ -29,11 +29,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     register_lock(parser)
     parser.add_argument(
-        "--attempts", type=int, default=PATIENT.attempts, help="downloads tried of each mirror"
+        "--attempts",
+        type=positive_int,
+        default=PATIENT.attempts,
+        help="downloads tried of each mirror",
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=positive,
         default=PATIENT.timeout,
         help="seconds without a byte that end an attempt",
     )

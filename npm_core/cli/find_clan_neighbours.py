@@ -7,7 +7,7 @@ aligned to that family's own alignment by HHalign.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--round",
-        type=int,
+        type=whole,
         required=True,
         dest="cv_round",
         metavar="BUCKET",

@@ -7,7 +7,7 @@ like the target is left out.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_max_memory, register_threads
+from npm_core.arguments import OutputFile, positive, register_max_memory, register_threads
 from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
@@ -17,7 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
-    parser.add_argument("--e-value", type=float, default=1e-3, help="hits above it do not count")
+    parser.add_argument("--e-value", type=positive, default=1e-3, help="hits above it do not count")
     register_max_memory(parser, default=MAX_MEMORY_GIB)
     register_threads(parser, "of MMseqs2")
     parser.add_argument(

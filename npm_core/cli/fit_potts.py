@@ -23,9 +23,11 @@ from typing import TypeVar, get_args
 
 from npm_core.arguments import (
     positive,
+    positive_int,
     register_device,
     register_identity_threshold,
     register_threads,
+    share,
 )
 from npm_core.descent import Stop
 
@@ -90,7 +92,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stop-rel",
-        type=float,
+        type=positive,
         help="stop when three iterations together gained less than this share of the objective; "
         f"default {Stop.rel}",
     )
@@ -99,7 +101,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-evaluations",
-        type=int,
+        type=positive_int,
         help="stop after so many evaluations of the objective, not converged; default "
         f"{Stop.evaluations}",
     )
@@ -113,7 +115,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="shrink to this Potts model, not to zero",
     )
     parser.add_argument(
-        "--prior-weight", type=float, help="factor of the prior, from 0 (none) to 1; default 1"
+        "--prior-weight", type=share, help="factor of the prior, above 0, at most 1; default 1"
     )
     register_threads(parser, "of one fit; or how many alignments at a time")
     register_device(parser)
@@ -188,11 +190,8 @@ def check_options(args: argparse.Namespace) -> None:
     """Raise a SettingsError at options that cannot be, or not together."""
     from npm_core.errors import SettingsError
 
-    if args.prior_weight is not None:
-        if not 0 <= args.prior_weight <= 1:
-            raise SettingsError(f"--prior-weight {args.prior_weight} is outside 0 to 1")
-        if args.prior is None:
-            raise SettingsError("--prior-weight needs --prior, the model that it weighs")
+    if args.prior_weight is not None and args.prior is None:
+        raise SettingsError("--prior-weight needs --prior, the model that it weighs")
     of_the_cpu = {"--start": args.start, "--prior": args.prior}
     of_our_solver = {
         **of_the_cpu,

@@ -10,7 +10,7 @@ added: their rows to those of the table's alignments, and those the table lacks 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, register_min_resolved
+from npm_core.arguments import OutputFolder, positive_int, register_min_resolved
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="of your families; docs/formats.md has its columns",
     )
     parser.add_argument("--clan", required=True, help="import the families of this clan")
-    parser.add_argument("--max-rows", type=int, default=100_000, help="rows read of a family")
+    parser.add_argument(
+        "--max-rows", type=positive_int, default=100_000, help="rows read of a family"
+    )
     register_min_resolved(parser)
     parser.add_argument(
         "--searched",

@@ -8,7 +8,7 @@ and split; docs/formats.md describes each. Written are OUTPUT/{train,test,target
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, register_min_resolved
+from npm_core.arguments import OutputFolder, register_min_resolved, share_from_zero
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tsv",
         help="of your families; docs/formats.md has its columns",
     )
-    parser.add_argument("--test-share", type=float, default=0.1, help="of the families")
+    parser.add_argument("--test-share", type=share_from_zero, default=0.1, help="of the families")
     parser.add_argument("--salt", default="uniref50", help="of the split by hash of the id")
     register_min_resolved(parser)
     parser.add_argument(

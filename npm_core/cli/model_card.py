@@ -6,7 +6,7 @@ A Markdown file to stand beside the weights wherever they go.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", required=True, help="a sentence on what it was trained on")
     parser.add_argument("--licence", required=True, help="a sentence on weights and data")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=whole, default=0, help="of the bootstrap")
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.md", help="the card"
     )

@@ -8,7 +8,7 @@ Targets without a hit, or without two aligned residues, get no scores and are co
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.arguments import OutputFile, positive_int, whole
 from npm_core.contact_arguments import register_centre
 from npm_core.potts_arguments import fitter_of, register_objective
 
@@ -28,7 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     register_objective(parser)
     register_centre(parser)
-    parser.add_argument("--seed", type=int, required=True, help="of the reference members")
+    parser.add_argument("--seed", type=whole, required=True, help="of the reference members")
     parser.add_argument("--workers", type=positive_int, default=1, help="processes")
     parser.add_argument(
         "--output",

@@ -13,7 +13,7 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_device, register_threads, register_window
+from npm_core.arguments import OutputFile, register_device, register_threads, register_window, whole
 from npm_core.contact_arguments import register_centre, register_test_rows
 
 
@@ -23,7 +23,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=OutputFile, required=True, help="table of contact scores")
     parser.add_argument("--model", default="npm", help="name in the table")
     parser.add_argument(
-        "--shuffle-seed", type=int, help="add the shuffled control, drawn with this seed"
+        "--shuffle-seed", type=whole, help="add the shuffled control, drawn with this seed"
     )
     parser.add_argument(
         "--neighbours", type=Path, help="add the sister control: find-neighbours' table"
@@ -36,7 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="tables of the families that the neighbours are in",
     )
     parser.add_argument(
-        "--sister-seed", type=int, default=0, help="of the sisters' members (default: 0)"
+        "--sister-seed", type=whole, default=0, help="of the sisters' members (default: 0)"
     )
     register_test_rows(parser)
     register_centre(parser)
@@ -48,7 +48,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import read_config, trained_length
     from npm_core.devices import use_threads
-    from npm_core.errors import SettingsError
     from npm_core.neighbours import by_family, read_neighbours
     from npm_core.predict import load_predictor, target_scores
     from npm_core.progress import track
@@ -57,9 +56,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.tables import read_families, read_targets, write_scores
 
     use_threads(args.threads)
-    for flag, seed in (("shuffle", args.shuffle_seed), ("sister", args.sister_seed)):
-        if seed is not None and seed < 0:
-            raise SettingsError(f"--{flag}-seed {seed}: expected 0 or above")
     model = load_predictor(args.checkpoint, args.device)
     window = args.window or trained_length(args.checkpoint)
     targets = list(read_targets(*args.targets))

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npm_core.arguments import register_window
+from npm_core.arguments import register_window, share
 from npm_core.potts_arguments import fitter_of, register_family_fits
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(
         "--prior-weight",
-        type=float,
+        type=share,
         required=True,
         help="factor a of the prediction, above 0, at most 1",
     )
@@ -64,11 +64,8 @@ def _predictor(folder: Path) -> "NeuralPottsModel":
 def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
     from npm_core.checkpoints import WEIGHTS, read_config, trained_length
-    from npm_core.errors import SettingsError
     from npm_core.family_fitting import fit_table
 
-    if not 0 < args.prior_weight <= 1:
-        raise SettingsError(f"--prior-weight {args.prior_weight} is not above 0 and at most 1")
     digest = read_config(args.checkpoint)["sha256"]
     window = args.window or trained_length(args.checkpoint)
     fit_table(

@@ -12,7 +12,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, register_identity_threshold
+from npm_core.arguments import OutputFile, positive_int, register_identity_threshold, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +40,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--round",
         required=True,
-        type=int,
+        type=whole,
         dest="cv_round",
         metavar="BUCKET",
         help="the bucket to reduce, from 0",
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
-    parser.add_argument("--seed", required=True, type=int, help="of the rows that are kept")
+    parser.add_argument("--seed", required=True, type=whole, help="of the rows that are kept")
     register_identity_threshold(
         parser, "rows that agree in this share of columns share their weight"
     )

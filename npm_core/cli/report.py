@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +54,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.yaml",
         help="of the run, as `record-settings` writes them",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
-    parser.add_argument("--cards", type=int, default=300, help="most targets with a card")
+    parser.add_argument("--seed", type=whole, default=1, help="of the bootstrap")
+    parser.add_argument("--cards", type=whole, default=300, help="most targets with a card")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,8 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import (
+    gibibytes,
+    positive,
     positive_int,
     register_max_failed,
     register_search_outputs,
@@ -38,13 +40,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--iterations",
-        type=int,
+        type=positive_int,
         default=HhblitsSettings.iterations,
         help="rounds of the search with a query (C.4)",
     )
     parser.add_argument(
         "--e-value",
-        type=float,
+        type=positive,
         default=HhblitsSettings.e_value,
         help="largest of a hit to include (C.4)",
     )
@@ -56,7 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-memory-gib",
-        type=float,
+        type=gibibytes,
         default=HhblitsSettings.max_memory_gib,
         help="GiB: hhblits -maxmem, or of mmseqs2's index; it changes what is found",
     )

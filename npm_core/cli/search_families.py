@@ -9,7 +9,7 @@ profile, cut-off or hit is `skipped`. A killed run goes on where it was.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int, register_search_outputs
+from npm_core.arguments import positive_int, register_search_outputs, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")
     parser.add_argument("--clan", required=True, help="its name, e.g. NADP_Rossmann")
-    parser.add_argument("--shard", type=int, default=0, help="part of the clan, from 0")
-    parser.add_argument("--shards", type=int, default=1, help="how many parts there are")
+    parser.add_argument("--shard", type=whole, default=0, help="part of the clan, from 0")
+    parser.add_argument("--shards", type=positive_int, default=1, help="how many parts there are")
     parser.add_argument("--workers", type=positive_int, default=1, help="families at a time")
     register_search_outputs(parser, scratch="for what a stopped run goes on from", each="family")
 

@@ -10,7 +10,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, positive, whole
 from npm_core.pdb_selection import Criteria
 
 
@@ -30,13 +30,13 @@ def register_criteria(parser: argparse.ArgumentParser) -> None:
     """What an entry and a chain must meet."""
     parser.add_argument(
         "--max-resolution",
-        type=float,
+        type=positive,
         default=Criteria.max_resolution,
         help="angstrom; resolutions below this",
     )
     parser.add_argument(
         "--min-length",
-        type=int,
+        type=whole,
         default=Criteria.min_length,
         help="residues; chains longer than this",
     )

@@ -6,15 +6,17 @@ Where a sequence goes depends on its id alone. Shards may be empty.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.arguments import OutputFolder, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `shard-queries`."""
     parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
-    parser.add_argument("--shards", required=True, type=int, help="how many files, exactly")
     parser.add_argument(
-        "--max-queries", type=int, help="use only this many, chosen by hash (default: all)"
+        "--shards", required=True, type=positive_int, help="how many files, exactly"
+    )
+    parser.add_argument(
+        "--max-queries", type=positive_int, help="use only this many, chosen by hash (default: all)"
     )
     parser.add_argument(
         "--may-be-empty", action="store_true", help="no sequence at all is no error"

@@ -6,7 +6,7 @@ Written is a TSV of family and bucket, 0-based.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +21,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.parquet",
         help="table of the clan's targets, which name their structures",
     )
-    parser.add_argument("--buckets", type=int, default=5, help="how many (C.3)")
-    parser.add_argument("--seed", type=int, required=True, help="of the partition")
+    parser.add_argument("--buckets", type=positive_int, default=5, help="how many (C.3)")
+    parser.add_argument("--seed", type=whole, required=True, help="of the partition")
     parser.add_argument(
         "--output",
         type=OutputFile,

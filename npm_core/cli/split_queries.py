@@ -7,14 +7,17 @@ which other sequences are in it. With --held-out the test split is a published l
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.arguments import OutputFile, share_from_zero
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `split-queries`."""
     parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument(
-        "--test-share", type=float, default=0.1, help="expected share of the test split (C.4)"
+        "--test-share",
+        type=share_from_zero,
+        default=0.1,
+        help="expected share of the test split (C.4)",
     )
     parser.add_argument(
         "--salt", default="", help="any text; another one makes another split (default: none)"
