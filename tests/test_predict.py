@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from npm_core import alphabet, model_files, potts, predict, score_files
+from npm_core import (
+    alphabet,
+    model_files,
+    potts,
+    predict,
+    prediction_files,
+    provenance,
+    score_files,
+)
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
@@ -71,8 +79,6 @@ def test_windows_overlap_by_half_and_end_with_the_sequence():
 
 @pytest.mark.parametrize("kind", ["rotary", "esm1", "esm2"])
 def test_many_sequences_together_are_predicted_as_each_alone(kind, monkeypatch):
-    from npm_core import predict
-
     torch.manual_seed(3)
     trunk = build_trunk(TrunkSettings(kind, layers=2, width=8, attention_heads=2))
     head = HeadSettings(rank=2, initial_coupling=0.3)
@@ -298,7 +304,7 @@ def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
     def scores(windows):
         return np.full((windows.length, windows.length), -0.5, dtype=np.float32)
 
-    monkeypatch.setattr(predict, "contact_scores", scores)
+    monkeypatch.setattr(prediction_files, "contact_scores", scores)
     (tmp_path / "in.fasta").write_text(">one\nYAPTFTV*\n>two\nMKVLAWHDE\n")
     words = ["--fasta", str(tmp_path / "in.fasta"), "--checkpoint", str(checkpoint)]
     assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0
@@ -406,3 +412,11 @@ def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_
     assert main(["npm-contacts", *arguments, *flags]) == 0
     found = [(score.id, score.model, score.depth) for score in read_scores(tmp_path / "s.parquet")]
     assert found == [(n, m, None) for n in ("b", "a") for m in ("npm", "npm_shuffled")]
+
+
+def test_files_of_a_prediction_are_no_part_of_the_code_behind_the_contacts_of_a_run():
+    drawn_and_written = {"contact_map", "formats", "matrices", "model_files", "score_files"}
+    for verb in ("npm_contacts", "prior_contacts"):
+        code = provenance._closure((f"npm_core.cli.{verb}",))
+        assert "npm_core.predict" in code
+        assert not code.keys() & {f"npm_core.{name}" for name in drawn_and_written}

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.devices import use_threads
     from npm_core.files import file_stem, write_tsv
     from npm_core.numbering import range_misfit, residue_numbers
-    from npm_core.predict import embed_sequences, load_predictor, write_prediction
+    from npm_core.predict import embed_sequences, load_predictor
+    from npm_core.prediction_files import write_prediction
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.queries import read_queries
