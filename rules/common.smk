@@ -36,6 +36,7 @@ UNRELATED = ("checkpoint_every", "validate_every", "contact_distance")
 wildcard_constraints:
     dataset="train|test|targets",
     shard=r"\d{4}",
+    source="|".join(sources.published()),
     clan=r"(?!uniref50)[A-Za-z0-9_-]+",
     round=r"\d+",
     depth=r"\d+|full",

@@ -63,22 +63,27 @@ MODELS, NEAREST = "results/models/pfam_clan/HTH", "results/neighbours/pfam_clan/
 CLAN = "results/families/pfam_clan/HTH.parquet"
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory) -> dict[str, dict[str, list[str]]]:
-    """The command of each job of a plan whose settings are no verb's defaults, by its log."""
-    folder = tmp_path_factory.mktemp("plan")
-    (folder / "settings.yaml").write_text(yaml.safe_dump(TOLD))
-    done = subprocess.run(
+def dry_run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What Snakemake says it would do, started from `folder`."""
+    return subprocess.run(
         [
             *(str(BIN / "snakemake"), "--snakefile", str(ROOT / "workflow" / "Snakefile")),
-            *("--directory", str(folder), "--configfile", str(folder / "settings.yaml")),
-            *("--cores", "2", "--dry-run", "--printshellcmds", "all"),
+            *("--directory", str(folder), "--cores", "2", "--dry-run", *words),
         ],
         capture_output=True,
         text=True,
         check=False,
         env={"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT)},
     )
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory) -> dict[str, dict[str, list[str]]]:
+    """The command of each job of a plan whose settings are no verb's defaults, by its log."""
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "settings.yaml").write_text(yaml.safe_dump(TOLD))
+    told = ["--configfile", str(folder / "settings.yaml"), "--printshellcmds"]
+    done = dry_run(folder, "all", *told)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     found = re.findall(r"-m npm_core (.*) > logs/(\S+)\.log", done.stdout + done.stderr)
     return {log: by_flag(command) for command, log in found}
@@ -195,6 +200,15 @@ def test_a_step_is_told_its_files_and_its_settings(planned, job, told):
 )
 def test_a_step_is_told_nothing_of_what_is_anothers(planned, job, flag):
     assert flag not in planned[job]
+
+
+def test_a_source_that_is_none_is_said_to_have_no_rule(tmp_path):
+    for name in ("uniref5", "structures"):
+        done = dry_run(tmp_path, f"results/sources/{name}")
+        said = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert f"No rule to produce results/sources/{name}" in said
+        assert "Traceback" not in said
 
 
 def test_digests_are_of_the_code_beside_the_snakefile_whichever_is_installed(tmp_path):

@@ -21,6 +21,10 @@ class Sources:
         """The URL of a source, then its mirrors."""
         return [address(place) for place in self.places[name]]
 
+    def published(self) -> list[str]:
+        """Names of the sources that are fetched as they are: those with a list of places."""
+        return [name for name, places in self.places.items() if isinstance(places, list)]
+
     def structure_template(self) -> str:
         """URL of an entry's mmCIF file, with its {id} and {middle} to be filled in."""
         return address(self.places["structures"])
