@@ -36,7 +36,7 @@ rule extract_clan:
 rule build_clan_families:
     """Filter a clan's full alignments with HHfilter's defaults, weigh and tabulate them (C.3)."""
     input:
-        msas=places.clan_file("full.ffindex"),
+        multiext(places.clan_file("full"), ".ffdata", ".ffindex"),
     output:
         families="results/families/pfam_clan/{clan}.parquet",
         ledger="results/families/pfam_clan/{clan}.ledger.tsv",
@@ -46,7 +46,7 @@ rule build_clan_families:
         "../envs/hhsuite.yaml"
     threads: 8
     params:
-        msas=subpath(input.msas, strip_suffix=".ffindex"),
+        msas=subpath(input[0], strip_suffix=".ffdata"),
         settings=flags(config["families"]),
         recipe=1,
     shell:

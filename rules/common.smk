@@ -135,7 +135,7 @@ def search_limits():
 
 def database_name(wildcards, input):
     """The database as its engine names it: a prefix for HHblits, a folder for MMseqs2."""
-    return input.database.removesuffix("_a3m.ffindex")
+    return input.database[0].removesuffix("_a3m.ffdata")
 
 
 def clustering_settings():
@@ -152,9 +152,8 @@ def hhfilter_settings():
 
 def searched_prefixes(wildcards, input):
     """Flag of `import-clan` for the families found among packaged sequences."""
-    return flags(
-        {"searched": [path.removesuffix(".ffindex") for path in input.searched]}
-    )
+    data = (path for path in input.searched if path.endswith(".ffdata"))
+    return flags({"searched": [path.removesuffix(".ffdata") for path in data]})
 
 
 def clan_size(wildcards):

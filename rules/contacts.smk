@@ -89,9 +89,9 @@ rule predict_npm:
 rule find_clan_neighbours:
     """Find each target's nearest training family by HHalign probability (paper, C.3)."""
     input:
+        multiext(places.clan_file("seed"), ".ffdata", ".ffindex"),
         targets="results/reductions/{clan}/{round}/full/targets.parquet",
         buckets="results/buckets/{clan}.tsv",
-        profiles=places.clan_file("seed.ffindex"),
         families="results/families/pfam_clan/{clan}.parquet",
     output:
         "results/neighbours/pfam_clan/{clan}/{round}.parquet",
@@ -101,7 +101,7 @@ rule find_clan_neighbours:
         "../envs/hhsuite.yaml"
     threads: 8
     params:
-        profiles=subpath(input.profiles, strip_suffix=".ffindex"),
+        profiles=subpath(input[0], strip_suffix=".ffdata"),
         code=verb_digest("find-clan-neighbours"),
     shell:
         "python -m npm_core find-clan-neighbours --targets {input.targets:q}"

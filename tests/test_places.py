@@ -154,17 +154,18 @@ def test_families_of_a_clan_are_searched_for_among_packaged_sequences_alone():
     assert places().searched_families("A") == []
     found = places(source="packages", packages={"shards": 2})
     assert found.searched_families("A") == [
-        "results/packages/A/0000.ffindex",
-        "results/packages/A/0001.ffindex",
+        *("results/packages/A/0000.ffdata", "results/packages/A/0000.ffindex"),
+        *("results/packages/A/0001.ffdata", "results/packages/A/0001.ffindex"),
     ]
 
 
 def test_a_database_is_built_unpacked_or_of_the_other_engine():
-    built = "results/database/built/database_a3m.ffindex"
+    files = ("a3m.ffdata", "a3m.ffindex", "cs219.ffdata", "cs219.ffindex")
+    built = [f"results/database/built/database_{file}" for file in files]
     assert places().search_database() == built
-    unpacked = built.replace("built", "unpacked")
+    unpacked = [path.replace("built", "unpacked") for path in built]
     assert places(database={"build": False}).search_database() == unpacked
-    assert places(search={"engine": "mmseqs2"}).search_database() == "results/database/mmseqs2"
+    assert places(search={"engine": "mmseqs2"}).search_database() == ["results/database/mmseqs2"]
 
 
 def test_a_given_trunk_takes_the_place_of_the_pretrained_one():

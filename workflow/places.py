@@ -239,17 +239,17 @@ class Places:
             indexes["hits"] = "results/sources/pdb_hits"
         return indexes
 
-    def search_database(self) -> str:
-        """What the search engine's database is known by; for HHblits it is built or published."""
+    def search_database(self) -> list[str]:
+        """The search engine's database: a folder, or for HHblits files, built or published."""
         if self.config["search"]["engine"] == "mmseqs2":
-            return "results/database/mmseqs2"
-        how = "built" if self.config["database"]["build"] else "unpacked"
-        return f"results/database/{how}/database_a3m.ffindex"
+            return ["results/database/mmseqs2"]
+        prefix = f"results/database/{'built' if self.config['database']['build'] else 'unpacked'}"
+        return [*ffindex(f"{prefix}/database_a3m"), *ffindex(f"{prefix}/database_cs219")]
 
     def msas(self, dataset: str, shard: str) -> list[str]:
         """One shard's alignments (FFindex of A3M): by search, or the user's own."""
         place = f"imported/uniref50/{dataset}" if self.imported else f"msas/{dataset}/{shard}"
-        return [f"results/{place}.ffdata", f"results/{place}.ffindex"]
+        return ffindex(f"results/{place}")
 
     def training_msas(self) -> dict[str, list[str]]:
         """All alignments of training sequences: `data` and `index`."""
@@ -287,8 +287,9 @@ class Places:
         return [f"{number:04d}" for number in range(count)]
 
     def searched_families(self, clan: str) -> list[str]:
-        """FFindex files of the families found for a clan."""
-        return [f"results/packages/{clan}/{shard}.ffindex" for shard in self.package_shards()]
+        """FFindexes of the families found for a clan."""
+        prefixes = (f"results/packages/{clan}/{shard}" for shard in self.package_shards())
+        return [path for prefix in prefixes for path in ffindex(prefix)]
 
     def pretraining_sequences(self) -> str | list[str]:
         """What the language model learns from: the user's FASTA, or UniRef50's training split."""
@@ -396,6 +397,11 @@ class Places:
             if not self.imported:
                 inputs["leakage"] = "results/leakage/train_msas.audit.tsv"
         return inputs
+
+
+def ffindex(prefix: str) -> list[str]:
+    """Both files of an FFindex: a rule that reads it names both, and takes the prefix from one."""
+    return [f"{prefix}.ffdata", f"{prefix}.ffindex"]
 
 
 def distinct(paths: Iterable[str]) -> list[str]:
