@@ -8,6 +8,7 @@ from time import monotonic
 
 from npm_core import ffindex
 from npm_core.errors import DataError
+from npm_core.family_weights import weighted
 from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.msa import Msa, fasta_records, msa_from_rows
@@ -15,7 +16,6 @@ from npm_core.parallel import map_in_order
 from npm_core.programs import Programs, version
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
-from npm_core.reduction import weighted
 from npm_core.tables import Family, write_families
 
 

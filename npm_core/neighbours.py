@@ -11,7 +11,7 @@ from npm_core import alphabet
 from npm_core.arrays import Float32, Indices
 from npm_core.draws import keyed_generator
 from npm_core.errors import DataError
-from npm_core.reduction import weighted
+from npm_core.family_weights import weighted
 from npm_core.tables import Family, read_table, write_rows
 
 NEIGHBOURS = pa.schema(

@@ -9,8 +9,8 @@ from npm_core import alphabet
 from npm_core.arrays import Bools, Indices, States
 from npm_core.draws import keyed_generator
 from npm_core.errors import DataError
+from npm_core.family_weights import weighted
 from npm_core.tables import Family, Target
-from npm_core.weights import sequence_weights
 
 
 def _row_order(count: int, key: Iterable[object], without: Bools | None) -> NDArray[np.int64]:
@@ -141,12 +141,6 @@ def under_target(
     query = alphabet.encode(target.sequence)[None]
     residues = np.concatenate([query, anchor(family.residues, columns)])
     return weighted(family.id, residues, identity_threshold=identity_threshold)
-
-
-def weighted(name: str, residues: States, *, identity_threshold: float) -> Family:
-    """A family with the weights of the rows it has."""
-    weights = sequence_weights(residues, identity_threshold=identity_threshold)
-    return Family(name, residues, weights.astype(np.float32))
 
 
 def check_columns(family: Family, target: Target, columns: Indices | None) -> Indices:

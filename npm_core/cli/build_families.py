@@ -14,6 +14,7 @@ from npm_core.arguments import (
     register_max_failed,
     whole,
 )
+from npm_core.filter_arguments import register_filter
 from npm_core.hhsuite import FilterSettings
 
 
@@ -42,22 +43,6 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     register_max_failed(parser, "alignments")
     parser.add_argument("--workers", type=positive_int, default=1, help="alignments at a time")
-
-
-def register_filter(parser: argparse.ArgumentParser) -> None:
-    """HHfilter's settings, but for the coverage."""
-    parser.add_argument(
-        "--filter-identity",
-        type=whole,
-        default=FilterSettings.identity,
-        help="hhfilter -id, per cent",
-    )
-    parser.add_argument(
-        "--filter-diff",
-        type=whole,
-        default=FilterSettings.difference,
-        help="hhfilter -diff, 0 for all",
-    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 import argparse
 
 from npm_core.arguments import OutputFile, positive_int, whole
-from npm_core.cli.build_families import register_filter
+from npm_core.filter_arguments import register_filter
 from npm_core.hhsuite import FilterSettings
 
 
