@@ -123,16 +123,30 @@ def test_where_files_can_be_written_nothing_is_left_of_the_try(folder):
     assert (folder / "file").read_text() == "as it was"
 
 
-@pytest.mark.parametrize("verb", verbs())
-def test_numbers_are_checked_as_they_are_read(verb):
+def parser_of(verb):
     parser = argparse.ArgumentParser()
     importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("destination", "verbs_with_it"),
+    [("init", ("pretrain", "train")), ("seed", ("report", "figures", "model-card"))],
+)
+def test_a_flag_has_one_default_in_all_verbs_where_it_means_the_same(destination, verbs_with_it):
+    found = {parser_of(verb).get_default(destination) for verb in verbs_with_it}
+    assert len(found) == 1
+    assert found != {None}
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_numbers_are_checked_as_they_are_read(verb):
     # Those of settings (their destination has a dot) are checked by these; of these two any number
     # may be meant.
     named = {"--offset", "--target-objective"}
     bare = {
         flag
-        for action in parser._actions
+        for action in parser_of(verb)._actions
         if action.type in (int, float) and "." not in action.dest
         for flag in action.option_strings
     }
@@ -141,9 +155,7 @@ def test_numbers_are_checked_as_they_are_read(verb):
 
 @pytest.mark.parametrize("verb", verbs())
 def test_the_helps_of_all_verbs_are_in_one_style(verb):
-    parser = argparse.ArgumentParser()
-    importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
-    for action in parser._actions:
+    for action in parser_of(verb)._actions:
         text = action.help
         assert text, f"{action.option_strings} has no help"
         assert not text.endswith("."), text

@@ -96,6 +96,15 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["convert", "--input", potts_file, "--output", plmc]) == 0
     assert main(["convert", "--input", plmc, "--output", rr]) == 0
+    assert main(["convert", "--input", mat, "--output", str(tmp_path / "b.npz")]) == 0
+    said = capsys.readouterr().err.splitlines()[-4:]
+    for line, path, what in (
+        (said[0], mat, "contact scores"),
+        (said[1], plmc, "Potts model"),
+        (said[2], rr, "contact scores"),
+        (said[3], tmp_path / "b.npz", "contact scores"),
+    ):
+        assert line == f"{path}: {what} of 8 residues"
     assert '"converged": true' in report.read_text()
     assert "\nACDEFGHI\n" in (tmp_path / "a.rr").read_text()
     assert score_files.read_scores(mat).scores.shape == (8, 8)

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Read, convert, write."""
     from npm_core import formats, model_files, score_files
     from npm_core.errors import SettingsError
+    from npm_core.progress import note
 
     for name in (args.source, args.target):
         if name is not None and name not in {*model_files.MODELS, *score_files.SCORES}:
@@ -61,11 +62,14 @@ def run(args: argparse.Namespace) -> None:
             name=found.name,
             file_format=target,
         )
+        note(f"{args.output}: contact scores of {len(found.scores)} residues")
         return
     model = model_files.read_model(args.input, source)
     if target == "npz" and args.target is None:
         target = "npz-model"  # what --input holds
     if target in model_files.MODELS:
         model_files.write_model(args.output, model, target)
+        note(f"{args.output}: Potts model of {model.length} residues")
         return
     model_files.write_model_scores(args.output, model, file_format=target)
+    note(f"{args.output}: contact scores of {model.length} residues")

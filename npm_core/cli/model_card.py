@@ -20,7 +20,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", required=True, help="a sentence on what it was trained on")
     parser.add_argument("--licence", required=True, help="a sentence on weights and data")
-    parser.add_argument("--seed", type=whole, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=whole, default=1, help="of the bootstrap")
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.md", help="the card"
     )

@@ -58,7 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_contact_distance(parser)
     parser.add_argument(
         "--init",
-        required=True,
+        default="random",
         metavar="DIR",
         help="folder of a checkpoint: a masked language model (its trunk) or a Neural Potts Model "
         "(all of it); or `random`",
