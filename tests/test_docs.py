@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-NAMES = re.findall(r"`([a-z_.]+\.[A-Za-z_]+)`", (DOCS / "equations.md").read_text())
+NAMES = re.findall(r"`([a-z0-9_.]+\.[A-Za-z0-9_]+)`", (DOCS / "equations.md").read_text())
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"module.name"}))
@@ -20,4 +20,4 @@ def test_every_row_of_the_equations_names_a_function():
     rows = (DOCS / "equations.md").read_text().split("|---|---|---|\n")[1].splitlines()
     assert len(rows) > 20
     for row in rows:
-        assert re.search(r"`[a-z_.]+\.[A-Za-z_]+`", row.split("|")[3]), row
+        assert re.search(r"`[a-z0-9_.]+\.[A-Za-z0-9_]+`", row.split("|")[3]), row

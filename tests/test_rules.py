@@ -5,7 +5,7 @@ import dataclasses
 import importlib
 import re
 from copy import deepcopy
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +267,45 @@ def test_settings_that_only_a_verb_had_are_its_defaults():
         assert section == {key: parser.get_default(key) for key in section}
     assign = config["structures"]["assign"]
     assert assign == {key: getattr(AssignmentSettings(), key) for key in assign}
+
+
+@pytest.mark.parametrize(
+    ("place", "verb", "prefix"),
+    [
+        ("properties.universe", "universe", ""),
+        ("properties.split", "split_queries", ""),
+        ("properties.database", "build_database", ""),
+        ("properties.search", "search", ""),
+        ("properties.families", "build_families", ""),
+        ("properties.coverage_sweep", "coverage_sweep", ""),
+        ("properties.structures.properties.select", "select_structures", ""),
+        ("properties.structures.properties.select", "search_pdb", ""),
+        ("properties.structures.properties.assign", "assign_structures", ""),
+        ("properties.pfam_clan.properties.targets", "choose_clan_targets", ""),
+        ("properties.neighbours", "find_neighbours", ""),
+        ("properties.potts", "potts_contacts", ""),
+        ("properties.potts", "prior_contacts", ""),
+        ("properties.potts", "nearest_contacts", ""),
+        ("properties.prior", "prior_contacts", "prior-"),
+        ("properties.precision", "tabulate_precision", ""),
+        ("properties.model_card", "model_card", ""),
+        ("$defs.head", "train", "head-"),
+        ("$defs.training", "train", ""),
+        ("$defs.trunk.properties.transformer", "pretrain", "trunk-"),
+        ("$defs.trunk.properties.pretraining", "pretrain", ""),
+    ],
+)
+def test_every_setting_that_becomes_a_flag_is_one_of_its_verb(place, verb, prefix):
+    section = reduce(
+        lambda part, key: part[key], place.split("."), yaml.safe_load(SCHEMA.read_text())
+    )
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"npm_core.cli.{verb}").register(parser)
+    # `build` chooses the rule and is no flag.
+    names = section["properties"].keys() - ({"build"} if verb == "build_database" else set())
+    asked = {f"--{prefix}{name.replace('_', '-')}" for name in names}
+    assert asked
+    assert asked <= parser._option_string_actions.keys()
 
 
 @pytest.mark.parametrize("over", [[], ["paper.yaml"]], ids=str)
