@@ -38,7 +38,7 @@ A state that a column lacks keeps a probability of about that many sequences; ta
 field alone doubles the number of evaluations."""
 
 LEAST_RIDGE = 1e-6
-"""Of couplings without a penalty: those of states that never occur have no curvature."""
+"""Of couplings without a penalty: those of positions that pad have no curvature."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ class Curvature(NamedTuple):
 
     Attributes:
         fields: k = Meff s (1 - s) + 2 lambda_h, (L, 21), with the smoothed shares s.
-        variance: v = f (1 - f), (L, 21).
+        variance: v = s (1 - s), (L, 21): a state that a column lacks has a probability, too.
         ridge: r = 2 lambda_J, at least LEAST_RIDGE.
     """
 
@@ -334,9 +334,10 @@ class Curvature(NamedTuple):
 def curvature(problem: Problem, shares: Float64) -> Curvature:
     """Of a problem with these `frequencies`."""
     smoothed = _smoothed(problem, shares)
-    fields = problem.meff * smoothed * (1 - smoothed) + 2 * problem.penalty.lambda_fields
+    variance = smoothed * (1 - smoothed)
+    fields = problem.meff * variance + 2 * problem.penalty.lambda_fields
     ridge = max(2 * problem.penalty.lambda_couplings, LEAST_RIDGE)
-    return Curvature(fields, shares * (1 - shares), ridge)
+    return Curvature(fields, variance, ridge)
 
 
 def independent_fields(problem: Problem, shares: Float64) -> Float64:
