@@ -6,6 +6,7 @@ import numpy as np
 
 from npm_core import potts
 from npm_core.alphabet import GAP, STATES
+from npm_core.cli import main
 from npm_core.plm import Objective, Penalty, ccmpred_penalty, paper_penalty
 from npm_core.potts import Potts
 
@@ -42,3 +43,7 @@ def golden_case(golden, name, run):
     residues = read_alignment(golden / f"{name}.aln.gz").residues
     cases = json.loads((golden / "objectives.json").read_text())
     return residues, next(c for c in cases if (c["alignment"], c["run"]) == (name, run))
+
+
+def fit(*words):
+    return main(["fit-potts", *words])

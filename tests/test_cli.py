@@ -1,4 +1,4 @@
-"""What every verb does with arguments that cannot be, and with a signal."""
+"""What every verb does when asked for help, with arguments that cannot be, and with a signal."""
 
 import argparse
 import importlib
@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from waiting import PATIENCE, wait_until
 
 from npm_core import weights
 from npm_core.arguments import check_folders, check_outputs, register_identity_threshold
-from npm_core.cli import main, verbs
+from npm_core.cli import HelpFormatter, main, verbs
 
 
 @pytest.fixture
@@ -213,3 +214,68 @@ def test_a_stopped_verb_leaves_no_half_written_files(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
+
+
+def test_every_verb_has_help():
+    for verb, summary in verbs().items():
+        assert summary.endswith("."), f"{verb} needs a sentence for its docstring"
+        with pytest.raises(SystemExit) as exit_status:
+            main([verb, "--help"])
+        assert exit_status.value.code == 0
+
+
+def test_help_waits_for_no_large_package():
+    script = """
+import sys
+from npm_core.cli import main, verbs
+for verb in verbs():
+    try:
+        main([verb, "--help"])
+    except SystemExit:
+        pass
+print(sorted({"numba", "pandas", "pyarrow", "scipy", "torch"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        check=True,
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_help_shows_each_default_once(capsys):
+    parser = argparse.ArgumentParser(formatter_class=HelpFormatter)
+    parser.add_argument("--number", default=3, help="of things")
+    parser.add_argument("--said", default=4, help="four by default")
+    parser.add_argument("--none", help="no value")
+    parser.add_argument("--flag", action="store_true", help="a switch")
+    parser.add_argument("--list", default=[5, 6], nargs="+", help="some of these")
+    text = parser.format_help()
+    assert "of things (default: 3)" in text
+    assert "some of these (default: 5 6)" in text
+    assert text.count("default") == 3
+
+
+def test_no_verb_hides_a_default():
+    for verb in verbs():
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"npm_core.cli.{verb.replace('-', '_')}").register(parser)
+        for action in parser._actions:
+            hidden = action.default not in (None, False, []) and not action.help
+            assert not hidden, f"{verb} {action.option_strings} needs a help text"
+
+
+def test_an_error_is_one_line_and_exit_status_2(tmp_path):
+    command = [sys.executable, "-m", "npm_core", "contacts", "--structure", "none.cif"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "x.npz")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("ERROR: ")
+    assert "Traceback" not in done.stderr

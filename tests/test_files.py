@@ -155,3 +155,22 @@ def test_names_cannot_leave_the_output_folder(name, stem):
     assert found.startswith(stem)
     assert "/" not in found
     assert file_stem("a/b") != file_stem("a_b")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    class Interruption(Exception):
+        pass
+
+    with pytest.raises(Interruption), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise Interruption
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none: no such file"), open_text(tmp_path / "none"):
+        pass

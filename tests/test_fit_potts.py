@@ -1,6 +1,5 @@
 """The verb `fit-potts`: several alignments by one command, and what it refuses."""
 
-import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from plm_inputs import FIRM
+from plm_inputs import FIRM, fit
 
 from npm_core import fitting, kernels, memory, model_files, plm, plm_sparse, potts
 from npm_core.alphabet import decode
-from npm_core.cli import main
 from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.msa import read_msa
@@ -22,10 +20,6 @@ def write(folder, name, *rows):
     path = folder / name
     path.write_text("".join(f">{number}\n{row}\n" for number, row in enumerate(rows)))
     return str(path)
-
-
-def fit(*words):
-    return main(["fit-potts", *words])
 
 
 @pytest.fixture
@@ -407,95 +401,6 @@ def test_outputs_that_would_overwrite_are_refused(
     assert (tmp_path / "one.a3m").read_text() == before
 
 
-def refused(capsys, path, name, text):
-    (path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert fit("--msa", str(path / name), "--output", str(path / "a.safetensors")) == 2
-    return capsys.readouterr().err
-
-
-FIRST = "# STOCKHOLM 1.0\n#=GF ID 7tm_1\nq ACD\nr A-D\n//\n"
-SECOND = "# STOCKHOLM 1.0\n#=GF ID 7tm_2\n#=GF AC PF00002.27\ns ACE\n//\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "name"),
-    [(FIRST + SECOND, 6, " (7tm_2)"), (FIRST + "\n" + SECOND * 2, 7, " (7tm_2)"),
-     (FIRST + "s ACE\n//\n", 6, "")],
-)  # fmt: skip
-def test_of_several_stockholm_alignments_the_second_is_named(tmp_path, capsys, text, line, name):
-    told = refused(capsys, tmp_path, "a.sto", text)
-    assert f"a.sto, line {line}: a second alignment begins{name}, expected one a file" in told
-    assert f"sed -n '{line},/^\\/\\//p'" in told
-
-
-@pytest.mark.parametrize("name", ["a.sto", "a.txt"])
-def test_a_stockholm_file_that_is_not_closed_is_refused(tmp_path, capsys, name):
-    told = refused(capsys, tmp_path, name, FIRST.removesuffix("//\n"))
-    assert f"{name}: not closed by '//'" in told
-    assert "fetch it again" in told
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.a3m", ">q M\xfcller\nACD\n>r\nA-D\n"), ("a.fasta", ">q M\xfcller\nACD\n>r\nA-D\n"),
-     ("a.sto", "# STOCKHOLM 1.0\n#=GF AU M\xfcller\nq ACD\nr A-D\n//\n"),
-     ("a.txt", "# STOCKHOLM 1.0\n#=GF AU M\xfcller\nq ACD\nr A-D\n//\n")],
-)  # fmt: skip
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
-def test_headers_may_hold_any_bytes(tmp_path, name, text, encoding):
-    (tmp_path / name).write_bytes(text.encode(encoding))
-    model = tmp_path / "a.safetensors"
-    assert fit("--msa", str(tmp_path / name), "--output", str(model)) == 0
-    assert potts.load(model).metadata["query"] == "ACD"
-
-
-def test_a_byte_that_is_no_utf8_stands_as_its_number_in_a_name(tmp_path):
-    (tmp_path / "a.a3m").write_bytes(b">M\xfcller\nACD\n")
-    (tmp_path / "a.sto").write_bytes(b"M\xfcller ACD\n//\n")
-    for name in ("a.a3m", "a.sto"):
-        assert read_msa(tmp_path / name).names == (r"M\xfcller",)
-
-
-@pytest.mark.parametrize("letter", ["\xfc", "\u2013"])
-@pytest.mark.parametrize(("name", "text"), [("a.a3m", ">q\nAC{}\n"), ("a.sto", "q AC{}\n//\n")])
-def test_a_row_may_not(tmp_path, capsys, name, text, letter):
-    told = refused(capsys, tmp_path, name, text.format(letter))
-    assert "row 1 (q): character" in told
-    assert "at position 3 is no amino acid" in told
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [(b"PK\x03\x04\x14\0\0\0", "a zip archive, expected text; unpack it"),
-     (">q\nACD\n".encode("utf-16"), "UTF-16, expected UTF-8; convert it: iconv -f utf-16"),
-     (b"\xfd7zXZ\0\0\x04", "xz data, expected text"), (b"BZh91AY&SY", "bzip2 data")],
-)  # fmt: skip
-@pytest.mark.parametrize("name", ["a.a3m", "a.sto", "a.fasta.gz"])
-def test_what_is_no_text_is_told_by_its_kind(tmp_path, capsys, name, text, message):
-    packed = gzip.compress(text) if name.endswith(".gz") else text
-    assert f"{name}: {message}" in refused(capsys, tmp_path, name, packed)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "row"),
-    [("a.a3m", ">q\nacdef\n>r\nac-ef\n", "Row 1 has 5 of 5"),
-     ("a.a3m", ">q\nMcdef\n>r\nacdef\n", "Row 1 has 4 of 5"),
-     ("a.a3m", ">q\nac-ef\n>r\nac-ef\n", "Row 1 has 4 of 4"),
-     ("a.a3m", ">q\nACDEF\n>r\nacdef\n", "Row 2 has 5 of 5"),
-     ("a.sto", "q acdef\n//\n", "Row 1 has 5 of 5")],
-)  # fmt: skip
-def test_lower_case_is_named_where_it_leaves_no_columns(tmp_path, capsys, name, text, row):
-    told = refused(capsys, tmp_path, name, text)
-    assert f"{row} letters in lower case, which A3M and Stockholm read as inserts" in told
-    assert "name the file .fasta if it is an aligned FASTA" in told
-
-
-def test_an_uneven_row_is_not_put_down_to_lower_case(tmp_path, capsys):
-    told = refused(capsys, tmp_path, "a.a3m", ">q\nACDE\n>r\nAaC\n")
-    assert "row 2 (r) has 2 columns, row 1 (q) has 4" in told
-    assert "lower" not in told
-
-
 def test_a_range_that_is_not_the_querys_is_said_once(tmp_path, capsys):
     paths = [tmp_path / "a.a3m", tmp_path / "b.a3m"]
     for path in paths:
@@ -512,20 +417,6 @@ def test_a_range_that_is_not_the_querys_is_said_once(tmp_path, capsys):
     assert capsys.readouterr().err.count(told) == 2
     assert fit("--msa", str(paths[0]), "--all-columns", "--output", str(model)) == 0
     assert "numbered" not in capsys.readouterr().err
-
-
-GENE = "ATGAAAGTTCTGGCTTGGCATGATGAAGGT"
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("a.fasta", f">g\n{GENE.lower()}\n"), ("a.a3m", f">g\n{GENE.lower()}\n"),
-     ("a.aln", f"{GENE[:10]}---{GENE[10:]}\n"),
-     ("a.sto", f"g {GENE.replace('T', 'U')}\n//\n"), ("a.a3m", f">ss_pred\nC\n>g\n{GENE}N\n")],
-)  # fmt: skip
-def test_an_alignment_of_nucleotides_is_refused(tmp_path, capsys, name, text):
-    told = refused(capsys, tmp_path, name, text)
-    assert "is DNA or RNA, expected a protein: translate it" in told
 
 
 def test_the_first_fit_on_a_machine_says_that_it_compiles(
