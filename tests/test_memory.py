@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from npm_core import memory
@@ -113,3 +114,18 @@ def test_work_that_fails_gives_its_memory_back():
         _ = 1 / 0
     with room.held(10):
         pass
+
+
+def test_a_step_that_cannot_fit_is_refused_with_figures_and_cure(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * memory.MIB)
+    memory.require(99 * memory.MIB, "a fit", "use less")
+    with pytest.raises(SettingsError, match=r"a fit needs 101 MiB .* 100 MiB .*; use less"):
+        memory.require(101 * memory.MIB, "a fit", "use less")
+
+
+def test_the_peak_is_measured_anew():
+    memory.reset_peak()
+    before = memory.peak_mib()
+    block = np.ones(8_000_000)
+    assert memory.peak_mib() >= before + 50
+    assert block.any()

@@ -11,7 +11,7 @@ import pytest
 from npm_core import memory
 from npm_core.cli import main
 from npm_core.descent import Stop
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError
 from npm_core.family_fitting import FamilyFitter, fit_table
 from npm_core.generalisation import generalisation_loss
 from npm_core.plm import Objective
@@ -222,18 +222,3 @@ def test_a_target_of_another_length_is_an_error(tmp_path, families, capsys):
     write_targets(tmp_path / "targets.parquet", [target], {})
     assert run(tmp_path, "--targets", str(tmp_path / "targets.parquet"))[0] == 2
     assert "family deep has 12 columns, its target 11" in capsys.readouterr().err
-
-
-def test_a_step_that_cannot_fit_is_refused_with_figures_and_cure(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * memory.MIB)
-    memory.require(99 * memory.MIB, "a fit", "use less")
-    with pytest.raises(SettingsError, match=r"a fit needs 101 MiB .* 100 MiB .*; use less"):
-        memory.require(101 * memory.MIB, "a fit", "use less")
-
-
-def test_the_peak_is_measured_anew():
-    memory.reset_peak()
-    before = memory.peak_mib()
-    block = np.ones(8_000_000)
-    assert memory.peak_mib() >= before + 50
-    assert block.any()

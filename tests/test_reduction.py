@@ -1,14 +1,13 @@
-"""Buckets and reduced depth: what stays together, what is nested, what a target's MSA holds."""
+"""Reduced depth: what is nested, what a target's MSA holds."""
 
 import numpy as np
 import pytest
 
 from npm_core.alphabet import decode, encode
-from npm_core.buckets import shared_structures, split_buckets, write_buckets
+from npm_core.buckets import write_buckets
 from npm_core.clan_targets import write_columns
 from npm_core.cli import main
-from npm_core.draws import keyed_generator
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError
 from npm_core.reduction import (
     anchor,
     check_columns,
@@ -29,11 +28,6 @@ from npm_core.tables import (
 )
 
 
-def target(name, source, sequence="ACD"):
-    coordinates = np.zeros((len(sequence), 3), dtype=np.float32)
-    return Target(name, "Clan", sequence, coordinates, source)
-
-
 def family(name, *rows):
     residues = np.stack([encode(row) for row in rows])
     return Family(name, residues, np.ones(len(rows), dtype=np.float32))
@@ -41,64 +35,6 @@ def family(name, *rows):
 
 def letters(residues):
     return sorted(map(bytes, residues))
-
-
-def test_random_numbers_depend_on_the_key_alone():
-    first = keyed_generator(1, 0, "PF00001").permutation(20)
-    assert (first == keyed_generator(1, 0, "PF00001").permutation(20)).all()
-    assert (first != keyed_generator(1, 1, "PF00001").permutation(20)).any()
-
-
-def test_targets_share_a_structure_by_entry_or_by_overlap_in_one_protein():
-    protein = "ACDEFGHIKLMNPQRSTVWYACEGIKMP"
-    targets = [
-        target("a", "1abc_A"),
-        target("b", "1abc_B", protein[:24]),
-        target("c", "another", protein[4:]),
-        target("d", "2abc_A", protein[5:]),
-        target("e", "3abc_A", protein[:19]),
-        target("f", "nowhere_1"),
-        target("g", "nowhere_2"),
-    ]
-    groups = {frozenset(group) for group in shared_structures(targets)}
-    assert groups == {frozenset("abcd"), frozenset("fg")}, "e meets b in 19 residues only"
-
-
-def test_unknown_residues_are_no_shared_protein():
-    assert (
-        shared_structures([target("a", "1abc_A", "X" * 30), target("b", "2abc_A", "X" * 30)]) == []
-    )
-
-
-def test_buckets_are_equal_and_keep_shared_structures_together():
-    families = [f"PF{number:05d}" for number in range(23)]
-    targets = [
-        *(target(families[number], f"{number % 4}abc_A") for number in range(8)),
-        *(target(families[number], f"{number}_A") for number in range(8, 13)),
-    ]
-    buckets = split_buckets(families, targets, buckets=5, seed=1)
-    assert list(buckets) == families
-    sizes = np.bincount(list(buckets.values()))
-    assert sorted(sizes) == [4, 4, 5, 5, 5]
-    for number in range(4):
-        assert buckets[families[number]] == buckets[families[number + 4]]
-    with_target = np.bincount([buckets[one.id] for one in targets], minlength=5)
-    assert with_target.min() >= 2
-
-
-def test_buckets_depend_on_the_seed_and_not_on_chance():
-    families = [f"PF{number:05d}" for number in range(20)]
-    first, again, other = (split_buckets(families, [], buckets=5, seed=s) for s in (1, 1, 2))
-    assert first == again
-    assert first != other
-
-
-def test_more_buckets_than_structures_are_refused():
-    targets = [target("a", "1abc_A"), target("b", "1abc_B")]
-    with pytest.raises(SettingsError, match="1 groups"):
-        split_buckets(["a", "b"], targets, buckets=2, seed=1)
-    with pytest.raises(DataError, match="belongs to none"):
-        split_buckets(["a"], targets, buckets=1, seed=1)
 
 
 def test_a_smaller_depth_is_a_subset_of_a_larger_one(rng):
@@ -260,19 +196,6 @@ def test_a_bucket_without_a_target_is_refused(tmp_path, capsys):
     )
     assert status == 2
     assert "none of the 1 families of bucket 0 has a target" in capsys.readouterr().err
-
-
-def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):
-    write_buckets(tmp_path / "buckets.tsv", {"PF1": 0})
-    status = main(
-        [
-            *("reduce-families", "--families", "x", "--targets", "x", "--columns", "x"),
-            *("--buckets", str(tmp_path / "buckets.tsv"), "--round", "5", "--depth", "2"),
-            *("--seed", "1", "--output", "y", "--target-msas", "z"),
-        ]
-    )
-    assert status == 2
-    assert "buckets are 0 to 0" in capsys.readouterr().err
 
 
 def test_the_verb_nests_depths_and_draws_anew_for_each_family_and_seed(tmp_path, capsys):
