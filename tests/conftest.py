@@ -81,3 +81,26 @@ def toy_database(toy_sequences: tuple[Path, str]) -> tuple[str, str]:
     prefix = fasta.with_suffix("")
     build_database(fasta, prefix)
     return str(prefix), member
+
+
+@pytest.fixture
+def shard(tmp_path, rng) -> Path:
+    """A table of five small families, to train on."""
+    from npm_core.tables import Family, write_families
+
+    def family(number: int) -> Family:
+        residues = rng.integers(0, 20, (6, 9 + number)).astype(np.uint8)
+        return Family(f"f{number}", residues, rng.uniform(0.1, 1, 6).astype(np.float32))
+
+    write_families(tmp_path / "f.parquet", map(family, range(5)), {}, rows_per_group=2)
+    return tmp_path / "f.parquet"
+
+
+@pytest.fixture
+def flags(shard, tmp_path) -> list[str]:
+    """Those of `train` for four updates of a small model on that table."""
+    text = (
+        f"--families {shard} --init random --scratch {tmp_path / 'scratch'} --steps 4 --batch 4 "
+        "--trunk-layers 1 --trunk-width 8 --trunk-attention-heads 2 --head-rank 2 --rows 3"
+    )
+    return text.split()

@@ -1,4 +1,4 @@
-"""Run by torchrun in test_training.py: whole and interrupted trainings, weights copied or sharded.
+"""Run by torchrun in test_team.py: whole and interrupted trainings, weights copied or sharded.
 
 python -m torch.distributed.run --nproc-per-node=2 tests/two_processes.py SHARD FOLDER
 """
@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
-from test_training import Interrupted, averaged_loop, make_task
+from training_inputs import Interrupted, averaged_loop, make_task
 
 from npm_core.loop import fit
 from npm_core.team import Team, join, whole_weights
