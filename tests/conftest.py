@@ -104,3 +104,14 @@ def flags(shard, tmp_path) -> list[str]:
         "--trunk-layers 1 --trunk-width 8 --trunk-attention-heads 2 --head-rank 2 --rows 3"
     )
     return text.split()
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The folder of a small model that was trained on 20 residues at a time."""
+    from model_inputs import make_model
+
+    from npm_core.checkpoints import save_model
+
+    save_model(tmp_path / "npm", make_model(), {"TrainSettings": {"max_length": 20}})
+    return tmp_path / "npm"

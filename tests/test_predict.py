@@ -1,4 +1,4 @@
-"""Scores without J are the scores of J; windows agree; files are what other programs read."""
+"""Scores without J are the scores of J; windows agree, and so do sequences read together."""
 
 import weakref
 from pathlib import Path
@@ -6,25 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_inputs import SEQUENCE, make_model
 
-from npm_core import (
-    alphabet,
-    model_files,
-    potts,
-    predict,
-    prediction_files,
-    provenance,
-    score_files,
-)
+from npm_core import alphabet, potts, predict, score_files
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
-from npm_core.devices import usable_device
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import read_tsv
 from npm_core.generalisation import generalisation_loss
 from npm_core.model import HEADS, NeuralPottsModel, build_trunk
-from npm_core.precision import RANGES, top_precision
 from npm_core.predict import (
     contact_scores,
     embed_sequences,
@@ -35,16 +26,6 @@ from npm_core.predict import (
     window_starts,
 )
 from npm_core.tables import Family, Target, read_scores, write_targets
-from npm_core.validation import long_range_precision
-
-SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"
-
-
-def make_model(kind: str = "untied") -> NeuralPottsModel:
-    torch.manual_seed(3)
-    trunk = build_trunk(TrunkSettings("rotary", layers=1, width=8, attention_heads=2))
-    head = HeadSettings(kind, rank=2, channels=3, initial_coupling=0.3)
-    return NeuralPottsModel(trunk, head).eval()
 
 
 def states(sequence: str = SEQUENCE) -> np.ndarray:
@@ -203,88 +184,6 @@ def test_scores_of_targets_are_of_the_asked_centring():
     assert not np.allclose(found.matrix, contact_scores(windows))
 
 
-@pytest.mark.parametrize("window", [26, 512])
-def test_precision_in_training_is_that_of_the_scores(rng, window):
-    points = np.cumsum(rng.normal(size=(29, 3)) * 2, axis=0).astype(np.float32)
-    target = Target("t", "test", SEQUENCE, points, "x")
-    (scores,) = target_scores(make_model(), [target], window=window)
-    far = np.median(target.distances[np.triu_indices(29, 24)])
-    found = long_range_precision(make_model(), [target], contact_distance=far, window=window)
-    assert found == {
-        f"long_P@L{name}": top_precision(
-            scores.matrix, target.distances, k=k, separation=RANGES["long"], contact_distance=far
-        )
-        for name, k in (("", 1), ("/5", 5))
-    }
-
-
-def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
-    line = np.zeros((29, 3), np.float32)
-    line[:, 0] = np.arange(29) / 3  # 24 residues apart is 8 angstrom, 28 is 9.33
-    near = Target("near", "test", SEQUENCE, line, "x")
-    short = Target("short", "test", SEQUENCE[:20], line[:20], "x")
-
-    def found(targets, contact_distance):
-        return long_range_precision(
-            make_model(), targets, contact_distance=contact_distance, window=512
-        )
-
-    assert found([near, short], 10.0) == {"long_P@L": 1.0, "long_P@L/5": 1.0}
-    # Of the 15 pairs 24 or more apart, five are exactly 24 apart; L is more than 15.
-    assert found([near], 8.1)["long_P@L"] == pytest.approx(5 / 15)
-    with pytest.raises(DataError, match="none of 1 targets"):
-        found([short], 10.0)
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    save_model(tmp_path / "npm", make_model(), {"TrainSettings": {"max_length": 20}})
-    return tmp_path / "npm"
-
-
-def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint, tmp_path):
-    fasta = tmp_path / "in.fasta"
-    fasta.write_text(f">one\nM\n>two words\n{SEQUENCE.lower()}\n")
-    out = tmp_path / "out"
-    options = ["--formats", "scores", "potts", "rr", "png"]
-    arguments = ["--fasta", str(fasta), "--checkpoint", str(checkpoint), "--output", str(out)]
-    assert main(["predict", *arguments, *options]) == 0
-    suffixes = ("png", "potts.safetensors", "rr", "scores.npz")
-    assert {p.name for p in out.iterdir()} == {
-        "index.tsv",
-        *(f"{stem}.{suffix}" for stem in ("one", "two") for suffix in suffixes),
-    }
-    with np.load(out / "two.scores.npz") as found:
-        np.testing.assert_allclose(
-            found["scores"],
-            potts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
-            atol=1e-6,
-        )
-        listed = score_files.read_scores(out / "two.rr")
-        assert listed.query == score_files.read_scores(out / "two.scores.npz").query == SEQUENCE
-        assert "TARGET two" in (out / "two.rr").read_text()
-        strongest = np.argmax(np.triu(found["scores"], score_files.RR_SEPARATION))
-        assert np.argmax(listed.scores) == strongest
-    model = model_files.read_model(out / "two.potts.safetensors")
-    assert model_files.query_of(model) == SEQUENCE
-    assert model.metadata["query_name"] == "two"
-
-
-def test_residues_count_from_where_the_name_says(checkpoint, tmp_path, capsys):
-    (tmp_path / "q.fasta").write_text(">P1/101-107 part\nMKVLAAG\n>P2/1-9\nMKVLAAG\n")
-    words = ["--fasta", str(tmp_path / "q.fasta"), "--checkpoint", str(checkpoint)]
-    assert main(["predict", *words, "--output", str(tmp_path), "--formats", "scores", "potts"]) == 0
-    for name, first in (("P1", 101), ("P2", 1)):
-        (scores,) = tmp_path.glob(f"{name}_*.scores.npz")
-        (model,) = tmp_path.glob(f"{name}_*.potts.safetensors")
-        expected = list(range(first, first + 7))
-        assert score_files.read_scores(scores).numbers.tolist() == expected
-        assert model_files.numbers_of(model_files.read_model(model)).tolist() == expected
-    told = capsys.readouterr().err
-    assert told.count("P2/1-9: 1-9 in the query's name are 9 residues, not 7: numbered from 1") == 1
-    assert "P1/101-107" not in told
-
-
 def test_the_index_says_what_the_files_of_each_sequence_are_called(checkpoint, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "q.fasta").write_text(">sp|P1|X_HUMAN/101-107 part\nMKVLXAG\n>P2\nMKV\n")
@@ -296,22 +195,6 @@ def test_the_index_says_what_the_files_of_each_sequence_are_called(checkpoint, t
     assert rows[0] == {"id": "sp|P1|X_HUMAN/101-107", "length": "7", "first": "101", "masked": "1"}
     assert {path.name for path in out.iterdir()} == {"index.tsv", "P2.rr", f"{name}.rr"}
     assert "\nTARGET sp|P1|X_HUMAN/101-107\n" in (out / f"{name}.rr").read_text()
-
-
-def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
-    checkpoint, tmp_path, monkeypatch
-):
-    def scores(windows):
-        return np.full((windows.length, windows.length), -0.5, dtype=np.float32)
-
-    monkeypatch.setattr(prediction_files, "contact_scores", scores)
-    (tmp_path / "in.fasta").write_text(">one\nYAPTFTV*\n>two\nMKVLAWHDE\n")
-    words = ["--fasta", str(tmp_path / "in.fasta"), "--checkpoint", str(checkpoint)]
-    assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0
-    assert len(list((tmp_path / "out").iterdir())) == 7
-    for name, sequence in (("one", "YAPTFTV"), ("two", "MKVLAWHDE")):
-        lines = (tmp_path / "out" / f"{name}.rr").read_text().splitlines()
-        assert lines[-3:] == ["MODEL 1", sequence, "END"]
 
 
 def test_a_model_reads_as_much_at_a_time_as_it_was_trained_on(checkpoint, tmp_path, capsys):
@@ -370,38 +253,6 @@ def test_what_has_no_couplings_is_no_predictor(tmp_path):
             load_predictor(tmp_path / kind)
 
 
-def test_a_device_that_is_not_there_is_refused(checkpoint):
-    with pytest.raises(SettingsError, match="no GPU"):
-        load_predictor(checkpoint, "cuda" if not torch.cuda.is_available() else "cuda:99")
-
-
-@pytest.mark.parametrize("device", ["foo", "gpu", "mps", "meta", "cuda:x", "cpu:0", ""])
-def test_a_device_of_another_kind_is_refused(checkpoint, tmp_path, device, capsys):
-    fasta = tmp_path / "in.fasta"
-    fasta.write_text(">a\nMKV\n")
-    flags = ["--checkpoint", str(checkpoint), "--output", str(tmp_path), "--device", device]
-    assert main(["predict", "--fasta", str(fasta), *flags]) == 2
-    assert "expected cpu, cuda" in capsys.readouterr().err
-
-
-def test_a_gpu_is_known_by_its_number(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert usable_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(SettingsError, match="2 GPU can be reached"):
-        usable_device("cuda:2")
-
-
-def test_threads_are_no_more_than_cores(monkeypatch):
-    from npm_core import devices
-
-    used = []
-    monkeypatch.setattr(torch, "set_num_threads", used.append)
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
-    for count in (1, 4, 100_000):
-        devices.use_threads(count)
-    assert used == [1, 4, 4]
-
-
 def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_path):
     targets = [
         Target(name, "test", SEQUENCE, np.zeros((29, 3), np.float32), "x") for name in ("b", "a")
@@ -412,11 +263,3 @@ def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_
     assert main(["npm-contacts", *arguments, *flags]) == 0
     found = [(score.id, score.model, score.depth) for score in read_scores(tmp_path / "s.parquet")]
     assert found == [(n, m, None) for n in ("b", "a") for m in ("npm", "npm_shuffled")]
-
-
-def test_files_of_a_prediction_are_no_part_of_the_code_behind_the_contacts_of_a_run():
-    drawn_and_written = {"contact_map", "formats", "matrices", "model_files", "score_files"}
-    for verb in ("npm_contacts", "prior_contacts"):
-        code = provenance._closure((f"npm_core.cli.{verb}",))
-        assert "npm_core.predict" in code
-        assert not code.keys() & {f"npm_core.{name}" for name in drawn_and_written}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from model_inputs import SEQUENCE, make_model
 from training_inputs import LOOP, make_task, table
 
 from npm_core import alphabet
@@ -10,10 +11,12 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
+from npm_core.precision import RANGES, top_precision
+from npm_core.predict import target_scores
 from npm_core.tables import Family, Target, write_families, write_targets
 from npm_core.training import NpmTask
 from npm_core.training_settings import ObjectiveSettings, TrainSettings
-from npm_core.validation import validation_loss
+from npm_core.validation import long_range_precision, validation_loss
 
 
 def silent(model: NeuralPottsModel) -> NeuralPottsModel:
@@ -96,3 +99,36 @@ def test_no_families_to_validate_on_is_an_error(shard, tmp_path):
             loop=LOOP,
             validation=Families([tmp_path / "none.parquet"]),
         )
+
+
+@pytest.mark.parametrize("window", [26, 512])
+def test_precision_in_training_is_that_of_the_scores(rng, window):
+    points = np.cumsum(rng.normal(size=(29, 3)) * 2, axis=0).astype(np.float32)
+    target = Target("t", "test", SEQUENCE, points, "x")
+    (scores,) = target_scores(make_model(), [target], window=window)
+    far = np.median(target.distances[np.triu_indices(29, 24)])
+    found = long_range_precision(make_model(), [target], contact_distance=far, window=window)
+    assert found == {
+        f"long_P@L{name}": top_precision(
+            scores.matrix, target.distances, k=k, separation=RANGES["long"], contact_distance=far
+        )
+        for name, k in (("", 1), ("/5", 5))
+    }
+
+
+def test_precision_is_a_mean_over_targets_with_a_long_range_pair():
+    line = np.zeros((29, 3), np.float32)
+    line[:, 0] = np.arange(29) / 3  # 24 residues apart is 8 angstrom, 28 is 9.33
+    near = Target("near", "test", SEQUENCE, line, "x")
+    short = Target("short", "test", SEQUENCE[:20], line[:20], "x")
+
+    def found(targets, contact_distance):
+        return long_range_precision(
+            make_model(), targets, contact_distance=contact_distance, window=512
+        )
+
+    assert found([near, short], 10.0) == {"long_P@L": 1.0, "long_P@L/5": 1.0}
+    # Of the 15 pairs 24 or more apart, five are exactly 24 apart; L is more than 15.
+    assert found([near], 8.1)["long_P@L"] == pytest.approx(5 / 15)
+    with pytest.raises(DataError, match="none of 1 targets"):
+        found([short], 10.0)
