@@ -1,10 +1,11 @@
-"""A small Neural Potts Model, and a sequence for it."""
+"""Small models, a sequence for them, and a pickle that does harm."""
 
 import torch
 
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.model import NeuralPottsModel, build_trunk
 
+TINY = TrunkSettings("rotary", layers=2, width=8, attention_heads=2, feed_forward=2)
 SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"
 
 
@@ -13,3 +14,8 @@ def make_model(kind: str = "untied") -> NeuralPottsModel:
     trunk = build_trunk(TrunkSettings("rotary", layers=1, width=8, attention_heads=2))
     head = HeadSettings(kind, rank=2, channels=3, initial_coupling=0.3)
     return NeuralPottsModel(trunk, head).eval()
+
+
+class _Harmful:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('a pickle was executed')",))
