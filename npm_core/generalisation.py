@@ -9,7 +9,7 @@ import numpy as np
 from npm_core.alphabet import GAP
 from npm_core.arrays import Bools
 from npm_core.plm import pseudolikelihood_loss
-from npm_core.potts import Potts
+from npm_core.potts import Potts, require_length
 from npm_core.tables import Family
 
 
@@ -23,11 +23,12 @@ def generalisation_loss(potts: Potts, rows: Family) -> float:
 
     Args:
         potts: Of the rows' length.
-        rows: The test rows, with their weights.
+        rows: The test rows, with their weights; at least one has a residue.
 
     Raises:
         DataError: The model has another length.
     """
+    require_length(potts, rows.length)
     counted = (rows.residues != GAP).any(0)
     loss = pseudolikelihood_loss(
         given_gaps(potts, ~counted), rows.residues[:, counted], rows.weights.astype(np.float64)

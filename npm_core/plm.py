@@ -29,7 +29,7 @@ from npm_core.arrays import Float64, States
 from npm_core.blocks import Threads, Workspaces, block_states, blocked, lanes_of, less_gap
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import WIDTH
-from npm_core.potts import ObjectiveName, Potts
+from npm_core.potts import ObjectiveName, Potts, require_length
 
 PSEUDOCOUNT = 0.3
 """Added to the weighted count of every state at the start of the fields and in their scale.
@@ -218,8 +218,7 @@ def pseudolikelihood_loss(
         DataError: The model has another length.
     """
     depth, length = residues.shape
-    if potts.length != length:
-        raise DataError(f"a model of length {potts.length} for an alignment of {length} columns")
+    require_length(potts, length)
     common = consensus(residues)
     index = kernels.index_alignment(residues, common, chunk=0)
     states = block_states(residues)

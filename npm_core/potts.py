@@ -53,6 +53,16 @@ class Potts:
         return len(self.fields)
 
 
+def require_length(potts: Potts, length: int) -> None:
+    """Refuse an alignment of another length than the model's.
+
+    Raises:
+        DataError: It is.
+    """
+    if potts.length != length:
+        raise DataError(f"a model of length {potts.length} for an alignment of {length} columns")
+
+
 def check(potts: Potts, where: str) -> Potts:
     """The model itself, if its numbers are finite, symmetric and without self couplings.
 

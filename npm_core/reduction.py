@@ -89,6 +89,20 @@ def anchor(residues: States, columns: Indices) -> States:
     return anchored
 
 
+def anchor_rows(family: Family, columns: Indices) -> Family | None:
+    """The rows of a family that have a residue in the target's positions, in these; None if none.
+
+    Args:
+        family: Its rows, in Pfam's columns.
+        columns: As in `anchor`.
+    """
+    residues = anchor(family.residues, columns)
+    kept = (residues != alphabet.GAP).any(1)
+    if not kept.any():
+        return None
+    return Family(family.id, residues[kept], family.weights[kept])
+
+
 def is_target(residues: States, target: Target, columns: Indices) -> Bools:
     """Which rows are the target itself: identical to it wherever it has a family column.
 

@@ -59,3 +59,5 @@ def test_a_model_without_gaps_to_be_given_is_itself(rng):
 def test_a_model_of_another_length_is_refused():
     with pytest.raises(DataError, match="a model of length 3 for an alignment of 2 columns"):
         generalisation_loss(empty_model(3), rows_of("AC"))
+    with pytest.raises(DataError, match="a model of length 3 for an alignment of 2 columns"):
+        generalisation_loss(empty_model(3), rows_of("A-"))

@@ -10,6 +10,7 @@ from npm_core.cli import main
 from npm_core.errors import DataError
 from npm_core.reduction import (
     anchor,
+    anchor_rows,
     check_columns,
     is_target,
     reduce_depth,
@@ -87,6 +88,14 @@ def test_an_anchored_alignment_follows_the_target_and_gaps_where_it_has_no_colum
     anchored = anchor(residues, np.array([0, -1, 2, 3], dtype=np.int32))
     assert (anchored == np.stack([encode("A-DE"), encode("--D-")])).all()
     assert (residues[0] == encode("ACDE")).all(), "the family is not touched"
+
+
+def test_rows_without_a_residue_in_the_targets_positions_are_left_out():
+    rows = family("PF1", "ACD", "A--", "-CD")
+    kept = anchor_rows(rows, np.array([-1, 1, 2], dtype=np.int32))
+    assert [decode(row) for row in kept.residues] == ["-CD", "-CD"]
+    assert kept.depth == len(kept.weights)
+    assert anchor_rows(family("PF1", "A--"), np.array([1, 2], dtype=np.int32)) is None
 
 
 def test_the_target_itself_is_recognised_by_its_columns():

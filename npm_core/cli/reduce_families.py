@@ -9,7 +9,6 @@ are judged (the generalisation loss of section 3).
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int, register_identity_threshold, whole
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
     from npm_core.reduction import (
-        anchor,
+        anchor_rows,
         check_columns,
         is_target,
         reduce_family,
@@ -136,8 +135,9 @@ def run(args: argparse.Namespace) -> None:
             left = take_test_rows(
                 family, args.depth, most=args.most_test_rows, key=key, without=own
             )
-            if left is not None:
-                test_rows.append(replace(left, residues=anchor(left.residues, columns)))
+            judges = left and anchor_rows(left, columns)
+            if judges is not None:
+                test_rows.append(judges)
     if len(reduced) != len(members):
         missing = members - {family.id for family in reduced}
         raise DataError(f"{args.buckets}: {min(missing)} is not among the families")
