@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError
 from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search, read_fasta
 from npm_core.queries import Query
-from npm_core.settings import knob, require_positive
+from npm_core.settings import knob, require_positive, require_share
 
 Split = Literal["train", "test"]
 
@@ -42,9 +42,7 @@ class AssignmentSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("identity", "coverage", "cluster_identity", "cluster_coverage"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        require_share(self, "identity", "coverage", "cluster_identity", "cluster_coverage")
         require_positive(self, "max_hits")
 
 

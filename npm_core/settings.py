@@ -111,3 +111,11 @@ def require_non_negative(settings: object, *names: str) -> None:
             raise SettingsError(
                 f"{type(settings).__name__}: {name} is {value}, expected 0 to {MOST:,}"
             )
+
+
+def require_share(settings: object, *names: str) -> None:
+    """Raise SettingsError unless each of these fields is a number from 0 to 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise SettingsError(f"{type(settings).__name__}: {name} is {value}, expected 0 to 1")

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from npm_core.errors import SettingsError
-from npm_core.settings import knob, require_non_negative, require_positive
+from npm_core.settings import knob, require_non_negative, require_positive, require_share
 
 FORMS = ("cheapest", "held", "symmetric", "matrix_free")
 """Of computing the loss; `objective` says what each does."""
@@ -48,8 +48,7 @@ class PretrainSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "asked", "max_length")
-        if self.asked > 1:
-            raise SettingsError(f"PretrainSettings: asked is {self.asked}, expected at most 1")
+        require_share(self, "asked")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
 from npm_core.progress import track
-from npm_core.settings import knob, require_non_negative, require_positive
+from npm_core.settings import knob, require_non_negative, require_positive, require_share
 from npm_core.universe import evolution, folds
 from npm_core.universe.evolution import Drift, Member, Strength
 from npm_core.universe.folds import Element, Fold
@@ -69,6 +69,7 @@ class UniverseSettings:
     def __post_init__(self) -> None:
         require_positive(self, "families_without_structure")
         require_non_negative(self, *(field.name for field in fields(self)))
+        require_share(self, "clan_share")
         if not 0 <= self.clans <= len(CLANS):
             raise SettingsError(f"clans: {self.clans}, expected 0 to {len(CLANS)}")
         if self.clans * self.families_per_clan + self.lone_families < 1:
@@ -78,8 +79,6 @@ class UniverseSettings:
                 f"min_depth {self.min_depth} and max_depth {self.max_depth}: expected "
                 "1 <= min_depth <= max_depth"
             )
-        if not 0 <= self.clan_share <= 1:
-            raise SettingsError(f"clan_share: {self.clan_share}, expected 0 to 1")
 
     @property
     def strength(self) -> Strength:
