@@ -34,6 +34,7 @@ from npm_core.report.inputs import (
     score_conditions,
 )
 from npm_core.report.models import SKY, VERMILLION
+from npm_core.report.page import Page
 from npm_core.report.pfam_clan import page as pfam_clan_page
 from npm_core.tables import read_metadata, read_scores, read_targets
 
@@ -245,7 +246,8 @@ def test_trainings_are_averaged_over_rounds_and_shaded_one_deviation():
     assert np.allclose(found, [[0, 2, 2 - sd, 2 + sd, 2], [1, 3, 3 - sd, 3 + sd, 2]])
 
 
-def test_a_clan_report_speaks_of_the_shallowest_alignments():
+def clan_rounds() -> pd.DataFrame:
+    """NPM and the independent Potts model in three rounds of clan A at two depths."""
     tables = [
         precision_table(npm=[0.6 - 0.01 * k] * 2, potts=[potts] * 2).assign(
             clan="A", round=str(k), reduced_depth=depth, condition=depth, split="A", cutoff="L"
@@ -253,15 +255,31 @@ def test_a_clan_report_speaks_of_the_shallowest_alignments():
         for depth, potts in (("10", 0.1), ("full", 0.9))
         for k in range(3)
     ]
-    table = pd.concat(tables, ignore_index=True).assign(variant="")
+    return pd.concat(tables, ignore_index=True).assign(variant="")
+
+
+def clan_page(table: pd.DataFrame) -> Page:
     runs = read_runs([], [])
-    page = pfam_clan_page(Inputs(table, table[:0], runs, [], None, None, {}, SETTINGS, 0))
+    return pfam_clan_page(Inputs(table, table[:0], runs, [], None, None, {}, SETTINGS, 0))
+
+
+def test_a_clan_report_speaks_of_the_shallowest_alignments():
+    page = clan_page(clan_rounds())
     assert page.headline == (
         "On 6 families of A reduced to depth 10, NPM is more precise than "
         "the independent Potts model."
     )
     (scatter,) = [section for section in page.sections if section.id == "scatter"]
     assert set(scatter.table["condition"]) == {"10"}
+
+
+def test_a_loss_that_only_one_model_has_is_compared_with_none():
+    table = clan_rounds()
+    for models, compared in ((["npm", "potts"], True), (["npm"], False)):
+        loss = table["model"].isin(models).map({True: 2.0, False: None})
+        sections = clan_page(table.assign(generalisation_loss=loss)).sections
+        (figure,) = [section for section in sections if section.id == "generalisation"]
+        assert ("NPM's less that of the independent" in figure.caption) == compared
 
 
 def test_the_rarer_reasons_are_counted_together(tmp_path):

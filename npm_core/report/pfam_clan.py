@@ -267,15 +267,17 @@ def _generalisation(
     found = contents.completed(found, levels, [*levels, *columns])
     differences = _verdicts(rows, clans, reduced[0], "potts", metric="generalisation loss")
     told = "; ".join(f"{one.group} {signed(one.difference)} ({one.bounds})" for one in differences)
+    gain = (
+        f" With MSAs {_at(reduced[0])} NPM's less that of the independent Potts model is: {told}. "
+        "Below zero is the inductive generalisation gain that Figure 2 draws."
+    )
     return Figure(
         id="generalisation",
         short="Generalisation",
         title=title,
         caption="Mean pseudolikelihood loss, in nats a residue, of those rows of the evaluation "
         "families' MSAs that the reduction left out (section 3; below is better), against the "
-        f"depth to which the MSAs were reduced. With MSAs {_at(reduced[0])} NPM's less that of the "
-        f"independent Potts model is: {told}. Below zero is the inductive generalisation gain that "
-        f"Figure 2 draws. {SPREAD}.",
+        f"depth to which the MSAs were reduced.{gain if differences else ''} {SPREAD}.",
         alt="Lines of mean loss against MSA depth for each model in each clan; the data table "
         "below holds every value.",
         chart=loss_by_depth(found, clans=clans, depths=reduced),
