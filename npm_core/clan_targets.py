@@ -95,7 +95,7 @@ def map_to_family(sequence: str, a3m: str) -> DomainMap:
         Refused: No residue of the chain falls on a column.
     """
     residues, row = row_columns(a3m)
-    here, there = aligned_positions(sequence, residues) if residues else ((), ())
+    here, there = aligned_positions(sequence, residues)
     columns = np.full(len(sequence), -1, dtype=np.int32)
     columns[here] = row[there]
     if (columns < 0).all():

@@ -47,6 +47,8 @@ def read_index(prefix: Path | str) -> list[Entry]:
         size = data_path(prefix).stat().st_size
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; an ffindex needs both parts") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: a key is no UTF-8 ({error})") from error
     entries = [
         _entry(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line
     ]

@@ -301,4 +301,7 @@ def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmErro
             continue
         for number, fit in zip(batch, fits, strict=True):
             job, msa = readable[number]
-            yield job.write(msa, fit)
+            try:
+                yield job.write(msa, fit.require_finite())
+            except DataError as error:
+                yield type(error)(f"{job.msa}: {error}")

@@ -294,7 +294,7 @@ def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDAr
     query = alphabet.decode(msa.residues[row, present])
     left, right = aligned_positions(chain.sequence, query)
     same = sum(chain.sequence[a] == query[b] for a, b in zip(left, right, strict=True))
-    if same < MIN_IDENTITY * min(len(query), len(chain.sequence)):
+    if same == 0 or same < MIN_IDENTITY * min(len(query), len(chain.sequence)):
         raise DataError(
             f"{family.structure}, chain {chain}: {same} of the query's {len(query)} residues "
             f"agree with the chain's {len(chain.sequence)}, expected {MIN_IDENTITY:.0%}. Name the "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.files import open_binary, open_text
+from npm_core.formats import suffix_of
 from npm_core.numbering import checked
 
 CLOSEST = 0.5
@@ -39,7 +40,7 @@ def read_matrix(
             f"{path}: a structure, expected a matrix; run `contacts` first (`precision` reads one "
             "that is given as --structure)"
         )
-    if path.suffix in (".npy", ".npz"):
+    if suffix_of(path) in ("npy", "npz"):
         loaded = load_arrays(path)
         matrix = loaded if isinstance(loaded, np.ndarray) else _chosen(loaded, name, path, by_name)
     else:
@@ -111,11 +112,11 @@ def read_numbers(path: Path | str) -> Indices | None:
         return None
     if numbers.dtype.kind not in "iu":
         raise DataError(f"{path}: numbers of type {numbers.dtype}, expected integers")
-    return checked(numbers.astype(np.int32), str(path))
+    return checked(numbers, str(path))
 
 
 def _beside_matrix(path: Path, name: str) -> NDArray | None:
-    loaded = load_arrays(path, only=name) if path.suffix == ".npz" else {}
+    loaded = load_arrays(path, only=name) if suffix_of(path) == "npz" else {}
     return None if isinstance(loaded, np.ndarray) else loaded.get(name)
 
 

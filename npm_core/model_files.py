@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from npm_core import numbering, potts
+from npm_core import alphabet, numbering, potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.arrays import Indices
 from npm_core.errors import DataError, SettingsError
@@ -34,7 +34,8 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
         file_format: A key of MODELS; told from the suffix (npz: from its arrays) when None.
 
     Raises:
-        DataError: The file is missing, truncated, longer than it says, or holds NaN or infinity.
+        DataError: The file is missing, truncated, longer than it says, or holds NaN or infinity,
+            or its query a character that is no amino acid.
         SettingsError: The format is unknown or holds scores only.
     """
     try:
@@ -43,7 +44,12 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
         raise SettingsError(f"{error}. `fit-potts` makes a model of an alignment") from error
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores; a Potts model is needed")
-    return potts.check(MODELS[name][0](Path(path)), str(path))
+    model = potts.check(MODELS[name][0](Path(path)), str(path))
+    try:
+        alphabet.encode(query_of(model) or "")
+    except DataError as error:
+        raise DataError(f"{path}: the query: {error}") from error
+    return model
 
 
 def model_format(path: Path | str, file_format: str | None = None) -> str:
@@ -329,7 +335,7 @@ def _read_gremlin(path: Path) -> Potts:
         raise DataError(f"{path}: {len(pairs)} pairs for {length} positions; truncated?")
     upper = np.stack([pairs[pair] for pair in order]) if order else np.zeros((0, STATES, STATES))
     fields = np.stack([singles[i] for i in residues])
-    numbers = numbering.checked(np.array(residues, dtype=np.int32) + 1, str(path))
+    numbers = numbering.checked([residue + 1 for residue in residues], str(path))
     facts = {"numbers": numbering.as_text(numbers)}
     return Potts(fields, potts.full_couplings(upper.astype(np.float32), length), facts)
 

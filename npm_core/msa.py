@@ -295,16 +295,19 @@ def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str,
     or '-', a '.' is a gap; one of '.' only holds nothing. Rows come out as in an A3M.
 
     Raises:
-        DataError: Rows of unequal width, a column with letters of both cases or lower case and
-            '-', no `//` at the end, or another alignment behind it.
+        DataError: A name twice in a block, rows of unequal width, a column with letters of both
+            cases or lower case and '-', no `//` at the end, or another alignment behind it.
     """
     parts: dict[str, list[str]] = {}
+    block: set[str] = set()
     lines = enumerate(stream, start=1)
     for number, line in lines:
         text = line.rstrip()
         if text == "//":
             _refuse_another(lines, where)
             break
+        if not text:
+            block.clear()
         if not text or text.startswith("#"):
             continue
         fields = text.split()
@@ -312,6 +315,12 @@ def _stockholm_records(stream: Iterable[str], where: str) -> Iterator[tuple[str,
             raise DataError(
                 f"{where}, line {number}: expected 'name sequence', found {text[:40]!r}"
             )
+        if fields[0] in block:
+            raise DataError(
+                f"{where}, line {number}: row {fields[0]} occurs twice in one block; expected "
+                "names that differ, and an empty line between blocks"
+            )
+        block.add(fields[0])
         parts.setdefault(fields[0], []).append(fields[1])
     else:
         if parts:

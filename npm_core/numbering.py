@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
@@ -22,8 +23,9 @@ def from_one(length: int) -> Indices:
 def residue_numbers(name: str, row: str) -> Indices:
     """Number of the residue in each column of an aligned row; a gap has that of the one before it.
 
-    Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST, the row
-    has as many (`range_misfit`); so do those in lower case, which have no column.
+    Residues count from 1, or from FIRST where the name's first word ends in /FIRST-LAST and the row
+    has LAST - FIRST + 1 of them (where it has not, `range_misfit` says so). Lower-case residues are
+    counted, too, though they have no column.
 
     Args:
         name: Of the row; not empty.
@@ -82,6 +84,8 @@ def from_text(text: str, where: str) -> Indices:
     try:
         stretches = [tuple(map(int, stretch.split("-"))) for stretch in text.split()]
         widths = [last - first + 1 for first, last in stretches]
+        if min(widths, default=1) < 1:
+            raise ValueError("a stretch ends before it begins")
     except ValueError as error:
         raise DataError(
             f"{where}: residue numbers {text[:40]!r}, expected such as 24-79"
@@ -91,17 +95,23 @@ def from_text(text: str, where: str) -> Indices:
     numbers = [
         first + step for (first, _), n in zip(stretches, widths, strict=True) for step in range(n)
     ]
-    return checked(np.array(numbers, dtype=np.int32), where)
+    return checked(numbers, where)
 
 
-def checked(numbers: Indices, where: str) -> Indices:
-    """The numbers themselves, if there are any, they increase and are of one protein.
+def checked(numbers: ArrayLike, where: str) -> Indices:
+    """Integers as residue numbers, if there are any, they increase and are of one protein.
 
     Raises:
         DataError: They are not.
     """
+    try:
+        numbers = np.asarray(numbers, dtype=np.int64)
+    except OverflowError as error:
+        raise DataError(f"{where}: a residue number is too large ({error})") from error
     if numbers.ndim != 1 or not len(numbers) or (np.diff(numbers) < 1).any():
         raise DataError(f"{where}: residue numbers do not increase")
     if missing_inside(numbers) > LONGEST:
         raise DataError(f"{where}: residue numbers from {numbers[0]} to {numbers[-1]}")
-    return numbers
+    if np.abs(numbers).max() > np.iinfo(np.int32).max:
+        raise DataError(f"{where}: residue numbers up to {numbers[-1]}, expected some of a protein")
+    return numbers.astype(np.int32)

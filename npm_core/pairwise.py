@@ -21,8 +21,10 @@ def aligned_positions(sequence: str, other: str) -> tuple[NDArray[np.int64], NDA
         other: Letters, e.g. the query of its alignment.
 
     Returns:
-        Two (n,) arrays of 0-based positions, increasing.
+        Two (n,) arrays of 0-based positions, increasing; empty where a sequence is.
     """
+    if not sequence or not other:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     aligner = PairwiseAligner(
         mode="global", match_score=2, mismatch_score=-3, open_gap_score=-6, extend_gap_score=-0.5
     )

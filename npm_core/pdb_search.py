@@ -155,5 +155,12 @@ def read_hits(path: Path | str) -> set[str]:
     Raises:
         DataError: A line is no polymer entity.
     """
+    entries = set()
     with open_text(path) as stream:
-        return {entry_id(line.strip().rpartition("_")[0]) for line in stream if line.strip()}
+        for number, line in enumerate(stream, start=1):
+            if name := line.strip():
+                try:
+                    entries.add(entry_id(name.rpartition("_")[0]))
+                except DataError as error:
+                    raise DataError(f"{path}, line {number}: {error}") from error
+    return entries

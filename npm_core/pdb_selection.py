@@ -182,13 +182,21 @@ def _resolution(text: str) -> float | None:
 
 
 def read_obsolete(path: Path | str) -> dict[str, str]:
-    """Successor (or "") of each obsolete entry in the archive's obsolete.dat."""
+    """Successor (or "") of each obsolete entry in the archive's obsolete.dat.
+
+    Raises:
+        DataError: The file is missing, or a line names no PDB id.
+    """
     found = {}
     with open_text(path) as stream:
-        for line in stream:
+        for number, line in enumerate(stream, start=1):
             fields = line.split()
             if fields and fields[0] == "OBSLTE" and len(fields) >= 3:
-                found[entry_id(fields[2])] = entry_id(fields[3]) if len(fields) > 3 else ""
+                try:
+                    old, *new = map(entry_id, fields[2:4])
+                except DataError as error:
+                    raise DataError(f"{path}, line {number}: {error}") from error
+                found[old] = new[0] if new else ""
     return found
 
 
@@ -269,9 +277,9 @@ def read_seqres(path: Path | str) -> Iterator[tuple[str, str, str]]:
                 raise DataError(
                     f"{path}: header {header[:60]!r}, expected '101m_A mol:protein length:154 ...'"
                 )
-            entry, chain = split_chain_id(name)
             sequence = letters.upper() if rest[0] == "mol:protein" else ""
             try:
+                entry, chain = split_chain_id(name)
                 alphabet.encode(sequence)
             except DataError as error:
                 raise DataError(f"{path}: {name}: {error}") from error

@@ -202,6 +202,16 @@ class Fit:
     seconds_setup: float
     seconds_fit: float
 
+    def require_finite(self) -> "Fit":
+        """The fit itself.
+
+        Raises:
+            DataError: It diverged.
+        """
+        if not math.isfinite(self.objective):
+            raise DataError("the fit diverged: the objective is not finite")
+        return self
+
 
 def pseudolikelihood_loss(
     potts: Potts, residues: States, row_weights: Float64, *, threads: int = 1

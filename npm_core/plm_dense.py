@@ -65,7 +65,8 @@ def fit(
 ) -> list[Fit]:
     """Fit a Potts model to each of some families, all at once, on `device`.
 
-    Results are those of `plm_sparse.fit`; a batch's seconds are shared out evenly.
+    Results are those of `plm_sparse.fit`, but a fit that diverged does not stop the others: its
+    objective is not finite. A batch's seconds are shared out evenly.
 
     Args:
         problems: They should be of similar size: each costs as much as the largest.
@@ -94,7 +95,7 @@ def fit(
             potts=minimum.potts,
             objective=minimum.objective,
             evaluations=minimum.descent.evaluations,
-            converged=minimum.descent.converged,
+            converged=minimum.descent.converged or stop.reached(minimum.objective),
             meff=problem.meff,
             seconds_setup=seconds_setup,
             seconds_fit=seconds_fit,

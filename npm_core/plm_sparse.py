@@ -75,8 +75,6 @@ def fit(
         seconds_fit = time.perf_counter() - setup
     del solver
     value = plm.regularised_loss(potts, problem, prior=prior, threads=threads)
-    if not np.isfinite(value):
-        raise DataError("the fit diverged: the objective is not finite")
     return Fit(
         potts=potts,
         objective=value,
@@ -85,7 +83,7 @@ def fit(
         meff=problem.meff,
         seconds_setup=setup - began,
         seconds_fit=seconds_fit,
-    )
+    ).require_finite()
 
 
 def fit_objective(

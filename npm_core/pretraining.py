@@ -23,8 +23,8 @@ from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
 from npm_core.model import MASK, PAD, MaskedLanguageModel
-from npm_core.msa import fasta_records, open_sequences
 from npm_core.order import Order
+from npm_core.queries import read_queries
 from npm_core.task import Task
 from npm_core.training_settings import LoopSettings, PretrainSettings
 
@@ -56,25 +56,18 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
     """Sequences of FASTA files, gzipped or not.
 
     Raises:
-        DataError: A sequence holds a character that is no amino acid, or is empty, or none of them
-            holds an amino acid to ask for.
+        DataError: As `queries.read_queries`, or no sequence holds an amino acid to ask for.
     """
     paths = list(paths)
     # Of tens of millions of sequences, as an array each, what they are kept with is most of it.
     residues, starts = bytearray(), array("q", [0])
     teaches = False
     for path in paths:
-        with open_sequences(path) as stream:
-            for name, sequence in fasta_records(stream, str(path)):
-                try:
-                    states = alphabet.encode(sequence.upper())
-                except DataError as error:
-                    raise DataError(f"{path}: {name}: {error}") from error
-                if not len(states):
-                    raise DataError(f"{path}: {name} has no residues")
-                teaches = teaches or bool((states < alphabet.GAP).any())
-                residues += states.data
-                starts.append(len(residues))
+        for query in read_queries(path):
+            states = alphabet.encode(query.sequence)
+            teaches = teaches or bool((states < alphabet.GAP).any())
+            residues += states.data
+            starts.append(len(residues))
     if not teaches:
         raise DataError(
             f"{', '.join(map(str, paths))}: nothing to learn from: {len(starts) - 1} sequences, "

@@ -214,7 +214,7 @@ def _read_evcouplings(path: Path) -> ScoreFile:
                 raise DataError(f"{at}: {error}") from error
             _add_pair(pairs, i, j, score, at)
             letters[i], letters[j] = row["A_i"], row["A_j"]
-    numbers = numbering.checked(np.array(sorted(letters), dtype=np.int32), str(path))
+    numbers = numbering.checked(sorted(letters), str(path))
     scores = _from_pairs(pairs, numbers, path)
     return ScoreFile(scores, _known("".join(letters[i] for i in numbers.tolist())), numbers)
 
@@ -333,7 +333,7 @@ def casp_rr(
 def _write_rr(path: Path, file: ScoreFile) -> None:
     whole, _ = file.whole()
     far = whole.scores[np.triu_indices(len(whole.scores), k=RR_SEPARATION)]
-    if far.size and far.max() < 0:
+    if far.size and far.max() <= 0:
         raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
     path.write_text(casp_rr(whole.scores, whole.query, target=whole.name), encoding="utf-8")
 

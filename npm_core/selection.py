@@ -23,8 +23,15 @@ LOWER_IS_BETTER = {
 """Measures of a validation by which settings can be chosen."""
 
 
-def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values, the last setting changing fastest."""
+def grid(values: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the values, the last setting changing fastest.
+
+    Raises:
+        TypeError: The values of a setting are no list.
+    """
+    for name, choices in values.items():
+        if not isinstance(choices, list):
+            raise TypeError(f"{name} is {choices!r}, expected a list")
     return [
         dict(zip(values, combination, strict=True))
         for combination in itertools.product(*values.values())

@@ -61,7 +61,9 @@ class SourceLock:
                 self._append(f"{url}\t{size}\t{digest}".encode())
                 self._read_on()
             elif known != digest:
-                raise DataError(f"another run recorded sha256 {known}, this one has {digest}")
+                raise DataError(
+                    f"{self._path}: another run recorded sha256 {known}, this one has {digest}"
+                )
 
     def _append(self, line: bytes) -> None:
         with self._path.open("ab", buffering=0) as stream:

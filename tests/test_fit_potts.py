@@ -1,6 +1,7 @@
 """The verb `fit-potts`: several alignments by one command, and what it refuses."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from plm_inputs import FIRM, fit
 
-from npm_core import fitting, kernels, memory, model_files, plm, plm_sparse, potts
+from npm_core import fitting, kernels, memory, model_files, plm, plm_dense, plm_sparse, potts
 from npm_core.alphabet import decode
 from npm_core.descent import Stop
 from npm_core.errors import DataError
@@ -196,6 +197,24 @@ def test_bad_alignments_among_several_are_left_out_of_a_batch(tmp_path, alignmen
     assert bad in str(failed)
     assert line.startswith("few.a3m: depth 5")
     assert len(list(fitting._fit_together([fitting.Job(*files[0])], fitting.Fitter()))) == 1
+
+
+def test_a_fit_that_diverged_stops_none_of_its_batch(tmp_path, alignments, monkeypatch):
+    fit_together = plm_dense.fit_objectives
+
+    def diverging(*args, **options):
+        first, *others = fit_together(*args, **options)
+        return [replace(first, objective=math.nan), *others]
+
+    monkeypatch.setattr(plm_dense, "fit_objectives", diverging)
+    files = fitting.destinations(list(map(Path, alignments)), tmp_path / "models", None)
+    todo = [fitting.Job(*paths) for paths in files]
+    failed, *lines = fitting._fit_together(todo, fitting.Fitter())
+    # The longest come first, the deepest of them before the others.
+    assert isinstance(failed, DataError)
+    assert str(failed) == f"{alignments[2]}: the fit diverged: the objective is not finite"
+    assert [line.split(":")[0] for line in lines] == ["few.a3m", "one.a3m"]
+    assert len(list((tmp_path / "models").iterdir())) == 2
 
 
 def test_a_missing_prior_is_named_once(tmp_path, alignments, capsys):

@@ -115,6 +115,15 @@ def test_a_clan_family_keeps_its_columns_and_its_target_the_stretch_they_cover(f
     assert three.refusal == ""
 
 
+def test_a_query_row_without_residues_refuses_its_target(folder):
+    (folder / "gaps.sto").write_text("q ----\nr ACDE\n//\n")
+    (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tgaps.sto\tone.cif\n")
+    (family,) = read_local_families(folder / "t.tsv")
+    imported = import_unanchored(family, max_rows=10, min_resolved=0.5)
+    assert imported.target is None
+    assert "0 of the query's 0 residues agree" in imported.refusal
+
+
 def test_a_given_map_of_columns_is_followed(folder):
     (folder / "map.tsv").write_text("residue\tcolumn\n3\t1\n5\t4\n")
     (folder / "t.tsv").write_text(

@@ -1,5 +1,7 @@
 """Files of models: round trips to each format's precision, files written by hand, damage seen."""
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
@@ -60,6 +62,12 @@ def test_a_model_with_nan_is_refused(tmp_path, model, name):
     model_files.MODELS[name][1](tmp_path / "model", model)
     with pytest.raises(DataError, match="NaN"):
         model_files.read_model(tmp_path / "model", name)
+
+
+def test_a_model_whose_query_is_no_protein_is_refused(tmp_path, model):
+    model_files.write_model(tmp_path / "a.npz", replace(model, metadata={"query": "ACé1"}))
+    with pytest.raises(DataError, match=r"a\.npz: the query: character 'é' at position 3"):
+        model_files.read_model(tmp_path / "a.npz")
 
 
 def test_plmc_files_use_its_own_alphabet(tmp_path, model):

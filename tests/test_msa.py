@@ -79,6 +79,8 @@ def test_columns_have_the_numbers_of_the_querys_residues_whatever_the_format(tmp
         ("q ACD\nr A.CD\n//\n", "row r has 4 characters, row q has 3"),
         ("q ACD\nr AcD\n//\n", "column 2 is an insert"),
         ("q Ac\nr A-\n//\n", "column 2 is an insert"),
+        ("q AC\nr AD\nq CA\nr CD\n//\n", "line 3: row q occurs twice in one block"),
+        ("q AC\nr AD\n\nr CD\nr CA\n//\n", "line 5: row r occurs twice in one block"),
     ],
 )
 def test_a_stockholm_file_of_no_convention_is_refused(tmp_path, text, message):

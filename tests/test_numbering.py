@@ -51,6 +51,9 @@ def test_numbers_are_written_as_stretches(numbers, text, missing):
         ("1:3", "expected such as 24-79"),
         ("1-2-3", "expected such as 24-79"),
         ("1-99999999999", "99999999999 residue numbers"),
+        ("1-10 20-15 30-40", "expected such as 24-79"),
+        ("99999999999-99999999999", "expected some of a protein"),
+        ("99999999999999999999-99999999999999999999", "is too large"),
     ],
 )
 def test_text_that_numbers_no_protein_is_refused(text, message):

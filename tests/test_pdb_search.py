@@ -93,6 +93,9 @@ def test_all_pages_are_read_and_the_list_is_sorted(service, ask, tmp_path):
     assert starts == [0, 2, 4]
     assert (tmp_path / "hits").read_text().split() == sorted(HITS)
     assert read_hits(tmp_path / "hits") == {"1abc", "2abc", "3abc", "pdb_00012abc"}
+    (tmp_path / "hits").write_text("1ABC_1\n2ABC\n")
+    with pytest.raises(DataError, match=r"hits, line 2: '' is no PDB id"):
+        read_hits(tmp_path / "hits")
 
 
 def test_a_hit_on_two_pages_counts_once_and_what_is_lost_by_it_is_missed(service, ask, tmp_path):

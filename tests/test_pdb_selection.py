@@ -143,6 +143,9 @@ def test_obsolete_entries_are_recorded(archive):
     assert audit["1aaa"]["reason"] == "obsolete, replaced by 216l"
     assert audit["1bbb"]["reason"] == "obsolete"
     assert ">1jjj_A" in fasta
+    (archive / "obsolete.dat").write_text("x\nOBSLTE    31-JUL-94 1AAA     21\n")
+    with pytest.raises(DataError, match=r"obsolete\.dat, line 2: '21' is no PDB id"):
+        read_obsolete(archive / "obsolete.dat")
 
 
 def test_nothing_selected_is_an_empty_file(archive):

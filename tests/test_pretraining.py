@@ -120,8 +120,14 @@ def test_sequences_are_read_from_fasta_with_their_order_and_letters(tmp_path):
     with pytest.raises(DataError, match=r"a\.fasta: nothing to learn from: 2 sequences"):
         read_sequences([tmp_path / "a.fasta"])
     (tmp_path / "a.fasta").write_text(">a\nM1\n")
-    with pytest.raises(DataError, match=r"a\.fasta: a: character '1'"):
-        read_sequences([tmp_path / "a.fasta"])
+    for letters, told in (
+        ("M1", "character '1'"),
+        ("AC-GW", "is aligned"),
+        ("ACGT" * 20, "is DNA or RNA"),
+    ):
+        (tmp_path / "a.fasta").write_text(f">a\n{letters}\n")
+        with pytest.raises(DataError, match=rf"a\.fasta: a:? .*{told}"):
+            read_sequences([tmp_path / "a.fasta"])
 
 
 def test_sequences_of_many_records_are_held_once_and_drawn_as_they_stand_in_their_files(

@@ -25,6 +25,8 @@ def test_a_grid_is_every_combination():
         {"steps": 20, "lambda_couplings": 0.2},
     ]
     assert grid({}) == [{}]
+    with pytest.raises(TypeError, match="steps is 'ab', expected a list"):
+        grid({"steps": "ab"})
 
 
 def choose(tmp_path, *metrics, measure="validation_pseudolikelihood"):

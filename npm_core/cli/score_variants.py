@@ -124,7 +124,8 @@ def run(args: argparse.Namespace) -> None:
     if other_numbers:
         raise DataError(f"{args.variants}: {other_numbers}")
     if not variants:
-        raise DataError(f"{args.variants}: no mutants that can be scored, of {len(mutants)} rows")
+        where = args.variants or args.potts
+        raise DataError(f"{where}: no mutants that can be scored, of {len(mutants)} rows")
     found = iter(log_odds(model, query, variants).tolist())
     deltas = [None if reason else next(found) for reason in reasons]
     text = io.StringIO()
