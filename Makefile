@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 
-.PHONY: setup demo demo-full real model test browser lint bench lock clean
+.PHONY: setup demo demo-full real model test browser lint bench lock
 
 setup: .venv/.installed .venv/.tools
 
@@ -98,6 +98,3 @@ lock:
 	# Snakemake makes environments of copies of these files, which cannot name the lock file.
 	for env in envs/*.yaml; do \
 	  sed -i '/^  - pip:$$/q' $$env && sed 's/^/      - /' requirements.lock >> $$env; done
-
-clean:
-	rm -rf results reports logs checkpoints runs .snakemake

@@ -290,9 +290,12 @@ def _optimizer(task: Task) -> torch.optim.Optimizer:
 
 
 def _name(task: Task) -> str:
-    """Digest of everything that decides which weights come out."""
+    """Digest of everything that decides which weights come out.
+
+    The micro-batch decides no more than how sums are rounded, as the number of processes does.
+    """
     loop = dataclasses.asdict(task.loop)
-    for free in ("max_seconds", "log_every", "validate_every", "checkpoint_every"):
+    for free in ("max_seconds", "micro_batch", "log_every", "validate_every", "checkpoint_every"):
         del loop[free]
     digest = hashlib.sha256(json.dumps([loop, task.facts()], sort_keys=True, default=str).encode())
     for name, weight in sorted(task.state_dict().items()):

@@ -27,7 +27,7 @@ def transfer_table(
 
     Args:
         fitter: How.
-        neighbours: Table of them, one a target.
+        neighbours: Table of them, one of each of these targets, and of others.
         targets: Tables of the targets.
         families: Tables of the families that the neighbours lead to, and of others.
         seed: Of the reference members.
@@ -35,14 +35,17 @@ def transfer_table(
         output: Table of contact scores.
 
     Raises:
-        DataError: A neighbour is of no target, or leads to a family that is not there.
+        DataError: A target has no neighbour in the table, not even none, or one leads to a family
+            that is not there.
         SettingsError: The memory is too small for the largest family.
         ToolError: A process was killed, usually for want of memory.
     """
     lengths = {target.id: target.length for target in read_targets(*targets)}
-    found = read_neighbours(neighbours)
-    if strays := [one.target for one in found if one.target not in lengths]:
-        raise DataError(f"{neighbours}: {strays[0]} is not among the targets")
+    found = [one for one in read_neighbours(neighbours) if one.target in lengths]
+    if absent := lengths.keys() - {one.target for one in found}:
+        raise DataError(
+            f"{neighbours}: target {min(absent)} is not among them. Find the neighbours again"
+        )
     nearest = by_family(found)
     sizes = {
         name: (depth, length) for name, depth, length in read_sizes(*families) if name in nearest

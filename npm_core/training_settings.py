@@ -74,7 +74,7 @@ class LoopSettings:
     decay: str = knob(
         "none",
         "what the learning rates do after the warm-up",
-        choices=("none", "linear", "cosine"),
+        choices=("none", "linear", "cosine", "inverse_sqrt"),
     )
     weight_decay: float = knob(0.0, "AdamW's decay of matrices")
     clip: float = knob(0.0, "largest norm of a gradient; 0 leaves gradients as they are")
@@ -106,7 +106,12 @@ class LoopSettings:
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rates in update `step` (0-based)."""
-        rise = min(1.0, (step + 1) / (self.warm_up + 1))
+        risen = (step + 1) / (self.warm_up + 1)
         left = 1 - min(1.0, max(0, step - self.warm_up) / max(1, self.steps - self.warm_up))
-        fall = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
-        return rise * fall[self.decay]
+        fall = {
+            "none": 1.0,
+            "linear": left,
+            "cosine": (1 - math.cos(math.pi * left)) / 2,
+            "inverse_sqrt": 1 / math.sqrt(max(1.0, risen)),
+        }
+        return min(1.0, risen) * fall[self.decay]

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 # These three are beside the Snakefile.
-from config_checks import contradictions, misfits, whole_numbers
+from config_checks import another_source, contradictions, misfits, whole_numbers
 from places import ClanEvaluation, Places
 from sources import Sources
 from snakemake.exceptions import WorkflowError
@@ -23,14 +23,18 @@ config.update(whole_numbers(config))
 if conflicts := list(contradictions(config)):
     raise WorkflowError("Settings contradict one another.", *conflicts)
 
+if another := list(another_source(config)):
+    raise WorkflowError(*another)
+
 sources = Sources(config)
 places = Places(config)
 
 # Of a search. The size of MMseqs2's batches does not change its alignments either.
 SEARCH_LIMITS = ("timeout", "memory_limit_gib", "max_failed_share", "mmseqs_batch")
 
-# Of a training: when it saves and validates, and what counts as a contact where they are watched.
-UNRELATED = ("checkpoint_every", "validate_every", "contact_distance")
+# Of a training: when it saves and validates, what counts as a contact where they are watched, and
+# how much it holds at once, which decides no more than how sums are rounded.
+UNRELATED = ("checkpoint_every", "validate_every", "contact_distance", "micro_batch")
 
 
 wildcard_constraints:

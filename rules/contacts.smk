@@ -112,13 +112,13 @@ rule find_clan_neighbours:
 rule find_uniref50_neighbours:
     """Find each target's nearest training query by MMseqs2: HHalign's place at UniRef50's size."""
     input:
-        targets=lambda w: places.evaluation(f"uniref50/{w.shard}").targets,
+        targets=[each.targets for each in places.evaluations("uniref50")],
         families=places.training_families("uniref50"),
         shards="results/lists/train_families.args",
     output:
-        "results/neighbours/uniref50/{shard}.parquet",
+        "results/neighbours/uniref50.parquet",
     log:
-        "logs/find_uniref50_neighbours/{shard}.log",
+        "logs/find_uniref50_neighbours.log",
     conda:
         "../envs/mmseqs2.yaml"
     threads: 8
@@ -133,7 +133,7 @@ rule find_uniref50_neighbours:
 rule transfer_nearest:
     """Fit the nearest family's Potts model and carry its contact scores to the target (C.3)."""
     input:
-        neighbours="results/neighbours/{group}.parquet",
+        neighbours=lambda w: places.evaluation(w.group).neighbours,
         targets=lambda w: places.evaluation(w.group).targets,
         families=lambda w: places.nearest_families(w.group),
     output:

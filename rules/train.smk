@@ -3,6 +3,9 @@
 Training costs hours to days, so its rules carry a hand-raised `recipe` in place of a digest of
 the code, and declare only final files: Snakemake deletes what a failed job declared, while the
 checkpoints of a killed training wait under checkpoints/ for the next run to resume from.
+
+Flags under `resources` reach a command as those under `params` do, but change no weights, and
+another value runs nothing anew. `options` takes flags of the machine (`--compile`, `--sharded`).
 """
 
 
@@ -24,6 +27,7 @@ rule pretrain:
     resources:
         device="cpu",
         launcher="python",
+        options="",
         unrelated=lambda w: unrelated_settings(trunk_settings(w)["pretraining"]),
     params:
         output=subpath(output.model, parent=True),
@@ -33,7 +37,7 @@ rule pretrain:
         recipe=2,
     shell:
         "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
-        " {resources.unrelated} --seed {params.seed} --device {resources.device}"
+        " {resources.unrelated} --seed {params.seed} --device {resources.device} {resources.options}"
         " --threads {threads} --scratch checkpoints/pretrained/{wildcards.trunk}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
@@ -61,6 +65,7 @@ rule train_uniref50:
     resources:
         device="cpu",
         launcher="python",
+        options="",
         unrelated=unrelated_settings(config["npm"]["uniref50"]["training"]),
     params:
         init=subpath(input.init, parent=True),
@@ -73,7 +78,7 @@ rule train_uniref50:
     shell:
         "{resources.launcher} -m npm_core train @{input.shards:q} --validation {input.validation:q}"
         " --init {params.init:q} --query {params.query} {params.head} {params.settings}"
-        " {resources.unrelated} --seed {params.seed} --device {resources.device}"
+        " {resources.unrelated} --seed {params.seed} --device {resources.device} {resources.options}"
         " --threads {threads} --scratch checkpoints/uniref50"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 
@@ -141,6 +146,9 @@ rule train_candidate:
         targets=lambda w: validation_bucket(w).targets,
     output:
         metrics="results/selection/{clan}/{round}/{candidate}/metrics.csv",
+        # What is chosen is trained again, on all data of the round.
+        model=temp("results/selection/{clan}/{round}/{candidate}/model.safetensors"),
+        config=temp("results/selection/{clan}/{round}/{candidate}/config.json"),
     log:
         "logs/train_candidate/{clan}/{round}/{candidate}.log",
     conda:

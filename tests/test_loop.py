@@ -131,8 +131,8 @@ def test_a_checkpoint_is_named_by_all_that_decides_which_weights_come_out(shard,
     ]
     names = [loop_module._name(task) for task in tasks]
     assert len(set(names)) == len(tasks)
-    free = with_loop(max_seconds=60.0, log_every=1, validate_every=1, checkpoint_every=1)
-    assert names[0] == loop_module._name(free)
+    free = {"max_seconds": 60.0, "log_every": 1, "validate_every": 1, "checkpoint_every": 1}
+    assert names[0] == loop_module._name(with_loop(micro_batch=1, **free))
 
 
 def test_resumed_with_other_intervals_a_training_comes_to_the_same_weights(shard, tmp_path):

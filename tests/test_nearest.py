@@ -21,6 +21,8 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
         neighbour(range(3, 9), range(6)),
         Neighbour("u", None, None, None, nothing, nothing),
         Neighbour("v", "f", 1.0, None, nothing, nothing),
+        # Of another shard's target.
+        Neighbour("w", "elsewhere", 1.0, None, nothing, nothing),
     ]
     write_neighbours(tmp_path / "neighbours.parquet", found, {})
     arguments = [
@@ -46,8 +48,8 @@ def test_nearest_contacts_are_those_of_the_family_where_it_aligns(tmp_path, rng,
     (others,) = read_scores(tmp_path / "scores.parquet")
     assert scores.meff < others.meff  # of the rows under the reference
     assert not np.array_equal(scores.matrix, others.matrix)
-    write_neighbours(
-        tmp_path / "neighbours.parquet", [Neighbour("t", "g", 1.0, None, nothing, nothing)], {}
-    )
-    assert main(arguments) == 2
-    assert "nearest family g" in capsys.readouterr().err
+    for others, told in ((found[1:3], "nearest family g"), (found[2:], "target u is not among")):
+        away = Neighbour("t", "g", 1.0, None, nothing, nothing)
+        write_neighbours(tmp_path / "neighbours.parquet", [away, *others], {})
+        assert main(arguments) == 2
+        assert told in capsys.readouterr().err

@@ -41,6 +41,7 @@ def test_files_of_a_shard():
     shard = parse("uniref50/0003")
     assert shard.targets == "results/structures/targets/0003.parquet"
     assert shard.families == "results/families/uniref50/targets/0003.parquet"
+    assert shard.neighbours == "results/neighbours/uniref50.parquet"
     assert shard.nearest == "results/contacts/uniref50/0003/nearest.parquet"
     assert shard.model() == "results/models/uniref50/model.safetensors"
     assert shard.metrics == "results/models/uniref50/metrics.csv"

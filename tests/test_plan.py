@@ -163,7 +163,7 @@ def by_flag(command: str) -> dict[str, list[str]]:
         ("predict_npm/pfam_clan/HTH/0/0/npm", "--model npm_without"),
         ("find_clan_neighbours/HTH/0", "--buckets results/buckets/HTH.tsv --round 0"),
         ("find_clan_neighbours/HTH/0", "--profiles results/clans/HTH/seed"),
-        ("find_uniref50_neighbours/0000", "--e-value 0.003 --max-memory-gib 7"),
+        ("find_uniref50_neighbours", "--e-value 0.003 --max-memory-gib 7"),
         ("tabulate_precision/uniref50/0000", "--contact-distance 7.5"),
         (
             "tabulate_precision/pfam_clan/HTH/0/10",

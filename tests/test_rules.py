@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from config_checks import SCHEMA, contradictions, misfits, whole_numbers
+from config_checks import SCHEMA, another_source, contradictions, misfits, whole_numbers
 from places import Places
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
@@ -121,6 +121,18 @@ def transformer(**changes: int) -> dict:
 def test_settings_that_contradict_one_another_are_told_of(changes, message):
     (told,) = contradictions(settings(changes))
     assert re.search(message, told)
+
+
+def test_results_of_another_source_are_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, other = settings(), settings({"source": "local"})
+    assert list(another_source(here)) == []
+    Path("results").mkdir()
+    Path("results/settings.yaml").write_text("source: demo\n")
+    assert list(another_source(here)) == []
+    (told,) = another_source(other)
+    assert "made from source demo and would be replaced" in told
+    assert "--directory" in told
 
 
 def test_settings_that_contradict_one_another_stop_the_run(common):
@@ -397,10 +409,10 @@ def test_a_training_runs_anew_for_what_decides_its_weights(common):
 
     (settled, free) = told()
     assert free.endswith("--contact-distance 8")
-    for name in ("checkpoint", "validate"):
-        weights, others = told(**{f"{name}_every": 7})
+    for name in ("checkpoint_every", "validate_every", "micro_batch"):
+        weights, others = told(**{name: 7})
         assert weights == settled
-        assert f"--{name}-every 7" in others
+        assert f"--{name.replace('_', '-')} 7" in others
     assert told(rows=7)[0] != told()[0]
 
 
@@ -433,6 +445,8 @@ def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
     every = [Path(name) for name in ("a.a3m", "a.cif", "a.tsv", "b.a3m")]
     assert sources.own_files("uniref50") == every
     assert sources.own_files("pfam_clan", "B") == [Path("b.a3m")]
+    with pytest.raises(WorkflowError, match=r"names C, but t\.tsv has no family .* has A, B"):
+        sources.own_files("pfam_clan", "C")
     Path("s.fasta").touch()
     assert sources.missing_tables(Places(sources.config)) == []
     Path("t.tsv").unlink()

@@ -22,6 +22,10 @@ def test_learning_rates_rise_and_fall():
     cosine = LoopSettings(steps=100, warm_up=0, decay="cosine")
     quarters = [cosine.learning_rate(step) for step in (0, 25, 50, 75, 100)]
     assert quarters == pytest.approx([1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4, 0])
+    root = LoopSettings(steps=110, warm_up=9, decay="inverse_sqrt")
+    assert [root.learning_rate(step) for step in (4, 9, 39, 89)] == pytest.approx(
+        [0.5, 1, 0.5, 1 / 3]
+    )
 
 
 @pytest.mark.parametrize(

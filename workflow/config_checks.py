@@ -29,6 +29,20 @@ def whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def another_source(config: dict[str, Any]) -> Iterator[str]:
+    """Why a run must not write here: the results that are here were made from another source."""
+    path = Path("results/settings.yaml")
+    if not path.is_file():
+        return
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+    if found != config["source"]:
+        yield (
+            f"source is {config['source']}, but the results in {Path.cwd()} were made from "
+            f"source {found} and would be replaced: give each a folder of its own by --directory "
+            f"runs/NAME, or delete {path} if they are not wanted"
+        )
+
+
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Each contradiction, with what to do; the settings are valid by the schema."""
     source, sources, local = config["source"], config["sources"], config["local"]

@@ -50,6 +50,11 @@ class Uniref50Evaluation:
         return []
 
     @property
+    def neighbours(self) -> str:
+        """The nearest training family of every target, of this shard and of the others."""
+        return "results/neighbours/uniref50.parquet"
+
+    @property
     def nearest(self) -> str:
         """Contact scores of the nearest neighbour."""
         return f"results/contacts/{self}/nearest.parquet"
@@ -134,6 +139,11 @@ class ClanEvaluation:
         return f"results/families/pfam_clan/{self.clan}.parquet"
 
     @property
+    def neighbours(self) -> str:
+        """The nearest family of each target outside the round's bucket."""
+        return f"results/neighbours/pfam_clan/{self.clan}/{self.round}.parquet"
+
+    @property
     def nearest(self) -> str:
         """Contact scores of the nearest neighbour: those of a round serve all its depths."""
         return f"results/contacts/pfam_clan/{self.clan}/{self.round}/nearest.parquet"
@@ -156,8 +166,7 @@ class ClanEvaluation:
         """Tables of the sister control: the targets' nearest families, and the families."""
         if self.leaves_bucket_out or model != "npm":
             return []
-        neighbours = f"results/neighbours/pfam_clan/{self.clan}/{self.round}.parquet"
-        return [neighbours, self.clan_families]
+        return [self.neighbours, self.clan_families]
 
     def without(self, rounds: Container[int]) -> list[str]:
         """Scores of NPM trained without the evaluation bucket, in the `rounds` that train one."""

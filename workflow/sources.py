@@ -74,9 +74,17 @@ class Sources:
 
     def own_files(self, experiment: str, clan: str | None = None) -> list[Path]:
         """The files that the table of an experiment names, or of its families of one clan."""
+        table = self.config["local"][experiment]
+        families = read_local_families(table)
+        clans = sorted({family.clan for family in families} - {""})
+        if clan not in (None, *clans):
+            raise WorkflowError(
+                f"pfam_clan.clans names {clan}, but {table} has no family of it; its column clan "
+                f"has {', '.join(clans) or 'nothing'}"
+            )
         return [
             path
-            for family in read_local_families(self.config["local"][experiment])
+            for family in families
             if clan in (None, family.clan)
             for path in (family.alignment, family.structure, family.columns)
             if path is not None
