@@ -20,13 +20,16 @@ setup: .venv/.installed .venv/.tools
 	bash workflow/install_tools.sh
 	@touch $@
 
+# A step takes half of the cores at most: on two, others go on beside a training, which takes one.
+SNAKEMAKE := snakemake --cores $$(nproc) --max-threads $$((($$(nproc) + 1) / 2))
+
 demo: setup
-	snakemake --cores $$(nproc) all
+	$(SNAKEMAKE) all
 	@echo "The reports: $(CURDIR)/reports/uniref50.html and $(CURDIR)/reports/pfam_clan.html"
 
 # The clan experiment with all rounds, depths, heads and controls, on a larger generated universe.
 demo-full: setup
-	snakemake --directory runs/demo_full --configfile config/demo_full.yaml --cores $$(nproc) \
+	$(SNAKEMAKE) --directory runs/demo_full --configfile config/demo_full.yaml -- \
 	  reports/pfam_clan.html
 	@echo "The report: $(CURDIR)/runs/demo_full/reports/pfam_clan.html"
 
@@ -41,7 +44,7 @@ REAL_DATA = @[ -n "$$NPM_REAL_DATA" ] \
 real: setup .venv/.packages
 	$(REAL_DATA)
 	python benchmarks/real_tables.py runs/real/tables
-	snakemake --directory runs/real --configfile config/real.yaml --cores $$(nproc) all
+	$(SNAKEMAKE) --directory runs/real --configfile config/real.yaml -- all
 	@echo "The reports: $(CURDIR)/runs/real/reports/"
 
 # The small model that `predict` reads with by default, its card, and a report on its contacts. With
@@ -64,7 +67,7 @@ $(RUN)/mirror/held_out.txt: | .venv/.packages
 	  --also $(RUN)/results/packages/sequences.fasta.gz --clans
 
 test: setup
-	python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
+	python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # What the tests of the reports in a browser need; `make test` skips them without.
 browser: .venv/.browser

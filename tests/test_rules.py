@@ -458,6 +458,20 @@ def test_the_files_a_table_names_are_inputs(tmp_path, monkeypatch):
 OWN_FILES = [("uniref50", "t.tsv"), ("pfam_clan", "t.tsv"), ("sequences", "s.fasta")]
 
 
+def test_the_maker_of_each_file_is_found_by_its_folder():
+    rules = {
+        rule: path.name
+        for path in (ROOT / "rules").glob("*.smk")
+        for rule in re.findall(r"^rule (\w+):", path.read_text(), re.M)
+    }
+    makers = (ROOT / "docs" / "formats.md").read_text().partition("\n## Settings")[0]
+    told = {
+        rule: next(line for line in makers.splitlines() if f"`{rule}`" in line) for rule in rules
+    }
+    for rule, file in rules.items():
+        assert file in told[rule], f"{rule} of {file}"
+
+
 def test_places_that_are_files_here_are_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mirror", "pdb").mkdir(parents=True)
