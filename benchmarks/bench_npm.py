@@ -31,10 +31,11 @@ from npm_core.architecture import PAPER, HeadSettings, TrunkSettings
 from npm_core.devices import usable_device
 from npm_core.families import Families
 from npm_core.flops import training_flops
+from npm_core.loop import AHEAD
 from npm_core.model import K, NeuralPottsModel, UntiedHead, build_trunk
 from npm_core.objective import cheapest_form, npm_loss
+from npm_core.parallel import map_in_order
 from npm_core.predict import contact_scores, embed_sequences
-from npm_core.prefetch import Prefetch
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask
 from npm_core.training_settings import FORMS, LoopSettings, ObjectiveSettings, TrainSettings
@@ -229,10 +230,15 @@ def time_updates(
         optimizer = torch.optim.AdamW(
             [w for group in task.parameter_groups() for w in group["params"]], fused=True
         )
-        stream = Prefetch(lambda step: task.batches(step, 0, 1), range(updates + 1))
-        for step, (batch,) in stream:
+        steps = range(updates + 1)
+        ahead = map_in_order(lambda step: task.batches(step, 0, 1), steps, workers=1, held=AHEAD)
+        waited = 0.0
+        for step in steps:
+            asked = time.perf_counter()
+            (batch,) = next(ahead)
+            waited += time.perf_counter() - asked
             if step == 1:
-                started, wall, waited = now(device), time.perf_counter(), stream.waited
+                started, wall, waited = now(device), time.perf_counter(), 0.0
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 loss, _ = task(batch.to(device))
@@ -240,7 +246,7 @@ def time_updates(
             torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
             optimizer.step()
         taken, wall = now(device) - started, time.perf_counter() - wall
-    return taken / updates, (stream.waited - waited) / wall
+    return taken / updates, waited / wall
 
 
 def random_families(count: int, case: Case) -> list[Family]:

@@ -13,9 +13,10 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ from torch import distributed, nn
 
 from npm_core.errors import NpmError, SettingsError
 from npm_core.metrics import Metrics
-from npm_core.parallel import stop_signals
-from npm_core.prefetch import Prefetch
+from npm_core.parallel import map_in_order, stop_signals
 from npm_core.progress import note, track
 from npm_core.task import Task
 from npm_core.team import Team, gradients_of, let_go, shared, whole
 from npm_core.training_state import Progress, RunningMean, State
 
 MAX_ROLLBACKS = 5
+
+AHEAD = 4
+"""Updates whose batches are made ahead of time."""
 
 
 class TrainingError(NpmError):
@@ -136,6 +139,7 @@ class _Run:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.state = State(task, optimizer, RunningMean(task, task.loop.ema))
         self.progress = Progress()
+        self.waited = 0.0
         # The first process decides for all: it may write a checkpoint before others look for one.
         if self.team.largest(int(team.first and path.is_file())):
             self.progress = self.state.load(path)
@@ -151,14 +155,9 @@ class _Run:
         before, started = progress.seconds, time.monotonic()
         if not self.table.rows:
             self._row(validation=self._validated())
-        steps = range(progress.step, settings.steps)
-        rank, world = self.team.rank, self.team.world
-        ahead = Prefetch(lambda step: self.task.batches(step, rank, world), steps)
-        stream: Iterator[tuple[int, list[Any]]] = iter(ahead)
-        if self.team.first:
-            stream = iter(track(stream, total=len(steps), what="updates"))
         ended_by = "steps"
-        for step, batches in stream:
+        # The loop alone holds them: however it is left, they are closed.
+        for step, batches in self._batches(range(progress.step, settings.steps)):
             norm = self._update(step, batches)
             progress.step = step + 1
             progress.seconds = before + time.monotonic() - started
@@ -169,7 +168,7 @@ class _Run:
                 last, ended_by = True, "max_seconds"
             validating = last or progress.step % settings.validate_every == 0
             if validating or progress.step % settings.log_every == 0:
-                waiting = ahead.waited / max(time.monotonic() - started, 1e-9)
+                waiting = self.waited / max(time.monotonic() - started, 1e-9)
                 self._row(
                     validation=self._validated() if validating else {},
                     gradient_norm=norm,
@@ -183,16 +182,26 @@ class _Run:
                 )
             if last:
                 break
-        ahead.close()
         self.table.close()
         self.state.mean.replace_weights()
         return Outcome(
             progress.step,
             progress.seconds,
-            ahead.waited / max(time.monotonic() - started, 1e-9),
+            self.waited / max(time.monotonic() - started, 1e-9),
             ended_by,
             progress.rollbacks,
         )
+
+    def _batches(self, steps: range) -> Iterator[tuple[int, list[Any]]]:
+        """Batches of each update, made in a thread while the model works on those before."""
+        team = self.team
+        make = partial(self.task.batches, rank=team.rank, world=team.world)
+        with closing(map_in_order(make, steps, workers=1, held=AHEAD)) as made:
+            for step in track(steps, total=len(steps), what="updates") if team.first else steps:
+                asked = time.monotonic()
+                batches = next(made)
+                self.waited += time.monotonic() - asked
+                yield step, batches
 
     def _update(self, step: int, batches: list[Any]) -> float:
         """One update; returns the norm of its gradient."""

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
@@ -103,7 +103,7 @@ def map_in_order(
     workers: int,
     stop: Callable[[], None] = _nothing,
     held: int = HELD,
-) -> Iterator[B]:
+) -> Generator[B, None, None]:
     """As `map_as_ready`, but results come in the order of the items.
 
     Behind a slow item the work goes on, until `held` results of each worker wait for it.

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 from types import SimpleNamespace
 from unittest.mock import Mock, call
 
@@ -67,6 +68,22 @@ def test_a_signal_leaves_a_checkpoint_that_the_same_command_resumes(shard, tmp_p
     train(resumed, tmp_path / "stopped")
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_however_a_training_ends_no_thread_makes_more_batches(shard, tmp_path):
+    before = set(threading.enumerate())
+    with pytest.raises(Interrupted) as caught:
+        train(killed(make_task(shard), at=2), tmp_path / "killed")
+    assert set(threading.enumerate()) <= before
+    stops = signalled(make_task(shard), update=2, number=signal.SIGTERM)
+    with pytest.raises(Stopped) as stopped:
+        train(stops, tmp_path / "stopped")
+    assert set(threading.enumerate()) <= before
+    train(make_task(shard, dataclasses.replace(LOOP, max_seconds=1e-9)), tmp_path / "late")
+    assert set(threading.enumerate()) <= before
+    # Until now these held on to the frames of the trainings.
+    assert caught.tb
+    assert stopped.tb
 
 
 def test_stopped_in_its_last_update_a_training_resumes_to_all_rows_of_metrics(shard, tmp_path):

@@ -150,6 +150,25 @@ def test_behind_a_slow_item_the_work_goes_on_while_the_caller_is_slow_too():
     assert list(results) == list(range(1, 24))
 
 
+def test_an_error_comes_in_its_turn_and_nothing_is_begun_after_it():
+    begun = []
+
+    def fails_at_two(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            raise DataError("shard is damaged")
+        return number * 2
+
+    results = map_in_order(fails_at_two, range(99), workers=1, held=3)
+    assert [next(results), next(results)] == [0, 2]
+    with pytest.raises(DataError, match="damaged"):
+        next(results)
+    known = len(begun)
+    assert known <= 2 + 3
+    time.sleep(0.05)
+    assert len(begun) == known
+
+
 @pytest.mark.parametrize("ends_at", [1, 2])
 def test_a_result_that_is_ready_waits_for_no_other(monkeypatch, ends_at):
     may_end, told = threading.Event(), threading.Event()
