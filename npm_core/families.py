@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -65,11 +64,17 @@ class Families:
         self.ids: pa.Array = ids.take(pa.array(left))
         self.lengths: NDArray[np.int64] = columns["length"]
         self.meff: NDArray[np.float64] = columns["meff"]
-        self._files = [Path(path) for path in (*paths, *replace)]
+        files = [Path(path) for path in (*paths, *replace)]
         self._places = np.stack([columns[name] for name in ("file", "group", "row")], axis=1)
-        self._groups: OrderedDict[tuple[int, int], list[Family]] = OrderedDict()
-        self._groups_in_memory = groups_in_memory
-        self._open = lru_cache(maxsize=FILES_OPEN)(open_table)
+        open_file = lru_cache(FILES_OPEN)(open_table)
+
+        def read_group(file: int, group: int) -> list[Family]:
+            path = files[file]
+            with reading(path):
+                return families_of(open_file(path).read_row_group(group, columns=FAMILIES.names))
+
+        self._group = lru_cache(groups_in_memory)(read_group)
+        # Two threads must not read one file at a time, nor a group twice.
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -77,18 +82,8 @@ class Families:
 
     def __getitem__(self, index: int) -> Family:
         file, group, row = self._places[index].tolist()
-        key = (file, group)
         with self._lock:
-            if key not in self._groups:
-                self._groups[key] = self._read_group(self._files[file], group)
-                while len(self._groups) > self._groups_in_memory:
-                    self._groups.popitem(last=False)
-            self._groups.move_to_end(key)
-            return self._groups[key][row]
-
-    def _read_group(self, path: Path, group: int) -> list[Family]:
-        with reading(path):
-            return families_of(self._open(path).read_row_group(group, columns=FAMILIES.names))
+            return self._group(file, group)[row]
 
     def digest(self) -> str:
         """Of the ids, lengths and Meff: which families these are."""
