@@ -120,9 +120,10 @@ class Job:
 
     def models(self) -> tuple[Potts | None, Potts | None]:
         """Start and prior, where there are any."""
-        start = potts.load(self.start) if self.start else None
-        prior = potts.scaled(potts.load(self.prior), self.prior_weight) if self.prior else None
-        return start, prior
+        start, prior = (
+            model_files.read_model(path) if path else None for path in (self.start, self.prior)
+        )
+        return start, potts.scaled(prior, self.prior_weight) if prior else None
 
     def needed_bytes(self, fitter: Fitter, msa: Msa) -> int:
         """Memory that the fit takes."""

@@ -82,16 +82,15 @@ def check(potts: Potts, where: str) -> Potts:
 
 
 def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], where: str) -> Potts:
-    """A model of arrays that a file holds, checked.
+    """A model of arrays that a file holds.
 
     Raises:
-        DataError: They are no fields and couplings, or as in `check`.
+        DataError: They are no fields and couplings.
     """
     try:
-        model = Potts(fields, couplings, metadata)
+        return Potts(fields, couplings, metadata)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    return check(model, where)
 
 
 def full_couplings(upper: Float32, length: int) -> Float32:
@@ -131,10 +130,10 @@ def write(path: Path, potts: Potts) -> None:
 
 
 def load(path: Path | str) -> Potts:
-    """Read a model that `write` wrote.
+    """Read a model that `write` wrote, unchecked: `model_files.read_model` checks it.
 
     Raises:
-        DataError: The file is missing, truncated or of another kind, or a parameter is not finite.
+        DataError: The file is missing, truncated or of another kind.
     """
     from safetensors import SafetensorError, safe_open
 

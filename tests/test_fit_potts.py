@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from plm_inputs import FIRM, fit
+from potts_inputs import random_model
 
 from npm_core import fitting, kernels, memory, model_files, plm, plm_dense, plm_sparse, potts
 from npm_core.alphabet import decode
 from npm_core.descent import Stop
 from npm_core.errors import DataError
+from npm_core.model_files import write_model
 from npm_core.msa import read_msa
 
 
@@ -136,6 +138,22 @@ def test_a_fit_begins_at_its_start_and_shrinks_to_its_weighted_prior(tmp_path, a
     found, quarter = potts.load(second), potts.scaled(potts.load(first), 0.25)
     expected = plm_sparse.fit_objective(read_msa(one).residues, prior=quarter).potts
     assert np.allclose(found.couplings, expected.couplings, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.raw.gz", "a.plmc"])
+def test_a_start_and_a_prior_are_read_in_any_format_of_models(tmp_path, alignments, rng, name):
+    model = random_model(rng, read_msa(alignments[0]).length)
+    write_model(tmp_path / name, model)
+    job = fitting.Job(
+        alignments[0],
+        tmp_path / "b.safetensors",
+        start=tmp_path / name,
+        prior=tmp_path / name,
+        prior_weight=0.5,
+    )
+    start, prior = job.models()
+    assert np.allclose(start.couplings, model.couplings)
+    assert np.allclose(prior.couplings, model.couplings / 2)
 
 
 def test_files_of_several_models_are_called_as_their_alignments():

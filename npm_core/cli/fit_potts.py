@@ -106,13 +106,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         f"{Stop.evaluations}",
     )
     parser.add_argument(
-        "--start", type=Path, metavar="FILE.safetensors", help="begin at this Potts model"
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="begin at this Potts model, in any format that `convert` reads",
     )
     parser.add_argument(
         "--prior",
         type=Path,
-        metavar="FILE.safetensors",
-        help="shrink to this Potts model, not to zero",
+        metavar="FILE",
+        help="shrink to this Potts model, not to zero; any format likewise",
     )
     parser.add_argument(
         "--prior-weight", type=share, help="factor of the prior, above 0, at most 1; default 1"
