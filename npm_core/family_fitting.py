@@ -1,7 +1,6 @@
 """Potts fits of the families of a table in processes, and their contact scores (paper, C.2)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +10,8 @@ from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.files import write_tsv
 from npm_core.generalisation import generalisation_loss
-from npm_core.parallel import map_in_processes
 from npm_core.plm import Objective
-from npm_core.plm_sparse import compile_kernels, fit_bytes, fit_objective
+from npm_core.plm_sparse import fit_bytes, fit_in_processes, fit_objective
 from npm_core.potts import Centre, Potts, contact_scores
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
@@ -80,24 +78,6 @@ class FamilyFitter:
         # As the network is read its weights are there twice: in the file's form, and its own.
         return max(fit, self.predictor_bytes)
 
-    def room(self, sizes: Mapping[str, tuple[int, int]], *, workers: int) -> memory.Room:
-        """What processes that fit families share of the memory.
-
-        Args:
-            sizes: (depth, length) of each family.
-            workers: Processes.
-
-        Raises:
-            SettingsError: The largest family does not fit.
-        """
-        needed = {f"family {name}": self.needed_bytes(*size) for name, size in sizes.items()}
-        return memory.shared_room(
-            needed,
-            workers=workers,
-            standing=self.predictor_bytes,
-            cure="lower --workers" if workers > 1 else "leave it out, or take a larger machine",
-        )
-
     def fit(self, work: Work) -> tuple[Scores, ReportRow]:
         """Fit one family, score its contacts, and take the loss of its test rows."""
         family, test_rows = work
@@ -128,20 +108,28 @@ class FamilyFitter:
         return Scores(family.id, self.model, matrix, family.depth, family.meff, loss), row
 
     def fit_all(
-        self, works: Iterable[Work], *, workers: int, room: memory.Room
+        self, works: Iterable[Work], sizes: Mapping[str, tuple[int, int]], *, workers: int
     ) -> Iterator[tuple[Scores, ReportRow]]:
         """Scores and report of each family, in order, from a pool of processes.
 
+        Args:
+            works: Of the families.
+            sizes: (depth, length) of each, at most.
+            workers: Processes.
+
         Raises:
+            SettingsError: The memory is too small for the largest; raised at once.
             ToolError: A worker was killed, usually for want of memory.
         """
-
-        def fits(work: Work) -> AbstractContextManager[None]:
-            return room.held(self.needed_bytes(work.family.depth, work.family.length))
-
-        if workers > 1:
-            compile_kernels()
-        yield from map_in_processes(self.fit, works, workers=workers, within=fits)
+        return fit_in_processes(
+            self.fit,
+            works,
+            workers=workers,
+            needed={f"family {name}": self.needed_bytes(*size) for name, size in sizes.items()},
+            needed_by=lambda work: self.needed_bytes(work.family.depth, work.family.length),
+            standing=self.predictor_bytes,
+            cure="lower --workers" if workers > 1 else "leave it out, or take a larger machine",
+        )
 
 
 def fit_table(
@@ -181,14 +169,13 @@ def fit_table(
     for name, (_, length) in sizes.items():
         if lengths.get(name, length) != length:
             raise DataError(f"family {name} has {length} columns, its target {lengths[name]}")
-    room = fitter.room(sizes, workers=workers)
     note(
         f"{len(sizes)} families to fit"
         + (f"; {len(lengths) - len(sizes)} targets have no family" if targets else "")
     )
     judges = {rows.id: rows for rows in read_families(*test_rows, only=sizes)}
     works = (Work(family, judges.get(family.id)) for family in read_families(*families, only=sizes))
-    fits = fitter.fit_all(works, workers=workers, room=room)
+    fits = fitter.fit_all(works, sizes, workers=workers)
     rows: list[ReportRow] = []
 
     def scores() -> Iterator[Scores]:

@@ -8,21 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from npm_core import ccmpred, formats, kernels, memory, model_files, plm_sparse, potts
+from npm_core import ccmpred, formats, memory, model_files, plm_sparse, potts
 from npm_core.arrays import States
 from npm_core.descent import STOP, Stop
 from npm_core.errors import DataError, NpmError, SettingsError
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
 from npm_core.numbering import as_text, missing_inside
-from npm_core.parallel import map_in_processes
 from npm_core.plm import CCMPRED, Fit, Objective
 from npm_core.potts import Potts
 from npm_core.progress import Tell, follow, note
 
 
 @dataclass(frozen=True)
-class Fitter:
+class Solver:
     """How Potts models are fitted.
 
     Attributes:
@@ -125,10 +124,10 @@ class Job:
         )
         return start, potts.scaled(prior, self.prior_weight) if prior else None
 
-    def needed_bytes(self, fitter: Fitter, msa: Msa) -> int:
+    def needed_bytes(self, solver: Solver, msa: Msa) -> int:
         """Memory that the fit takes."""
         start, prior = self.start is not None, self.prior is not None
-        return fitter.needed_bytes(msa.depth, msa.length, start=start, prior=prior)
+        return solver.needed_bytes(msa.depth, msa.length, start=start, prior=prior)
 
     def write(self, msa: Msa, fit: Fit) -> str:
         """Write model and report; a line that says how it went."""
@@ -210,7 +209,7 @@ def destinations(
     ]
 
 
-def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
+def fit_files(todo: Sequence[Job], solver: Solver) -> Iterator[str | NpmError]:
     """Fit and write alignments, together on a GPU or as many at a time as there are threads.
 
     Returns:
@@ -220,27 +219,26 @@ def fit_files(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
     Raises:
         SettingsError: The largest does not fit into memory.
         DataError: A start or a prior cannot be read.
-        ToolError: A process was killed, usually for want of memory, or as `Fitter.fit`.
+        ToolError: A process was killed, usually for want of memory, or as `Solver.fit`.
     """
-    if fitter.device != "cpu":
-        return _fit_together(todo, fitter)
+    if solver.device != "cpu":
+        return _fit_together(todo, solver)
     if len(todo) == 1:
-        return map(partial(_fit_alone, fitter=fitter, announce=fitter.backend == "own"), todo)
-    workers, each = min(fitter.threads, len(todo)), replace(fitter, threads=1)
+        return map(partial(_fit_alone, solver=solver, announce=solver.backend == "own"), todo)
+    workers, each = min(solver.threads, len(todo)), replace(solver, threads=1)
     if workers == 1:
-        return map(partial(_fit_alone, fitter=each), todo)
+        return map(partial(_fit_alone, solver=each), todo)
     read = ((job, _read(job)) for job in todo)
     needed = {
         str(job.msa): job.needed_bytes(each, msa) for job, msa in read if isinstance(msa, Msa)
     }
-    room = memory.shared_room(needed, workers=workers, cure="lower --threads")
-    _note_compilation()
-    plm_sparse.compile_kernels()
-    return map_in_processes(
-        partial(_fit_alone, fitter=each),
+    return plm_sparse.fit_in_processes(
+        partial(_fit_alone, solver=each),
         todo,
         workers=workers,
-        within=lambda job: room.held(needed.get(str(job.msa), 0)),
+        needed=needed,
+        needed_by=lambda job: needed.get(str(job.msa), 0),
+        cure="lower --threads",
     )
 
 
@@ -252,7 +250,7 @@ def _read(job: Job) -> Msa | DataError:
         return error
 
 
-def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmError:
+def _fit_alone(job: Job, solver: Solver, announce: bool = False) -> str | NpmError:
     """Fit one, or say why not; with `announce` say what memory it takes, and how far it is."""
     memory.reset_peak()
     start, prior = job.models()
@@ -260,26 +258,19 @@ def _fit_alone(job: Job, fitter: Fitter, announce: bool = False) -> str | NpmErr
     if isinstance(msa, DataError):
         return msa
     if announce:
-        mib = job.needed_bytes(fitter, msa) / memory.MIB
+        mib = job.needed_bytes(solver, msa) / memory.MIB
         note(f"depth {msa.depth}, length {msa.length}: about {mib:,.0f} MiB of memory")
-    if fitter.backend == "own":
-        _note_compilation()
+    if solver.backend == "own":
+        plm_sparse.note_compilation()
     try:
         with follow("fit") if announce else nullcontext() as tell:
-            fit = fitter.fit(msa.residues, start=start, prior=prior, tell=tell)
+            fit = solver.fit(msa.residues, start=start, prior=prior, tell=tell)
     except (DataError, SettingsError) as error:
         return type(error)(f"{job.msa}: {error}")
     return job.write(msa, fit)
 
 
-def _note_compilation() -> None:
-    """Say that a fit will compile its kernels, where Numba's cache lacks the one it runs last."""
-    stats = getattr(kernels.unpack_tile, "stats", None)  # none where NUMBA_DISABLE_JIT is set
-    if stats and not any(Path(stats.cache_path).glob("kernels.unpack_tile-*.nbi")):
-        note("compiling the kernels of the fit, once on this machine: about a minute")
-
-
-def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmError]:
+def _fit_together(todo: Sequence[Job], solver: Solver) -> Iterator[str | NpmError]:
     """Fit those of similar size at once on the device, longest first."""
     from npm_core import plm_dense
 
@@ -288,14 +279,14 @@ def _fit_together(todo: Sequence[Job], fitter: Fitter) -> Iterator[str | NpmErro
     readable = [(job, found) for job, found in read if isinstance(found, Msa)]
     shapes = [(msa.depth, msa.length) for _, msa in readable]
     # Half of the memory: families leave a batch as they finish, which leaves gaps in the rest.
-    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(fitter.device) / 2):
+    for batch in plm_dense.batches(shapes, plm_dense.free_bytes(solver.device) / 2):
         try:
             fits = plm_dense.fit_objectives(
                 [readable[number][1].residues for number in batch],
-                fitter.objective,
-                stop=fitter.stop,
-                threads=fitter.threads,
-                device=fitter.device,
+                solver.objective,
+                stop=solver.stop,
+                threads=solver.threads,
+                device=solver.device,
             )
         except (DataError, SettingsError) as error:
             yield from (type(error)(f"{readable[number][0].msa}: {error}") for number in batch)

@@ -55,7 +55,6 @@ def transfer_table(
             f"{neighbours}: nearest family {min(missing)} is not among the families. "
             "Find the neighbours again"
         )
-    room = fitter.room(sizes, workers=workers)
     columns: dict[str, Indices] = {}
 
     def references() -> Iterator[Work]:
@@ -66,7 +65,7 @@ def transfer_table(
             )
             yield Work(reference)
 
-    fits = fitter.fit_all(references(), workers=workers, room=room)
+    fits = fitter.fit_all(references(), sizes, workers=workers)
     not_converged = 0
 
     def transferred() -> Iterator[Scores]:

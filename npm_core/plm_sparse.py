@@ -7,14 +7,16 @@ and a direction is coefficients over them: it needs no more than their inner pro
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import cycle
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npm_core import kernels, plm
+from npm_core import kernels, memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.arrays import Float32, Float64, States
 from npm_core.blocks import (
@@ -33,9 +35,13 @@ from npm_core.blocks import (
 from npm_core.descent import FIRST_STEP, MEMORY, STOP, Descent, Stop
 from npm_core.errors import DataError, SettingsError
 from npm_core.kernels import LANES, PANEL, TILE, WIDTH, Tiles
+from npm_core.parallel import map_in_processes
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
-from npm_core.progress import Tell
+from npm_core.progress import Tell, note
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def fit(
@@ -107,6 +113,47 @@ def fit_objective(
 def compile_kernels() -> None:
     """Fit something tiny: processes started later read the kernels from the cache."""
     fit_objective(np.zeros((2, 2), dtype=np.uint8))
+
+
+def note_compilation() -> None:
+    """Say that a fit will compile its kernels, where Numba's cache lacks the one it runs last."""
+    stats = getattr(kernels.unpack_tile, "stats", None)  # none where NUMBA_DISABLE_JIT is set
+    if stats and not any(Path(stats.cache_path).glob("kernels.unpack_tile-*.nbi")):
+        note("compiling the kernels of the fit, once on this machine: about a minute")
+
+
+def fit_in_processes(
+    function: Callable[[A], B],
+    items: Iterable[A],
+    *,
+    workers: int,
+    needed: Mapping[str, int],
+    needed_by: Callable[[A], int],
+    standing: int = 0,
+    cure: str,
+) -> Iterator[B]:
+    """Results of fits in the order of the items, from processes that share the machine's memory.
+
+    Args:
+        function: Fits an item; picklable, as are items and results.
+        items: Drawn a little ahead.
+        workers: Processes; with 1 the work is done in this one.
+        needed: Bytes of each fit, by a name for its error.
+        needed_by: Gives those of an item.
+        standing: Bytes that each process holds all the time, beside those of its libraries.
+        cure: What to do where there is too little for the largest.
+
+    Raises:
+        SettingsError: The largest does not fit into memory; raised at once.
+        ToolError: A process was killed, usually for want of memory.
+    """
+    room = memory.shared_room(needed, workers=workers, standing=standing, cure=cure)
+    if workers > 1:
+        note_compilation()
+        compile_kernels()
+    return map_in_processes(
+        function, items, workers=workers, within=lambda item: room.held(needed_by(item))
+    )
 
 
 def fit_bytes(

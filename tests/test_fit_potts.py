@@ -68,7 +68,7 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
         [Path(path) for path in alignments], tmp_path / "models", tmp_path / "reports"
     )
     todo = [fitting.Job(*paths) for paths in files]
-    lines = list(fitting._fit_together(todo, fitting.Fitter(stop=Stop(1e-6))))
+    lines = list(fitting._fit_together(todo, fitting.Solver(stop=Stop(1e-6))))
     assert [line.split(":")[0] for line in lines] == ["some.a3m", "few.a3m", "one.a3m"]
     for path, job in zip(alignments, todo, strict=True):
         alone = tmp_path / "alone.safetensors"
@@ -85,8 +85,8 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
 
 def test_fits_as_on_a_gpu_minimise_the_objective_that_was_asked_for(tmp_path, alignments):
     job = fitting.Job(Path(alignments[2]), tmp_path / "a.safetensors", None)
-    fitter = fitting.Fitter(objective=FIRM, stop=Stop(1e-6))
-    list(fitting._fit_together([job], fitter))
+    solver = fitting.Solver(objective=FIRM, stop=Stop(1e-6))
+    list(fitting._fit_together([job], solver))
     residues = read_msa(alignments[2]).residues
     expected = plm_sparse.fit_objective(residues, FIRM, stop=Stop(1e-6))
     found = potts.load(job.output)
@@ -210,11 +210,11 @@ def test_bad_alignments_among_several_are_named_after_the_others_are_fitted(
 def test_bad_alignments_among_several_are_left_out_of_a_batch(tmp_path, alignments):
     bad = write(tmp_path, "bad.a3m", "ACDE", "AC1E")
     files = fitting.destinations([Path(bad), Path(alignments[1])], tmp_path / "models", None)
-    failed, line = fitting._fit_together([fitting.Job(*paths) for paths in files], fitting.Fitter())
+    failed, line = fitting._fit_together([fitting.Job(*paths) for paths in files], fitting.Solver())
     assert isinstance(failed, DataError)
     assert bad in str(failed)
     assert line.startswith("few.a3m: depth 5")
-    assert len(list(fitting._fit_together([fitting.Job(*files[0])], fitting.Fitter()))) == 1
+    assert len(list(fitting._fit_together([fitting.Job(*files[0])], fitting.Solver()))) == 1
 
 
 def test_a_fit_that_diverged_stops_none_of_its_batch(tmp_path, alignments, monkeypatch):

@@ -172,9 +172,9 @@ def run(args: argparse.Namespace) -> None:
         from npm_core.devices import usable_device
 
         usable_device(args.device)
-    fitter = fitting.Fitter(objective, stop, args.backend, args.device, args.threads)
+    solver = fitting.Solver(objective, stop, args.backend, args.device, args.threads)
     failed = []
-    lines = fitting.fit_files(todo, fitter)
+    lines = fitting.fit_files(todo, solver)
     if len(todo) > 1:
         lines = track(lines, total=len(todo), what="alignments done")
     for line in lines:
