@@ -11,6 +11,7 @@ from npm_core import ffindex
 from npm_core.arrays import Indices
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Finished, Programs, program, require
+from npm_core.settings import knob
 
 PARTS = ("a3m", "cs219")
 """What hhblits needs of a database; the hhm part is optional."""
@@ -111,18 +112,19 @@ class FilterSettings:
     """HHfilter's settings; its defaults are the paper's (C.3: "with all default settings").
 
     Attributes:
-        identity: Largest pairwise identity, per cent.
         coverage: Smallest coverage of the query, per cent. Figure 7 sweeps 20 to 80.
-        difference: Keep at least this many of the most diverse rows in each block of 50 columns;
-            0 keeps all.
     """
 
-    identity: int = 90
+    identity: int = knob(90, "hhfilter -id: largest identity of two rows, per cent")
     coverage: int = 0
-    difference: int = 0
+    diff: int = knob(
+        0,
+        "hhfilter -diff: keep at least this many of the most diverse rows in each block of 50 "
+        "columns; 0 keeps all",
+    )
 
     def __post_init__(self) -> None:
-        if not (0 <= self.identity <= 100 and 0 <= self.coverage <= 100 and self.difference >= 0):
+        if not (0 <= self.identity <= 100 and 0 <= self.coverage <= 100 and self.diff >= 0):
             raise SettingsError(f"hhfilter takes per cents and a count, not {self}")
 
 
@@ -137,7 +139,7 @@ def hhfilter(programs: Programs, a3m: bytes, settings: FilterSettings) -> Finish
     argv = [
         *(program("hhfilter"), "-i", "stdin", "-o", "stdout", "-v", "1"),
         *("-id", str(settings.identity), "-cov", str(settings.coverage)),
-        *("-diff", str(settings.difference)),
+        *("-diff", str(settings.diff)),
         *("-maxseq", str(max(65_535, rows + 1)), "-maxres", str(max(20_001, longest + 2))),
     ]
     return programs.run(argv, stdin=a3m)

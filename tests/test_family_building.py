@@ -128,7 +128,7 @@ def test_the_verb_passes_its_settings_on(tmp_path):
     assert family.depth == 1
     facts = read_metadata(tmp_path / "out.parquet")
     assert facts["identity_threshold"] == 0.7
-    assert facts["filter"] == {"identity": 90, "coverage": 80, "difference": 0}
+    assert facts["filter"] == {"identity": 90, "coverage": 80, "diff": 0}
     assert facts["hhfilter"].startswith("HHfilter 3")
 
 

@@ -136,7 +136,7 @@ def test_hhfilter_is_called_with_every_setting_and_the_size_of_the_alignment(mon
     called = []
     monkeypatch.setattr(hhsuite, "program", str)
     running = SimpleNamespace(run=lambda argv, stdin: called.append(" ".join(argv)))
-    settings = FilterSettings(identity=80, coverage=70, difference=3)
+    settings = FilterSettings(identity=80, coverage=70, diff=3)
     for a3m in (b">query\nMKV\n", b">query\n" + b"A" * 20_000 + b"\n" + b">x\nA\n" * 65_535):
         hhfilter(running, a3m, settings)
     line = "hhfilter -i stdin -o stdout -v 1 -id 80 -cov 70 -diff 3"

@@ -14,8 +14,8 @@ from npm_core.arguments import (
     register_max_failed,
     whole,
 )
-from npm_core.filter_arguments import register_filter
 from npm_core.hhsuite import FilterSettings
+from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_identity_threshold(
         parser, "rows that agree in this share of columns share their weight"
     )
-    register_filter(parser)
+    add_flags(parser, FilterSettings, "filter-", grouped=False)
     parser.add_argument(
         "--filter-coverage",
         type=whole,
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         args.msas,
         args.output,
         args.ledger,
-        settings=FilterSettings(args.filter_identity, args.filter_coverage, args.filter_diff),
+        settings=overridden(FilterSettings(coverage=args.filter_coverage), args),
         identity_threshold=args.identity_threshold,
         workers=args.workers,
         max_failed_share=args.max_failed_share,

@@ -7,8 +7,8 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 import argparse
 
 from npm_core.arguments import OutputFile, positive_int, whole
-from npm_core.filter_arguments import register_filter
 from npm_core.hhsuite import FilterSettings
+from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=[0, *range(20, 90, 10)],
         help="hhfilter -cov, per cent",
     )
-    register_filter(parser)
+    add_flags(parser, FilterSettings, "filter-", grouped=False)
     parser.add_argument("--seed", type=whole, default=1, help="of the sample")
     parser.add_argument(
         "--workers", type=positive_int, default=1, help="calls of hhfilter at a time"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         args.output,
         coverages=args.coverages,
         alignments=args.alignments,
-        settings=FilterSettings(args.filter_identity, difference=args.filter_diff),
+        settings=overridden(FilterSettings(), args),
         seed=args.seed,
         workers=args.workers,
     )
