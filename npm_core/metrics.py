@@ -5,10 +5,13 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from npm_core.errors import SettingsError
-from npm_core.files import write_text, writing
+from npm_core.errors import DataError, SettingsError
+from npm_core.files import open_text, write_text, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Metrics:
@@ -84,6 +87,24 @@ class Metrics:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def read_metrics(path: Path | str) -> "pd.DataFrame":
+    """The CSV of a training: a column `step` of whole numbers, others of numbers or NaN.
+
+    Raises:
+        DataError: The file is missing, empty or no such table.
+    """
+    import pandas as pd
+
+    with open_text(path) as stream:
+        try:
+            rows = pd.read_csv(stream, dtype=float)
+            if "step" not in rows:
+                raise DataError(f"{path}: column 'step' is missing, found {list(rows.columns)}")
+            return rows.astype({"step": int})
+        except ValueError as error:
+            raise DataError(f"{path}: not a table of metrics ({error})") from error
 
 
 def _whole_rows(path: Path) -> Iterable[dict[str, str]]:

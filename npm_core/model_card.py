@@ -14,6 +14,7 @@ from npm_core.checkpoints import WEIGHTS, model_settings, read_config
 from npm_core.comparison import FEWEST, compare_models
 from npm_core.errors import DataError
 from npm_core.flops import training_flops
+from npm_core.metrics import read_metrics
 from npm_core.precision import meff_bin, meff_bins
 from npm_core.report.models import MODELS
 from npm_core.report.summary import evenly
@@ -69,7 +70,7 @@ def stage(name: str, folder: Path) -> Stage:
     path = folder / "metrics.csv"
     if not path.is_file():
         raise DataError(f"{path}: no such file; it is what `train --metrics` writes")
-    rows = pd.read_csv(path)
+    rows = read_metrics(path)
     updates = rows.dropna(subset=["residues"]) if "residues" in rows else rows[:0]
     if updates.empty:
         raise DataError(f"{path}: no update with its number of residues; train anew")
@@ -129,7 +130,8 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
     """Long-range P@L/5 of NPM and of the baselines, NPM less each, by split and bin of Meff.
 
     The last column is what NPM as its prior adds to the independent Potts model. A target without
-    an alignment has neither, and is in no row.
+    an alignment has neither, and is in no row. A baseline that the table lacks has no column; one
+    that shares no protein of a bin with NPM has a dash there.
 
     Args:
         table: Rows of `tabulate-precision`.
@@ -148,21 +150,23 @@ def results(table: pd.DataFrame, *, seed: int) -> list[list[str]]:
         lines = compare_models(chosen, first, second, ["split", "bin"], seed=seed)
         return {(line["split"], line["bin"]): dict(line) for _, line in lines.iterrows()}
 
+    baselines = [model for model in BASELINES if (chosen["model"] == model).any()]
     found = {model: compared("npm", model) for model in BASELINES}
     added = compared("prior", "potts")
     groups = chosen.groupby(["split", "bin", "model"], observed=True)["precision"]
-    means = groups.mean().to_dict()
-    head = ["split", "Meff", "n", "NPM", *(MODELS[model].name for model in BASELINES)]
+    means, counts = groups.mean().to_dict(), groups.size().to_dict()
+    head = ["split", "Meff", "n", "NPM", *(MODELS[model].name for model in baselines)]
     rows = [[*head, "NPM beats Potts in", "prior minus independent Potts"]]
-    for split, bin_name in product(("train", "test", "both"), [*meff_bins(), "all"]):
-        here = (split, bin_name)
-        if here not in found["potts"]:
+    for here in product(("train", "test", "both"), [*meff_bins(), "all"]):
+        if (*here, "npm") not in means:
             continue
-        row = [*here, f"{found['potts'][here]['n']:.0f}", f"{means[*here, 'npm']:.3f}"]
-        row += [
-            f"{means[*here, model]:.3f}; {_interval(found[model][here])}" for model in BASELINES
-        ]
-        rows.append([*row, f"{found['potts'][here]['win_rate']:.0%}", _interval(added[here])])
+        row = [*here, f"{counts[*here, 'npm']}", f"{means[*here, 'npm']:.3f}"]
+        for model in baselines:
+            line = found[model].get(here)
+            row.append(f"{means[*here, model]:.3f}; {_interval(line)}" if line else "-")
+        wins, gain = found["potts"].get(here), added.get(here)
+        row += [f"{wins['win_rate']:.0%}" if wins else "-", _interval(gain) if gain else "-"]
+        rows.append(row)
     return rows
 
 

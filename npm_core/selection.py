@@ -1,6 +1,5 @@
 """Settings chosen on validation families: a small grid, one training each, the best taken."""
 
-import csv
 import dataclasses
 import itertools
 import json
@@ -11,6 +10,7 @@ from typing import Any
 
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
+from npm_core.metrics import read_metrics
 from npm_core.settings import from_mapping
 
 Choice = Mapping[str, Any]
@@ -46,19 +46,13 @@ def final_measure(metrics: Path | str, measure: str) -> float:
         measure: A key of LOWER_IS_BETTER.
 
     Raises:
-        DataError: The trajectory does not end with a finite value of it.
+        DataError: The file is no table of metrics, or does not end with a finite value of it.
     """
-    with open_text(metrics) as stream:
-        rows = list(csv.DictReader(stream))
-    text = (rows[-1].get(measure) or "") if rows else ""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    rows = read_metrics(metrics)
+    value = float(rows[measure].iloc[-1]) if measure in rows and len(rows) else math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{metrics}: the last row has {text!r} for {measure}; "
-            "was there anything to validate on?"
+            f"{metrics}: {measure} is {value} at the end; was there anything to validate on?"
         )
     return value
 

@@ -162,6 +162,32 @@ def test_results_are_means_and_paired_differences_of_each_bin(monkeypatch):
     assert both[:4] == ["both", "all", "3", "0.267"]
 
 
+def test_of_what_a_table_lacks_the_results_have_no_column_or_a_dash():
+    rows = [
+        *(("npm", name, 3.0, 0.5) for name in "ab"),
+        *(("chance", name, 3.0, 0.1) for name in "ab"),
+        ("potts", "c", 3.0, 0.3),
+        ("npm", "d", 15.1, 0.4),
+        ("potts", "d", 15.1, 0.2),
+    ]
+    table = pd.DataFrame(rows, columns=["model", "id", "meff", "precision"])
+    table = table.assign(split="test", range="long", cutoff="L/5")
+    head, shallow, deeper, *_ = model_card.results(table, seed=0)
+    assert head[4:6] == [model_card.MODELS[name].name for name in ("potts", "chance")]
+    assert shallow[:5] == ["test", "(0, 15]", "2", "0.500", "-"]
+    assert shallow[5].startswith("0.100; +0.400")
+    assert shallow[6:] == ["-", "-"]
+    assert deeper[4].startswith("0.200; +0.200")
+    assert deeper[5:] == ["-", "100%", "-"]
+
+
+def test_an_empty_file_of_metrics_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "metrics.csv").touch()
+    with pytest.raises(DataError, match=r"metrics\.csv: not a table of metrics"):
+        model_card.stage("language", tmp_path)
+
+
 def test_a_model_on_a_given_trunk_has_a_card_without_a_pretraining(tmp_path):
     small = Path(model_card.__file__).parent / "small_model"
     for name in ("config.json", "model.safetensors"):

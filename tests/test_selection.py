@@ -68,9 +68,9 @@ def test_losses_are_to_be_low_and_precisions_high(measure, best):
 @pytest.mark.parametrize(
     ("losses", "measure", "message"),
     [
-        (("",), "validation_pseudolikelihood", "has '' for validation_pseudolikelihood"),
-        (("nan",), "validation_pseudolikelihood", "has 'nan'"),
-        ((), "validation_pseudolikelihood", "has '' for"),
+        (("",), "validation_pseudolikelihood", "validation_pseudolikelihood is nan at the end"),
+        (("nan",), "validation_pseudolikelihood", "0.csv: validation_pseudolikelihood is nan"),
+        ((), "validation_pseudolikelihood", "is nan at the end"),
         ((1.0,), "loss", "measure 'loss'"),
         ((1.0,), "long_P@L", "1 trainings for 3 candidates"),
     ],

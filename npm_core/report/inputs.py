@@ -14,6 +14,7 @@ import pandas as pd
 from npm_core.errors import DataError
 from npm_core.files import numbered_tsv, open_text
 from npm_core.leakage import UNKNOWN
+from npm_core.metrics import read_metrics
 from npm_core.progress import track
 from npm_core.report import cards
 from npm_core.report.summary import STAMPS, cumulative, read_frame
@@ -103,7 +104,7 @@ def read_runs(
     """Training metrics under one another, one row a value.
 
     Args:
-        paths: CSV files with a column `step`; every other number column is a quantity.
+        paths: CSV files with a column `step`; every other column is a quantity.
         precision_stamps: Stamps of the precision tables. Where they tell of a clan, round or
             depth, the run is that of the table in the same place, variants of NPM apart; without
             (UniRef50) one training serves all tables.
@@ -112,17 +113,14 @@ def read_runs(
         The stamps (if any), run, step, quantity, value.
 
     Raises:
-        DataError: A file has no column `step`, or there are not as many as stamped tables.
+        DataError: A file is no table of metrics, or there are not as many as stamped tables.
     """
     frames = []
     main = _of_npm_itself(precision_stamps)
     stamps = _one_each(main, paths, "files of metrics") if any(main) else [{}] * len(paths)
     for path, stamped in zip(paths, stamps, strict=True):
-        table = _table(path, ",")
-        if "step" not in table.columns:
-            raise DataError(f"{path}: column 'step' is missing, found {list(table.columns)}")
-        quantities = [name for name in table.select_dtypes("number").columns if name != "step"]
-        long = table.melt("step", quantities, "quantity", "value").dropna(subset=["value"])
+        table = read_metrics(path)
+        long = table.melt("step", var_name="quantity").dropna(subset=["value"])
         run = " ".join(stamped.values()) or PurePath(path).parent.name or PurePath(path).stem
         frames.append(long.assign(run=run, **stamped))
     if not frames:
@@ -214,10 +212,10 @@ def _count(text: str, where: str) -> int:
     return int(text)
 
 
-def _table(path: Path | str, separator: str) -> pd.DataFrame:
+def _table(path: Path | str) -> pd.DataFrame:
     with open_text(path) as stream:
         try:
-            return pd.read_csv(stream, sep=separator)
+            return pd.read_csv(stream, sep="\t")
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise DataError(f"{path}: not a table ({error})") from error
 
@@ -235,7 +233,7 @@ def read_hours(paths: Sequence[Path | str]) -> list[dict[str, object]]:
     found: dict[str, tuple[int, float]] = {}
     for path in paths:
         training = PurePath(path).suffix == ".csv"
-        table = _table(path, "," if training else "\t")
+        table = read_metrics(path) if training else _table(path)
         columns = [name for name in table.columns if name.startswith("seconds")]
         if not columns:
             continue
