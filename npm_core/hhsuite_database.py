@@ -6,7 +6,7 @@ from pathlib import Path
 from npm_core import ffindex
 from npm_core.errors import ToolError
 from npm_core.hhsuite import data_file
-from npm_core.mmseqs import MAX_MEMORY_GIB, copy_fasta, split_memory
+from npm_core.mmseqs import COVERAGE, IDENTITY, MAX_MEMORY_GIB, copy_fasta, split_memory
 from npm_core.programs import Programs, program, require
 
 
@@ -15,8 +15,8 @@ def build_database(
     prefix: Path | str,
     *,
     threads: int = 1,
-    identity: float = 0.3,
-    coverage: float = 0.8,
+    identity: float = IDENTITY,
+    coverage: float = COVERAGE,
     max_memory_gib: float = MAX_MEMORY_GIB,
 ) -> tuple[int, int]:
     """Cluster sequences and write an HH-suite database of the clusters, as UniClust30 is made.
@@ -28,8 +28,8 @@ def build_database(
         fasta: Sequences, gzipped or not.
         prefix: Where PREFIX_a3m and PREFIX_cs219 go, each as .ffdata and .ffindex.
         threads: For MMseqs2 and cstranslate.
-        identity: Smallest sequence identity within a cluster (UniClust30: 0.3).
-        coverage: Smallest share of both sequences that an alignment covers (UniClust: 0.8).
+        identity: Smallest sequence identity within a cluster.
+        coverage: Smallest share of both sequences that an alignment covers.
         max_memory_gib: GiB of MMseqs2's index; it decides the clusters (`mmseqs.split_memory`).
 
     Returns:

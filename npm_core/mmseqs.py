@@ -19,6 +19,10 @@ from npm_core.settings import knob
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
 
+IDENTITY, COVERAGE = 0.3, 0.8
+"""Of a cluster, where nothing else is asked for: least identity, and share of both sequences that
+an alignment covers, as UniClust30's."""
+
 MAX_MEMORY_GIB = 3.0
 """Of the index, where nothing else is asked for."""
 
@@ -124,8 +128,8 @@ def build_database(
     folder: Path | str,
     *,
     threads: int = 1,
-    identity: float = 0.3,
-    coverage: float = 0.8,
+    identity: float = IDENTITY,
+    coverage: float = COVERAGE,
     max_memory_gib: float = MAX_MEMORY_GIB,
 ) -> tuple[int, int]:
     """Cluster sequences and write the databases that a search needs (`PARTS`).
@@ -199,8 +203,8 @@ def copy_fasta(source: Path | str, destination: Path) -> int:
     """Write a FASTA file plainly and return its number of sequences."""
     count = 0
     with destination.open("w", encoding="utf-8") as output:
-        for header, sequence in read_fasta(source):
-            output.write(f">{header}\n{sequence}\n")
+        for record in read_fasta(source):
+            output.write(fasta_text([record]))
             count += 1
     if count == 0:
         raise DataError(f"{source}: no sequences to build a database from")

@@ -18,6 +18,7 @@ from npm_core import alphabet
 from npm_core.arrays import Indices, States
 from npm_core.errors import DataError
 from npm_core.files import open_text
+from npm_core.formats import suffix_of
 from npm_core.numbering import range_misfit, residue_numbers
 
 _DROP_INSERTS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz. \t\r\n")
@@ -461,8 +462,7 @@ def read_alignment(
         DataError: The file is unreadable, ragged or empty, of no known format, or lacks the query.
     """
     path, where = Path(path), str(path)
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lstrip(".").lower()
-    named = SUFFIXES.get(suffix)
+    named = SUFFIXES.get(suffix_of(path))
     with open_sequences(path) as stream:
         head = []
         for line in stream:

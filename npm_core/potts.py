@@ -177,9 +177,11 @@ def energy(potts: Potts, residues: States) -> Float64:
 
     Returns:
         (M,) float64, unitless; lower is more probable.
+
+    Raises:
+        DataError: The rows have another length than the model.
     """
-    if residues.ndim != 2 or residues.shape[1] != potts.length:
-        raise DataError(f"residues are {residues.shape} for a model of length {potts.length}")
+    require_length(potts, residues.shape[1])
     columns = np.arange(potts.length)
     total = potts.fields[columns, residues].sum(1, dtype=np.float64)
     for i in range(potts.length - 1):

@@ -32,7 +32,7 @@ class Query:
 
     @property
     def fasta(self) -> str:
-        return f">{self.id}\n{self.sequence}\n"
+        return fasta_text([(self.id, self.sequence)])
 
 
 def read_queries(path: Path | str, *, may_be_empty: bool = False) -> Iterator[Query]:

@@ -38,7 +38,7 @@ def test_energy_adds_up_every_field_and_pair(model):
 
 def test_energies_are_of_rows_as_long_as_the_model(model):
     for row in ("A", "ACDEFGH"):
-        with pytest.raises(DataError, match="for a model of length 6"):
+        with pytest.raises(DataError, match="a model of length 6 for an alignment of"):
             potts.energy(model, encode(row)[None])
 
 

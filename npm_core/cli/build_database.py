@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import register_max_memory, register_threads, share_from_zero
-from npm_core.mmseqs import MAX_MEMORY_GIB
+from npm_core.mmseqs import COVERAGE, IDENTITY, MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +28,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity",
         type=share_from_zero,
-        default=0.3,
+        default=IDENTITY,
         help="least share of identical residues in a cluster",
     )
     parser.add_argument(
         "--coverage",
         type=share_from_zero,
-        default=0.8,
+        default=COVERAGE,
         help="least share of both sequences aligned in a cluster",
     )
     register_max_memory(parser, default=MAX_MEMORY_GIB)

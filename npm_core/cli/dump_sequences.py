@@ -28,12 +28,13 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.family_search import blast_sequences
     from npm_core.files import open_gzip
+    from npm_core.msa import fasta_text
     from npm_core.progress import note
 
     count = residues = 0
     with open_gzip(args.output, level=1) as stream:
         for name, sequence in blast_sequences(args.database):
-            stream.write(f">{name}\n{sequence}\n".encode())
+            stream.write(fasta_text([(name, sequence)]).encode())
             count += 1
             residues += len(sequence)
         if not count:

@@ -7,11 +7,14 @@ dropped), reason, candidates.
 """
 
 import argparse
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive, whole
 from npm_core.pdb_selection import Criteria
+
+AUDIT = ("entry", "deposited", "resolution", "method", "status", "reason", "candidates")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -70,38 +73,37 @@ def criteria(args: argparse.Namespace) -> Criteria:
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
-    from npm_core.files import atomic_path
+    from npm_core.files import atomic_path, write_tsv
+    from npm_core.msa import fasta_text
     from npm_core.pdb_search import read_hits
     from npm_core.pdb_selection import read_entries, read_obsolete, select
     from npm_core.progress import note
 
     hits = read_hits(args.hits) if args.hits else None
     obsolete = read_obsolete(args.obsolete) if args.obsolete else None
+    fates = select(
+        read_entries(args.entries), args.seqres, criteria(args), obsolete=obsolete, hits=hits
+    )
     reasons: Counter[str] = Counter()
     count = 0
-    with (
-        atomic_path(args.output) as fasta_part,
-        atomic_path(args.audit) as audit_part,
-        fasta_part.open("w", encoding="utf-8") as fasta,
-        audit_part.open("w", encoding="utf-8") as audit,
-    ):
-        audit.write("entry\tdeposited\tresolution\tmethod\tstatus\treason\tcandidates\n")
-        for fate in select(
-            read_entries(args.entries), args.seqres, criteria(args), obsolete=obsolete, hits=hits
-        ):
-            entry = fate.index
-            facts = (
-                [str(entry.deposited), f"{entry.resolution or ''}", entry.method]
-                if entry
-                else ["", "", ""]
-            )
-            ids = [candidate.id for candidate in fate.candidates]
-            verdict = "dropped" if fate.reason else "selected"
-            audit.write("\t".join([fate.entry, *facts, verdict, fate.reason, ",".join(ids)]) + "\n")
-            reasons[fate.reason or "selected"] += 1
-            count += len(ids)
-            for candidate in fate.candidates:
-                chains = ",".join(candidate.chains)
-                fasta.write(f">{candidate.id} chains={chains}\n{candidate.sequence}\n")
+    with atomic_path(args.output) as part, part.open("w", encoding="utf-8") as fasta:
+
+        def audit() -> Iterator[list[object]]:
+            nonlocal count
+            for fate in fates:
+                reasons[fate.reason or "selected"] += 1
+                count += len(fate.candidates)
+                fasta.write(
+                    fasta_text(
+                        (f"{candidate.id} chains={','.join(candidate.chains)}", candidate.sequence)
+                        for candidate in fate.candidates
+                    )
+                )
+                entry, verdict = fate.index, "dropped" if fate.reason else "selected"
+                facts = [entry.deposited, entry.resolution, entry.method] if entry else [None] * 3
+                ids = ",".join(candidate.id for candidate in fate.candidates)
+                yield [fate.entry, *facts, verdict, fate.reason, ids]
+
+        write_tsv(args.audit, AUDIT, audit())
     listed = "; ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     note(f"{args.output}: {count} candidates; {sum(reasons.values())} entries: {listed or 'none'}")
