@@ -20,6 +20,9 @@ LOCAL_SEPARATION = 6
 LOCAL_SHARE = 0.5
 """Contacts closer along the chain than 6 (turns of a helix) are this much weaker."""
 
+BURN_IN = 30
+"""Sweeps that bring the root of a family to equilibrium."""
+
 FREQUENCIES = {
     "A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.72, "G": 7.07,
     "H": 2.27, "I": 5.91, "L": 9.65, "K": 5.80, "M": 2.41, "F": 3.86, "P": 4.74, "S": 6.65,
@@ -298,7 +301,6 @@ def evolve(
     branch_scale: float,
     drift: Drift,
     rng: np.random.Generator,
-    burn_in: int = 30,
 ) -> list[Member]:
     """Members of one family: a root in equilibrium, then MCMC along the branches of a tree.
 
@@ -306,13 +308,12 @@ def evolve(
         in_loop: (L,), the columns in which insertions and deletions are tolerated.
         depth: Number of members.
         branch_scale: Mean branch length, in sweeps (one Gibbs draw a site).
-        burn_in: Sweeps that bring the root to equilibrium.
     """
     tree = yule_tree(depth, branch_scale, rng)
     lineages = _lineages(tree, in_loop, drift, rng)
     states = np.zeros((len(tree.parents), potts.length), dtype=np.uint8)
     start = rng.choice(AMINO_ACIDS, (1, potts.length), p=BACKGROUND).astype(np.uint8)
-    states[0] = sample(potts, start, np.array([burn_in * potts.length]), rng)[0]
+    states[0] = sample(potts, start, np.array([BURN_IN * potts.length]), rng)[0]
     for nodes in tree.generations()[1:]:
         inherited = states[tree.parents[nodes]]
         for row, node in enumerate(nodes):
