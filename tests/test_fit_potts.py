@@ -227,7 +227,7 @@ def test_a_fit_that_diverged_stops_none_of_its_batch(tmp_path, alignments, monke
     monkeypatch.setattr(plm_dense, "fit_objectives", diverging)
     files = fitting.destinations(list(map(Path, alignments)), tmp_path / "models", None)
     todo = [fitting.Job(*paths) for paths in files]
-    failed, *lines = fitting._fit_together(todo, fitting.Fitter())
+    failed, *lines = fitting._fit_together(todo, fitting.Solver())
     # The longest come first, the deepest of them before the others.
     assert isinstance(failed, DataError)
     assert str(failed) == f"{alignments[2]}: the fit diverged: the objective is not finite"
