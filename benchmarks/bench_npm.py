@@ -33,7 +33,7 @@ from npm_core.families import Families
 from npm_core.flops import training_flops
 from npm_core.loop import AHEAD
 from npm_core.model import K, NeuralPottsModel, UntiedHead, build_trunk
-from npm_core.objective import cheapest_form, npm_loss
+from npm_core.npm_loss import cheapest_form, npm_loss
 from npm_core.parallel import map_in_order
 from npm_core.predict import contact_scores, embed_sequences
 from npm_core.tables import Family, write_families

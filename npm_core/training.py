@@ -15,7 +15,7 @@ from npm_core.draws import generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
-from npm_core.objective import npm_losses
+from npm_core.npm_loss import npm_losses
 from npm_core.order import Order
 from npm_core.tables import Target
 from npm_core.task import Task

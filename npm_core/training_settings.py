@@ -10,7 +10,7 @@ from npm_core.errors import SettingsError
 from npm_core.settings import knob, require_non_negative, require_positive, require_share
 
 FORMS = ("cheapest", "held", "symmetric", "matrix_free")
-"""Of computing the loss; `objective` says what each does."""
+"""Of computing the loss; `npm_loss` says what each does."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel
-from npm_core.objective import npm_loss
+from npm_core.npm_loss import npm_loss
 from npm_core.precision import RANGES, rank_pairs, scorable_pairs
 from npm_core.predict import target_scores
 from npm_core.tables import Target

@@ -13,7 +13,7 @@ from npm_core.checkpoints import model_settings
 from npm_core.errors import DataError
 from npm_core.flops import head_flops, training_flops, trunk_flops
 from npm_core.model import HEADS, K
-from npm_core.objective import cheapest_form, npm_loss
+from npm_core.npm_loss import cheapest_form, npm_loss
 from npm_core.training_settings import ObjectiveSettings
 
 CONFIG = {

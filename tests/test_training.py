@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_inputs import LOOP, make_task, table, train, weights
 
-from npm_core import objective, plm, plm_sparse, training
+from npm_core import plm, plm_sparse, training
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.batching import Batch
 from npm_core.checkpoints import load_model
@@ -16,7 +16,7 @@ from npm_core.cli import main
 from npm_core.errors import SettingsError
 from npm_core.families import Families
 from npm_core.model import NeuralPottsModel, build_trunk
-from npm_core.objective import npm_loss
+from npm_core.npm_loss import npm_loss
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask, check_frozen, grouped
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
@@ -122,7 +122,7 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         held.append(weakref.ref(couplings.left))
         return npm_loss(fields, couplings, *rest)
 
-    monkeypatch.setattr(objective, "npm_loss", watched)
+    monkeypatch.setattr("npm_core.npm_loss.npm_loss", watched)
     found = torch.autograd.grad(task(batch)[0], trained)
     assert len(held) == 4
     for one, other in zip(found, expected, strict=True):
@@ -151,7 +151,7 @@ def test_heads_that_read_several_proteins_together_give_the_same_gradient(kind, 
     found = []
     for residues, held in ((1, 0), (int(batch.lengths[:2].sum()), 0), (1000, 1 << 30)):
         monkeypatch.setattr(training, "residues_together", lambda *_, most=residues: most)
-        monkeypatch.setattr(objective, "HELD_TOGETHER", held)
+        monkeypatch.setattr("npm_core.npm_loss.HELD_TOGETHER", held)
         loss, measures = task(batch)
         found.append([loss, measures, *torch.autograd.grad(loss, trained)])
     for other in found[1:]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from npm_core.architecture import HeadSettings
 from npm_core.errors import SettingsError
 from npm_core.model import HEADS, Held, K
-from npm_core.objective import (
+from npm_core.npm_loss import (
     _MatrixFree,
     _MatrixFreeInBlocks,
     cheapest_form,
