@@ -24,9 +24,9 @@ from pathlib import Path
 import gemmi
 from real_tables import entry_and_chain, manifest
 
+from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import open_text, write_gzip, write_text
 from npm_core.mmseqs import easy_cluster, easy_search
-from npm_core.msa import fasta_records, fasta_text
 from npm_core.structures import read_chain, read_structure
 from npm_core.universe.mirror import INDEX_HEADER
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from npm_core.errors import DataError
-from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search, read_fasta
+from npm_core.fasta import read_fasta
+from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
 from npm_core.queries import Query
 from npm_core.settings import knob, require_positive, require_share
 

@@ -9,9 +9,10 @@ from time import monotonic
 from npm_core import ffindex
 from npm_core.errors import DataError
 from npm_core.family_weights import weighted
+from npm_core.fasta import fasta_records
 from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
-from npm_core.msa import Msa, fasta_records, msa_from_rows
+from npm_core.msa import Msa, msa_from_rows
 from npm_core.parallel import map_in_order
 from npm_core.programs import Programs, version
 from npm_core.progress import note, track

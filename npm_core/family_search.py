@@ -13,9 +13,9 @@ from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 from pyhmmer.plan7 import HMM, HMMFile, Pipeline
 
 from npm_core.errors import DataError, SettingsError, ToolError
+from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import open_text
 from npm_core.ledger import Row
-from npm_core.msa import fasta_records, fasta_text
 from npm_core.programs import Programs, program
 from npm_core.progress import note
 from npm_core.queries import Query

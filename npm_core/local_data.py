@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError
+from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import numbered_tsv, write_tsv
-from npm_core.msa import Msa, fasta_records, fasta_text, msa_from_rows, read_alignment, read_msa
+from npm_core.msa import Msa, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
 from npm_core.queries import is_test
 from npm_core.reduction import anchor

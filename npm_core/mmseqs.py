@@ -12,7 +12,7 @@ from pathlib import Path
 
 from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError
-from npm_core.msa import fasta_records, fasta_text, open_sequences
+from npm_core.fasta import fasta_text, read_fasta
 from npm_core.programs import Finished, Programs, program, require
 from npm_core.settings import knob
 
@@ -179,24 +179,6 @@ def build_database(
         for path in sorted(built.iterdir(), key=lambda path: path.name == last):
             path.rename(folder / path.name)
     return count, check_database(folder)
-
-
-def read_fasta(path: Path | str) -> Iterator[tuple[str, str]]:
-    """(header without `>`, sequence) of each record of a FASTA file, gzipped or not.
-
-    Raises:
-        DataError: The file is no text or no FASTA, or a sequence holds a byte that is no UTF-8:
-            MMseqs2 would take the text that stands for it for residues.
-    """
-    with open_sequences(path) as stream:
-        for header, sequence in fasta_records(stream, str(path)):
-            at = sequence.find("\\")
-            if at >= 0:
-                raise DataError(
-                    f"{path}: {header.split(maxsplit=1)[0]}: {sequence[at : at + 4]} at position "
-                    f"{at + 1} is no amino acid"
-                )
-            yield header, sequence
 
 
 def copy_fasta(source: Path | str, destination: Path) -> int:

@@ -10,9 +10,9 @@ import numpy as np
 from npm_core import alphabet, ffindex
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
+from npm_core.fasta import fasta_text
 from npm_core.hhsuite import hhalign, hhsearch
 from npm_core.mmseqs import easy_search
-from npm_core.msa import fasta_text
 from npm_core.neighbours import Neighbour
 from npm_core.parallel import map_in_order
 from npm_core.programs import Programs

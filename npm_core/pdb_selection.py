@@ -8,8 +8,8 @@ from pathlib import Path
 
 from npm_core import alphabet
 from npm_core.errors import DataError
+from npm_core.fasta import fasta_records
 from npm_core.files import open_text
-from npm_core.msa import fasta_records
 
 XRAY = "X-RAY DIFFRACTION"
 """The method of entries.idx rows that name none: its header says "IF NOT X-RAY"."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.errors import DataError, SettingsError
+from npm_core.fasta import fasta_records, fasta_text, open_sequences, refuse_nucleotides
 from npm_core.files import atomic_path, open_text, write_text
-from npm_core.msa import fasta_records, fasta_text, open_sequences, refuse_nucleotides
 
 _BUFFER_BYTES = 64 * 2**20
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from npm_core import alphabet, ffindex, hhsuite, mmseqs
 from npm_core.errors import DataError, SettingsError
+from npm_core.fasta import ANNOTATIONS, fasta_records, fasta_text
 from npm_core.hhsuite import HhblitsSettings
 from npm_core.ledger import Row
 from npm_core.mmseqs import MmseqsSettings
-from npm_core.msa import ANNOTATIONS, fasta_records, fasta_text
 from npm_core.programs import Finished, Programs, program, version
 from npm_core.progress import note
 from npm_core.queries import Query, read_queries

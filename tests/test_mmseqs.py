@@ -269,20 +269,6 @@ def test_a_database_is_built_of_sequences_whose_headers_hold_any_bytes(tmp_path)
     assert (tmp_path / "b.fasta").read_text() == ">a M\\xfcller\nACD\n>b\nACDE\n"
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"PK\x03\x04\x14\0\0\0", "a zip archive, expected text"),
-        (">a\nACD\n".encode("utf-16"), "UTF-16, expected UTF-8"),
-        (b">a b\nAC\xfcD\n", r"a: \\xfc at position 3 is no amino acid"),
-    ],
-)
-def test_a_database_is_not_built_of_what_is_no_text(tmp_path, data, message):
-    (tmp_path / "a.fasta").write_bytes(data)
-    with pytest.raises(DataError, match=rf"a\.fasta: {message}"):
-        mmseqs.copy_fasta(tmp_path / "a.fasta", tmp_path / "b.fasta")
-
-
 def test_parts_of_a_database_are_joined_by_their_numbers(tmp_path):
     for number in range(11):
         (tmp_path / f"clusters.{number}").write_text(f"{number} ")

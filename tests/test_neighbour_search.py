@@ -12,9 +12,10 @@ from npm_core.alphabet import decode
 from npm_core.buckets import write_buckets
 from npm_core.cli import main
 from npm_core.errors import DataError
+from npm_core.fasta import fasta_text
 from npm_core.ffindex import write_entries
 from npm_core.hhsuite import hhalign
-from npm_core.msa import fasta_text, read_alignment
+from npm_core.msa import read_alignment
 from npm_core.neighbour_search import _best, paired_positions, trains_on
 from npm_core.neighbours import read_neighbours
 from npm_core.programs import Programs

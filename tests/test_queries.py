@@ -206,19 +206,9 @@ def test_no_shards_and_no_queries_are_refused(fasta, tmp_path, knobs):
         shard_queries(fasta(many("ab")), tmp_path / "shards", **knobs)
 
 
-@pytest.mark.parametrize("letters", ["ACGT" * 8, "acgu" * 8, f"{'A' * 10}{'GNNNNN' * 2}CCTTATAA*"])
-def test_nucleotides_are_refused(fasta, letters):
+def test_nucleotides_are_refused(fasta):
     with pytest.raises(DataError, match=r"in\.fasta: b is DNA or RNA, expected a protein"):
-        ids(fasta(f">a\nMK\n>b\n{letters}\n"))
-
-
-@pytest.mark.parametrize(
-    "letters",
-    # Short, of another letter, EBNA-1's repeat, and with less of one than any gene
-    ["ACGT" * 7, "ACGT" * 99 + "S", "GGTGAGAGAGGAGAGGAGAGG" * 9, "AG" * 40 + "CTTTT", "A" * 99],
-)
-def test_proteins_of_few_kinds_are_not(fasta, letters):
-    assert ids(fasta(f">a\n{letters}\n")) == ["a"]
+        ids(fasta(f">a\nMK\n>b\n{'ACGT' * 8}\n"))
 
 
 def test_a_header_may_hold_bytes_that_are_no_utf8(tmp_path):

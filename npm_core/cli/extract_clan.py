@@ -34,9 +34,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Stream each file once, a family at a time."""
     from npm_core.clan_targets import write_structures
+    from npm_core.fasta import fasta_text
     from npm_core.ffindex import write_entries
     from npm_core.files import write_tsv
-    from npm_core.msa import fasta_text
     from npm_core.pfam import StructureRow, read_clan, read_pdbmap, read_pfam, seed_a3m
     from npm_core.progress import track
 
