@@ -35,7 +35,7 @@ from npm_core.loop import AHEAD
 from npm_core.model import K, NeuralPottsModel, UntiedHead, build_trunk
 from npm_core.npm_loss import cheapest_form, npm_loss
 from npm_core.parallel import map_in_order
-from npm_core.predict import contact_scores, embed_sequences
+from npm_core.predict import embed_sequences, window_scores
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask
 from npm_core.training_settings import FORMS, LoopSettings, ObjectiveSettings, TrainSettings
@@ -278,7 +278,7 @@ def bench_predict(name: str, case: Case, device: torch.device, count: int) -> No
     def predict(batches: list[list[tuple[int, np.ndarray]]]) -> None:
         for batch in batches:
             for _, windows in embed_sequences(model, batch, window=512):
-                contact_scores(windows)
+                window_scores(windows)
 
     for how, batches in (("one by one", [[s] for s in states]), ("together", [states])):
         reset_peak(device)

@@ -144,7 +144,7 @@ def predict_windows(model: NeuralPottsModel, states: States, *, window: int) -> 
     return windows
 
 
-def contact_scores(windows: Windows, *, centre: potts.Centre = "none") -> Float32:
+def window_scores(windows: Windows, *, centre: potts.Centre = "none") -> Float32:
     """The contact score (C.2) of (L, L) pairs; the paper's, without holding J of the sequence.
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
@@ -277,7 +277,7 @@ def target_scores(
         target, reader = label
         rows = (test_rows or {}).get(target) if reader == name else None
         loss = None if rows is None else _generalisation_loss(windows, rows)
-        matrix = contact_scores(windows, centre=centre)
+        matrix = window_scores(windows, centre=centre)
         yield Scores(target, reader, matrix, generalisation_loss=loss)
 
 

@@ -9,7 +9,7 @@ from npm_core.files import file_stem, write_text
 from npm_core.model_files import write_model
 from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts
-from npm_core.predict import Windows, contact_scores, potts_model
+from npm_core.predict import Windows, potts_model, window_scores
 from npm_core.score_files import casp_rr, write_scores
 
 
@@ -51,7 +51,7 @@ def write_prediction(
         }
         write_model(written[-1], Potts(predicted.fields, predicted.couplings, facts))
     if set(formats) - {"potts"}:
-        scores = contact_scores(windows)
+        scores = window_scores(windows)
     if "scores" in formats:
         written.append(folder / f"{stem}.scores.npz")
         write_scores(written[-1], scores, query=sequence, numbers=numbers, name=name)

@@ -6,7 +6,7 @@ from npm_core import potts
 from npm_core.errors import DataError
 from npm_core.model import NeuralPottsModel
 from npm_core.neighbours import Neighbour, by_family, reference_member, transfer
-from npm_core.predict import contact_scores, predict_windows
+from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Family, Scores
 
 MODEL = "npm_sister"
@@ -49,7 +49,7 @@ def sister_scores(
             continue
         member, columns = reference_member(family, seed=seed)
         windows = predict_windows(model, family.residues[member, columns], window=window)
-        matrix = contact_scores(windows, centre=centre)
+        matrix = window_scores(windows, centre=centre)
         for one in led_here:
             carried = transfer(matrix, columns, one, lengths[one.target])
             if carried is not None:

@@ -17,12 +17,12 @@ from npm_core.files import read_tsv
 from npm_core.generalisation import generalisation_loss
 from npm_core.model import HEADS, NeuralPottsModel, build_trunk
 from npm_core.predict import (
-    contact_scores,
     embed_sequences,
     load_predictor,
     potts_model,
     predict_windows,
     target_scores,
+    window_scores,
     window_starts,
 )
 from npm_core.tables import Family, Target, read_scores, write_targets
@@ -36,7 +36,7 @@ def states(sequence: str = SEQUENCE) -> np.ndarray:
 @pytest.mark.parametrize("window", [512, 12])
 def test_scores_without_couplings_are_the_scores_of_the_couplings(kind, window):
     windows = predict_windows(make_model(kind), states(), window=window)
-    direct = contact_scores(windows)
+    direct = window_scores(windows)
     held = potts.contact_scores(potts_model(windows).couplings)
     np.testing.assert_allclose(direct, held, atol=1e-6)
     assert np.abs(direct).max() > 1e-3
@@ -77,11 +77,11 @@ def test_many_sequences_together_are_predicted_as_each_alone(kind, monkeypatch):
     monkeypatch.setattr(model, "embed", watched)
     read = list(embed_sequences(model, enumerate(sequences), window=12))
     assert [number for number, _ in read] == [0, 1, 2, 3, 4, 5]
-    together = [contact_scores(windows) for _, windows in read]
+    together = [window_scores(windows) for _, windows in read]
     # 29 residues are four windows; windows of 12 go two by two, the short ones together
     assert batches == [*4 * [[12, 12]], [8, 7, 1], [12, 12]]
     for found, sequence in zip(together, sequences, strict=True):
-        alone = contact_scores(predict_windows(model, sequence, window=12))
+        alone = window_scores(predict_windows(model, sequence, window=12))
         np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
@@ -100,7 +100,7 @@ def test_the_scores_of_5000_residues_hold_no_more_than_overlapping_windows(monke
     rng = np.random.default_rng(0)
     windows = predict_windows(model, rng.integers(0, 21, 5000).astype(np.uint8), window=64)
     assert len(windows.starts) == 156
-    scores = contact_scores(windows)
+    scores = window_scores(windows)
     assert scores.shape == (5000, 5000)
     assert np.isfinite(scores).all()
 
@@ -114,7 +114,7 @@ def test_couplings_that_do_not_fit_into_memory_are_refused(monkeypatch):
         potts_model(windows)
     monkeypatch.setattr(memory, "available_bytes", lambda: 29**2 * 8)
     with pytest.raises(SettingsError, match=r"29 x 29 scores.*parts of the sequence"):
-        contact_scores(windows)
+        window_scores(windows)
 
 
 def test_overlapping_windows_are_averaged_and_far_pairs_have_no_coupling():
@@ -181,7 +181,7 @@ def test_scores_of_targets_are_of_the_asked_centring():
     windows = predict_windows(make_model(), states(), window=512)
     expected = potts.contact_scores(potts_model(windows).couplings, centre="mean")
     np.testing.assert_allclose(found.matrix, expected, atol=1e-6)
-    assert not np.allclose(found.matrix, contact_scores(windows))
+    assert not np.allclose(found.matrix, window_scores(windows))
 
 
 def test_the_index_says_what_the_files_of_each_sequence_are_called(checkpoint, tmp_path):

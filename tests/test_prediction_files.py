@@ -56,7 +56,7 @@ def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
     def scores(windows):
         return np.full((windows.length, windows.length), -0.5, dtype=np.float32)
 
-    monkeypatch.setattr(prediction_files, "contact_scores", scores)
+    monkeypatch.setattr(prediction_files, "window_scores", scores)
     (tmp_path / "in.fasta").write_text(">one\nYAPTFTV*\n>two\nMKVLAWHDE\n")
     words = ["--fasta", str(tmp_path / "in.fasta"), "--checkpoint", str(checkpoint)]
     assert main(["predict", *words, "--output", str(tmp_path / "out")]) == 0

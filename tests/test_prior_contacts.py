@@ -14,8 +14,7 @@ from npm_core.model import NeuralPottsModel, build_trunk
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_objective
 from npm_core.potts import contact_scores
-from npm_core.predict import contact_scores as predicted_scores
-from npm_core.predict import predict_windows
+from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Family, read_scores, write_families
 
 LENGTH = 14
@@ -54,7 +53,7 @@ def scores(folder, weight: float, depth: int = 1) -> np.ndarray:
 
 
 def test_where_the_alignment_says_nothing_the_prediction_stays(tmp_path, model, alone):
-    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512))
+    predicted = window_scores(predict_windows(model, alone.residues[0], window=512))
     upper = np.triu_indices(LENGTH, 1)
     found = scores(tmp_path, 1.0)
     assert np.corrcoef(found[upper], predicted[upper])[0, 1] > 0.99
@@ -65,7 +64,7 @@ def test_the_prediction_is_of_the_query_not_of_another_row(tmp_path, model, alon
     rows = np.concatenate([alone.residues, other])
     two = Family("alone", rows, np.full(2, 1e-6, dtype=np.float32))
     write_families(tmp_path / "families.parquet", [two], {})
-    predicted = predicted_scores(predict_windows(model, alone.residues[0], window=512))
+    predicted = window_scores(predict_windows(model, alone.residues[0], window=512))
     upper = np.triu_indices(LENGTH, 1)
     assert np.corrcoef(scores(tmp_path, 1.0, depth=2)[upper], predicted[upper])[0, 1] > 0.9
 

@@ -10,7 +10,7 @@ from npm_core.checkpoints import save_model
 from npm_core.cli import main
 from npm_core.model import NeuralPottsModel, build_trunk
 from npm_core.neighbours import Neighbour, write_neighbours
-from npm_core.predict import contact_scores, predict_windows
+from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Target, read_metadata, read_scores, write_families, write_targets
 
 
@@ -42,7 +42,7 @@ def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, c
     own, other, scores = read_scores(tmp_path / "scores.parquet")
     assert [(one.id, one.model) for one in (own, other)] == [("t", "npm"), ("u", "npm")]
     assert (scores.id, scores.model, scores.depth) == ("t", "npm_sister", None)
-    query = contact_scores(predict_windows(model, encode("ACDEFG"), window=512))
+    query = window_scores(predict_windows(model, encode("ACDEFG"), window=512))
     # Columns 0, 2 and 3 are residues 0, 1 and 2 of the query; column 1 is a gap there.
     placed = scores.matrix[np.ix_([1, 3, 4], [1, 3, 4])]
     np.testing.assert_allclose(placed, query[:3, :3], atol=1e-6)
