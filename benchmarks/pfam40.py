@@ -15,10 +15,10 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from npm_core.contacts import contact_scores
 from npm_core.files import open_text
 from npm_core.msa import read_alignment
 from npm_core.plm_sparse import fit_objective
-from npm_core.potts import contact_scores
 from npm_core.precision import RANGES, top_precision
 from npm_core.progress import track
 

@@ -9,7 +9,7 @@ def register_centre(
     parser: argparse.ArgumentParser, *, default: str | None = "none", more: str = ""
 ) -> None:
     """How couplings become contact scores; `more` ends the help."""
-    from npm_core.potts import Centre
+    from npm_core.contacts import Centre
 
     parser.add_argument(
         "--centre",

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from npm_core import memory
+from npm_core.contacts import Centre, contact_scores
 from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.files import write_tsv
 from npm_core.generalisation import generalisation_loss
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_bytes, fit_in_processes, fit_objective
-from npm_core.potts import Centre, Potts, contact_scores
+from npm_core.potts import Potts
 from npm_core.progress import note, track
 from npm_core.provenance import provenance
 from npm_core.tables import Family, Scores, read_families, read_sizes, read_targets, write_scores

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet, numbering, potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.arrays import Indices
+from npm_core.contacts import Centre, ccmpred_matrix, contact_scores
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import open_text
 from npm_core.formats import check_zipped, format_of, format_within, write
@@ -76,7 +77,7 @@ def write_model_scores(
     path: Path | str,
     model: Potts,
     *,
-    centre: potts.Centre | None = None,
+    centre: Centre | None = None,
     file_format: str | None = None,
 ) -> ScoreFile:
     """Write the contact scores of a model: the paper's (C.2), or as mat the matrix of CCMpred.
@@ -95,9 +96,9 @@ def write_model_scores(
     """
     name = file_format or format_of(path, SCORES)
     if name != "mat":
-        scores: NDArray = potts.contact_scores(model.couplings, centre=centre or "none")
+        scores: NDArray = contact_scores(model.couplings, centre=centre or "none")
     elif centre in (None, "mean"):
-        scores = potts.ccmpred_matrix(model.couplings)
+        scores = ccmpred_matrix(model.couplings)
     else:
         raise SettingsError(
             f"centre {centre} has no .mat file: CCMpred's has the mean subtracted; "

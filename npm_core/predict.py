@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from npm_core import alphabet, memory, potts
+from npm_core import alphabet, memory
 from npm_core.arrays import Float32, States
 from npm_core.checkpoints import kind_of, load_model
+from npm_core.contacts import Centre, average_product_correction, contact_scores
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
-from npm_core.potts import Potts, average_product_correction
+from npm_core.potts import Potts
 from npm_core.tables import Family, Scores, Target
 
 T = TypeVar("T")
@@ -144,18 +145,18 @@ def predict_windows(model: NeuralPottsModel, states: States, *, window: int) -> 
     return windows
 
 
-def window_scores(windows: Windows, *, centre: potts.Centre = "none") -> Float32:
+def window_scores(windows: Windows, *, centre: Centre = "none") -> Float32:
     """The contact score (C.2) of (L, L) pairs; the paper's, without holding J of the sequence.
 
     Where windows overlap their couplings are averaged. Pairs that no window holds together have
-    no coupling: their norm is zero. `centre` is that of `potts.contact_scores`, which needs J.
+    no coupling: their norm is zero. `centre` is that of `contacts.contact_scores`, which needs J.
 
     Raises:
         SettingsError: The scores, or J where it is needed, do not fit into memory.
         DataError: They are not finite.
     """
     if centre != "none":
-        return potts.contact_scores(potts_model(windows).couplings, centre=centre)
+        return contact_scores(potts_model(windows).couplings, centre=centre)
     memory.require(
         4 * 8 * windows.length**2,
         f"a table of {windows.length} x {windows.length} scores",
@@ -244,7 +245,7 @@ def target_scores(
     name: str = "npm",
     window: int,
     shuffle_seed: int | None = None,
-    centre: potts.Centre = "none",
+    centre: Centre = "none",
     test_rows: Mapping[str, Family] | None = None,
 ) -> Iterator[Scores]:
     """Contact scores of targets, and with a seed those of their shuffled sequences.
@@ -258,7 +259,7 @@ def target_scores(
         name: Of the model in the scores; the shuffled control's ends in "_shuffled".
         window: Positions read at a time.
         shuffle_seed: Of the random orders.
-        centre: As in `potts.contact_scores`.
+        centre: As in `contacts.contact_scores`.
         test_rows: Of targets by id, of which the generalisation loss is taken, not of the control.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from npm_core import potts
+from npm_core.contacts import Centre
 from npm_core.errors import DataError
 from npm_core.model import NeuralPottsModel
 from npm_core.neighbours import Neighbour, by_family, reference_member, transfer
@@ -20,7 +20,7 @@ def sister_scores(
     *,
     seed: int,
     window: int,
-    centre: potts.Centre = "none",
+    centre: Centre = "none",
 ) -> Iterator[Scores]:
     """Contact scores of each target by the model reading a sister's sequence.
 
@@ -35,7 +35,7 @@ def sister_scores(
         lengths: L by target.
         seed: Of the reference members.
         window: Positions read at a time.
-        centre: As in `potts.contact_scores`.
+        centre: As in `contacts.contact_scores`.
 
     Raises:
         DataError: A neighbour is of no target, or leads to a family that is not there.

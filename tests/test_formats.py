@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from potts_inputs import random_model, random_scores
 
-from npm_core import model_files, potts, score_files
+from npm_core import contacts, model_files, score_files
 from npm_core.cli import main
 from npm_core.errors import SettingsError
 
@@ -69,7 +69,7 @@ def test_score_and_convert_write_the_same_matrix_whatever_the_name(tmp_path, mod
         out = tmp_path / verb / name
         assert main([verb, flag, str(tmp_path / "model.npz"), "--output", str(out)]) == 0
         assert np.allclose(
-            score_files.read_scores(out).scores, potts.ccmpred_matrix(model.couplings)
+            score_files.read_scores(out).scores, contacts.ccmpred_matrix(model.couplings)
         )
 
 

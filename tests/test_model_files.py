@@ -10,7 +10,7 @@ from potts_inputs import random_model
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from npm_core import model_files, potts
+from npm_core import contacts, model_files, potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.errors import DataError
 from npm_core.potts import Potts
@@ -126,9 +126,9 @@ def test_a_gremlin_file_as_it_prints_it(tmp_path):
 
 def test_scores_of_a_model_are_the_papers_but_for_ccmpreds_own_file(tmp_path, model):
     found = model_files.write_model_scores(tmp_path / "a.npz", model).scores
-    assert np.allclose(found, potts.contact_scores(model.couplings, centre="none"), atol=1e-6)
+    assert np.allclose(found, contacts.contact_scores(model.couplings, centre="none"), atol=1e-6)
     found = model_files.write_model_scores(tmp_path / "a.mat", model).scores
-    assert np.allclose(found, potts.ccmpred_matrix(model.couplings), atol=1e-6)
+    assert np.allclose(found, contacts.ccmpred_matrix(model.couplings), atol=1e-6)
 
 
 def test_raw_pairs_out_of_order_are_refused(tmp_path, model):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plm_inputs import PENALTIES, family, golden_case, random_model
 
-from npm_core import blocks, descent, kernels, plm_sparse, potts
+from npm_core import blocks, contacts, descent, kernels, plm_sparse, potts
 from npm_core.alphabet import GAP, STATES, encode
 from npm_core.descent import Stop
 from npm_core.errors import DataError, SettingsError
@@ -84,7 +84,7 @@ def test_the_gradient_vanishes_at_the_fit(rng, objective):
 def test_the_fit_is_a_valid_model_that_couples_the_copied_positions(rng):
     result = fit_objective(family(rng, depth=300))
     assert potts.check(result.potts, "fit") is result.potts
-    scores = potts.contact_scores(result.potts.couplings)
+    scores = contacts.contact_scores(result.potts.couplings)
     assert np.unravel_index(scores.argmax(), scores.shape) == (9, 10)
 
 
@@ -236,7 +236,7 @@ def test_golden_alignments_are_fitted_within_few_evaluations(golden, name, run):
     assert early.evaluations <= 8
     expected = np.loadtxt(golden / f"{name}.optimum.mat")
     tight = fit_objective(residues, stop=Stop(1e-8))
-    assert np.abs(potts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3
+    assert np.abs(contacts.ccmpred_matrix(tight.potts.couplings) - expected).max() < 1e-3
 
 
 def test_a_single_row_is_fitted_to_convergence(rng):

@@ -10,13 +10,13 @@ import pytest
 
 from npm_core import memory
 from npm_core.cli import main
+from npm_core.contacts import contact_scores
 from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.family_fitting import FamilyFitter, fit_table
 from npm_core.generalisation import generalisation_loss
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_bytes, fit_objective
-from npm_core.potts import contact_scores
 from npm_core.tables import (
     Family,
     Target,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from model_inputs import SEQUENCE, make_model
 
-from npm_core import alphabet, potts, predict, score_files
+from npm_core import alphabet, contacts, potts, predict, score_files
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
@@ -37,7 +37,7 @@ def states(sequence: str = SEQUENCE) -> np.ndarray:
 def test_scores_without_couplings_are_the_scores_of_the_couplings(kind, window):
     windows = predict_windows(make_model(kind), states(), window=window)
     direct = window_scores(windows)
-    held = potts.contact_scores(potts_model(windows).couplings)
+    held = contacts.contact_scores(potts_model(windows).couplings)
     np.testing.assert_allclose(direct, held, atol=1e-6)
     assert np.abs(direct).max() > 1e-3
 
@@ -179,7 +179,7 @@ def test_scores_of_targets_are_of_the_asked_centring():
     target = Target("t", "test", SEQUENCE, np.zeros((29, 3), np.float32), "x")
     (found,) = target_scores(make_model(), [target], window=512, centre="mean")
     windows = predict_windows(make_model(), states(), window=512)
-    expected = potts.contact_scores(potts_model(windows).couplings, centre="mean")
+    expected = contacts.contact_scores(potts_model(windows).couplings, centre="mean")
     np.testing.assert_allclose(found.matrix, expected, atol=1e-6)
     assert not np.allclose(found.matrix, window_scores(windows))
 

@@ -3,7 +3,7 @@
 import numpy as np
 from model_inputs import SEQUENCE
 
-from npm_core import model_files, potts, prediction_files, provenance, score_files
+from npm_core import contacts, model_files, potts, prediction_files, provenance, score_files
 from npm_core.cli import main
 
 
@@ -22,7 +22,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     with np.load(out / "two.scores.npz") as found:
         np.testing.assert_allclose(
             found["scores"],
-            potts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
+            contacts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
             atol=1e-6,
         )
         listed = score_files.read_scores(out / "two.rr")

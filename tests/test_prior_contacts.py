@@ -8,12 +8,12 @@ from npm_core import memory
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
+from npm_core.contacts import contact_scores
 from npm_core.descent import Stop
 from npm_core.family_fitting import FamilyFitter
 from npm_core.model import NeuralPottsModel, build_trunk
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_objective
-from npm_core.potts import contact_scores
 from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Family, read_scores, write_families
 
