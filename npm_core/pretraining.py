@@ -22,7 +22,6 @@ from npm_core import alphabet
 from npm_core.arrays import States
 from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
-from npm_core.fasta import fasta_records, open_sequences
 from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.order import Order
 from npm_core.queries import read_queries

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int, register_min_resolved, share_from_zero
-from npm_core.fetch_arguments import register_lock
+from npm_core.cli._fetch import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, positive_int, whole
-from npm_core.contact_arguments import register_centre
-from npm_core.potts_arguments import fitter_of, register_objective
+from npm_core.cli._contacts import register_centre
+from npm_core.cli._potts import fitter_of, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:

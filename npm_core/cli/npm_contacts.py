@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, register_device, register_threads, register_window, whole
-from npm_core.contact_arguments import register_centre, register_test_rows
+from npm_core.cli._contacts import register_centre, register_test_rows
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ report has one line a family: what the fit cost and whether it converged.
 
 import argparse
 
-from npm_core.potts_arguments import fitter_of, register_family_fits
+from npm_core.cli._potts import fitter_of, register_family_fits
 
 
 def register(parser: argparse.ArgumentParser) -> None:

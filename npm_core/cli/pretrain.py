@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from npm_core.architecture import TrunkSettings
+from npm_core.cli._training import optimise, register_run
 from npm_core.settings import add_flags, overridden
-from npm_core.training_arguments import register_run
 from npm_core.training_settings import LoopSettings, PretrainSettings
 
 
@@ -39,7 +39,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.errors import SettingsError
     from npm_core.model import MaskedLanguageModel, build_trunk
     from npm_core.pretraining import MaskedLanguageTask, read_sequences
-    from npm_core.training_run import optimise
 
     loop = overridden(LoopSettings(), args)
     pretrain = overridden(PretrainSettings(), args)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npm_core.arguments import register_window, share
-from npm_core.potts_arguments import fitter_of, register_family_fits
+from npm_core.cli._potts import fitter_of, register_family_fits
 
 if TYPE_CHECKING:
     from npm_core.model import NeuralPottsModel

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.arguments import OutputFile, register_map
-from npm_core.contact_arguments import register_centre
+from npm_core.cli._contacts import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,12 @@ and enforced from then on. `select-structures --hits` keeps the entries of the l
 import argparse
 
 from npm_core.arguments import OutputFile
-from npm_core.fetch_arguments import register_lock
+from npm_core.cli._fetch import register_lock
+from npm_core.cli._structures import criteria, register_criteria
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Arguments of `search-pdb`."""
-    from npm_core.cli.select_structures import register_criteria
-
     parser.add_argument("--url", required=True, help="of the service")
     register_criteria(parser)
     register_lock(parser)
@@ -22,7 +21,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Ask, check, write."""
-    from npm_core.cli.select_structures import criteria
     from npm_core.pdb_search import search
     from npm_core.progress import note
 

@@ -8,11 +8,10 @@ dropped), reason, candidates.
 
 import argparse
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive, whole
-from npm_core.pdb_selection import Criteria
+from npm_core.arguments import OutputFile
+from npm_core.cli._structures import criteria, register_criteria
 
 AUDIT = ("entry", "deposited", "resolution", "method", "status", "reason", "candidates")
 
@@ -29,52 +28,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audit", type=OutputFile, required=True, help="tab-separated table")
 
 
-def register_criteria(parser: argparse.ArgumentParser) -> None:
-    """What an entry and a chain must meet."""
-    parser.add_argument(
-        "--max-resolution",
-        type=positive,
-        default=Criteria.max_resolution,
-        help="angstrom; resolutions below this",
-    )
-    parser.add_argument(
-        "--min-length",
-        type=whole,
-        default=Criteria.min_length,
-        help="residues; chains longer than this",
-    )
-    parser.add_argument(
-        "--deposited-before",
-        type=date.fromisoformat,
-        default=Criteria.deposited_before,
-        metavar="YYYY-MM-DD",
-        help="first day that is too late",
-    )
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        default=list(Criteria.methods),
-        metavar="METHOD",
-        help='experimental methods, e.g. "X-RAY DIFFRACTION", one of which an entry must have; any '
-        "when not given",
-    )
-
-
-def criteria(args: argparse.Namespace) -> Criteria:
-    """What `register_criteria` asked for."""
-    return Criteria(
-        max_resolution=args.max_resolution,
-        min_length=args.min_length,
-        deposited_before=args.deposited_before,
-        methods=tuple(method.upper() for method in args.methods),
-    )
-
-
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
     from npm_core.files import atomic_path, write_tsv
-    from npm_core.msa import fasta_text
+    from npm_core.fasta import fasta_text
     from npm_core.pdb_search import read_hits
     from npm_core.pdb_selection import read_entries, read_obsolete, select
     from npm_core.progress import note

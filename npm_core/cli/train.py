@@ -10,8 +10,8 @@ from pathlib import Path
 
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.arguments import register_contact_distance
+from npm_core.cli._training import optimise, register_run
 from npm_core.settings import add_flags, overridden
-from npm_core.training_arguments import register_run
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 
 
@@ -80,7 +80,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.selection import read_choice, with_choice
     from npm_core.tables import read_targets
     from npm_core.training import NpmTask, check_frozen
-    from npm_core.training_run import optimise
 
     choice = read_choice(args.choice) if args.choice else {}
     loop, train, objective = with_choice(

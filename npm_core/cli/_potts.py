@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from npm_core.arguments import OutputFile, positive, positive_int, register_identity_threshold
-from npm_core.contact_arguments import register_centre, register_test_rows
+from npm_core.cli._contacts import register_centre, register_test_rows
 from npm_core.descent import Stop
 
 if TYPE_CHECKING:
