@@ -6,18 +6,11 @@ far as it is deep (named as future work in the paper's section 6).
 """
 
 import argparse
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from npm_core.arguments import register_window, share
 from npm_core.cli._potts import fitter_of, register_family_fits
-
-if TYPE_CHECKING:
-    from npm_core.model import NeuralPottsModel
-    from npm_core.potts import Potts
-    from npm_core.tables import Family
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -33,38 +26,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_window(parser)
 
 
-@dataclass(frozen=True)
-class Prior:
-    """a W(x) of a family's first row; read as masked where that has a gap."""
-
-    checkpoint: Path
-    weight: float
-    window: int
-
-    def __call__(self, family: "Family") -> "Potts":
-        from npm_core import potts
-        from npm_core.predict import potts_model, predict_windows
-
-        model = _predictor(self.checkpoint)
-        windows = predict_windows(model, family.residues[0], window=self.window)
-        return potts.scaled(potts_model(windows), self.weight)
-
-
-@cache
-def _predictor(folder: Path) -> "NeuralPottsModel":
-    """The checkpoint, read once a process."""
-    import torch
-
-    from npm_core.predict import load_predictor
-
-    torch.set_num_threads(1)
-    return load_predictor(folder)
-
-
 def run(args: argparse.Namespace) -> None:
     """Fit with the prior."""
     from npm_core.checkpoints import WEIGHTS, read_config, trained_length
     from npm_core.family_fitting import fit_table
+    from npm_core.prior import Prior
 
     digest = read_config(args.checkpoint)["sha256"]
     window = args.window or trained_length(args.checkpoint)
