@@ -1,9 +1,12 @@
 """Effects of mutations on a protein by the Potts model of its family."""
 
+import csv
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 from npm_core.alphabet import ALPHABET, GAP, encode
 from npm_core.arrays import Float64, Indices, States
 from npm_core.errors import DataError
+from npm_core.files import open_text
 from npm_core.numbering import as_text
 from npm_core.potts import Potts
 
@@ -20,6 +24,9 @@ Variant = tuple[NDArray[np.intp], States]
 """Mutated positions (m,), from 0, each once, and their new states (m,)."""
 
 WILD_TYPE = "WT"
+
+MAX_WRONG = 0.1
+"""Share of the residues named that may be others in the query; more is another numbering."""
 
 # No number of a residue is longer, and Python reads none of thousands of digits.
 _MUTATION = re.compile(r"([A-Z])(-?[0-9]{1,10})([A-Z])")
@@ -108,6 +115,19 @@ def agreement(texts: Iterable[str], query: str, numbers: Indices) -> Agreement:
     return Agreement(len(placed), wrong, offset, right)
 
 
+def numbering_misfit(
+    mutants: Sequence[str], query: str, numbers: Indices, offset: int
+) -> str | None:
+    """That mutants are of another numbering than the query, and of which; None if they are not."""
+    found = agreement(mutants, query, numbers)
+    if found.wrong <= MAX_WRONG * found.named:
+        return None
+    said = f"{found.wrong} of {found.named} residues that the mutants name are others in the query"
+    if found.right <= found.named - found.wrong:
+        return f"{said}, whatever is added to its numbers: is it the same protein?"
+    return f"{said}; with --offset {offset + found.offset} {found.right} would be the query's"
+
+
 def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:
     r"""Log-odds of each variant x against the query q, E(q) - E(x): EVmutation's Delta E.
 
@@ -148,3 +168,85 @@ def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:
         ],
         dtype=np.float64,
     )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV.
+
+    Attributes:
+        header: Names of its columns.
+        rows: The others.
+        lines: On which each row ends.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    lines: Sequence[int]
+
+    def column(self, name: str) -> list[str]:
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+
+def read_table(path: Path, added: Sequence[str]) -> Table:
+    """The mutants, with whatever else is known of them.
+
+    Raises:
+        DataError: That is no CSV with a column `mutant` and without those that will be added.
+    """
+    rows, lines = [], []
+    with open_text(path) as stream:
+        table = csv.reader(stream)
+        header = next(table, None)
+        if header is None:
+            raise DataError(f"{path}: is empty, expected a CSV with a column mutant")
+        if "mutant" not in header:
+            parted = " (are they separated by commas?)" if len(header) == 1 else ""
+            raise DataError(
+                f"{path}: columns are {', '.join(header)}{parted}; expected one called mutant"
+            )
+        if already := set(added) & set(header):
+            raise DataError(f"{path}: has a column {min(already)}, which would be there twice")
+        for row in filter(None, table):
+            if len(row) != len(header):
+                raise DataError(
+                    f"{path}, line {table.line_num}: {len(row)} cells, {len(header)} columns"
+                )
+            rows.append(row)
+            lines.append(table.line_num)
+    return Table(header, rows, lines)
+
+
+def measured_numbers(table: Table, name: str, where: Path) -> list[float | None]:
+    """The numbers of a column; None where a cell is empty.
+
+    Raises:
+        DataError: There is no such column, or something else in it.
+    """
+    if name not in table.header:
+        raise DataError(f"{where}: no column {name}; there are {', '.join(table.header)}")
+    found: list[float | None] = []
+    for line, cell in zip(table.lines, table.column(name), strict=True):
+        try:
+            found.append(float(cell) if cell.strip() else None)
+        except ValueError as error:
+            raise DataError(f"{where}, line {line}: {name} is {cell!r}, no number") from error
+        if found[-1] is not None and not math.isfinite(found[-1]):
+            raise DataError(f"{where}, line {line}: {name} is {cell}, expected a finite number")
+    return found
+
+
+def rank_correlation(
+    name: str, measured: Sequence[float | None], deltas: Sequence[float | None]
+) -> str:
+    """Spearman's, over the rows that have both, in words."""
+    from scipy.stats import spearmanr
+
+    both = [
+        (m, d) for m, d in zip(measured, deltas, strict=True) if m is not None and d is not None
+    ]
+    if min(map(len, map(set, zip(*both, strict=True))), default=0) < 2:
+        return f"no Spearman correlation of delta with {name}: one of them has a single value"
+    rho = spearmanr(*zip(*both, strict=True)).statistic
+    return f"Spearman correlation of delta with {name}: {rho:.3f} (n = {len(both)})"

@@ -17,6 +17,8 @@ from npm_core.variants import (
     log_odds,
     parse_variant,
     places,
+    rank_correlation,
+    read_table,
     single_mutants,
 )
 
@@ -218,6 +220,19 @@ def test_the_rank_correlation_with_a_measured_column_is_told(tmp_path, model, ca
         assert message in capsys.readouterr().err
     assert score(tmp_path, text, "--measured", "fit") == 2
     assert "no column fit; there are mutant, fitness" in capsys.readouterr().err
+
+
+def test_a_rank_correlation_is_of_the_rows_that_have_both():
+    told = rank_correlation("x", [1.0, None, 2.0, 3.0, 9.0], [0.1, 0.2, 0.3, 0.2, None])
+    assert told == "Spearman correlation of delta with x: 0.500 (n = 3)"
+    assert "one of them has a single value" in rank_correlation("x", [1.0, None], [None, 0.1])
+
+
+def test_a_table_of_mutants_says_on_which_line_each_row_ends(tmp_path):
+    (tmp_path / "in.csv").write_text('mutant,note\nA1G,"two\nlines"\n\nC2A,\n')
+    table = read_table(tmp_path / "in.csv", ["delta"])
+    assert table.column("mutant") == ["A1G", "C2A"]
+    assert list(table.lines) == [3, 5]
 
 
 def deltas_of(model, mutant):

@@ -12,8 +12,6 @@ LAST - FIRST + 1 residues, those without a column included.
 """
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +19,6 @@ from npm_core.arguments import output_file
 
 if TYPE_CHECKING:
     from npm_core.arrays import Indices
-
-MAX_WRONG = 0.1
-"""Share of the residues named that may be others in the query; more is another numbering."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +80,17 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.files import write_text
     from npm_core.numbering import LONGEST
     from npm_core.progress import note
-    from npm_core.variants import log_odds, parse_variant, places, single_mutants
+    from npm_core.variants import (
+        Table,
+        log_odds,
+        measured_numbers,
+        numbering_misfit,
+        parse_variant,
+        places,
+        rank_correlation,
+        read_table,
+        single_mutants,
+    )
 
     if args.all_singles and (args.measured or args.skip_unscorable):
         raise SettingsError("--all-singles reads no table: no --measured, no --skip-unscorable")
@@ -106,10 +111,10 @@ def run(args: argparse.Namespace) -> None:
         rows = [[mutant] for mutant in single_mutants(query, numbers)]
         table = Table(["mutant"], rows, range(1, len(rows) + 1))
     else:
-        table = _read_table(args.variants, added)
-    measured = _measured(table, args.measured, args.variants) if args.measured else None
+        table = read_table(args.variants, added)
+    measured = measured_numbers(table, args.measured, args.variants) if args.measured else None
     mutants = table.column("mutant")
-    other_numbers = _other_numbers(mutants, query, numbers, args.offset)
+    other_numbers = numbering_misfit(mutants, query, numbers, args.offset)
     place = places(numbers)
     variants, reasons = [], []
     for line, mutant in zip(table.lines, mutants, strict=True):
@@ -137,113 +142,7 @@ def run(args: argparse.Namespace) -> None:
     write_text(args.output, text.getvalue())
     note(f"{args.output}: {len(variants)} mutants scored, {len(mutants) - len(variants)} not")
     if measured is not None:
-        note(_correlation(args.measured, measured, deltas))
-
-
-@dataclass(frozen=True)
-class Table:
-    """A CSV.
-
-    Attributes:
-        header: Names of its columns.
-        rows: The others.
-        lines: On which each row ends.
-    """
-
-    header: list[str]
-    rows: list[list[str]]
-    lines: Sequence[int]
-
-    def column(self, name: str) -> list[str]:
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
-
-
-def _read_table(path: Path, added: Sequence[str]) -> Table:
-    """The mutants, with whatever else is known of them.
-
-    Raises:
-        DataError: That is no CSV with a column `mutant` and without those that will be added.
-    """
-    import csv
-
-    from npm_core.errors import DataError
-    from npm_core.files import open_text
-
-    rows, lines = [], []
-    with open_text(path) as stream:
-        table = csv.reader(stream)
-        header = next(table, None)
-        if header is None:
-            raise DataError(f"{path}: is empty, expected a CSV with a column mutant")
-        if "mutant" not in header:
-            parted = " (are they separated by commas?)" if len(header) == 1 else ""
-            raise DataError(
-                f"{path}: columns are {', '.join(header)}{parted}; expected one called mutant"
-            )
-        if already := set(added) & set(header):
-            raise DataError(f"{path}: has a column {min(already)}, which would be there twice")
-        for row in filter(None, table):
-            if len(row) != len(header):
-                raise DataError(
-                    f"{path}, line {table.line_num}: {len(row)} cells, {len(header)} columns"
-                )
-            rows.append(row)
-            lines.append(table.line_num)
-    return Table(header, rows, lines)
-
-
-def _other_numbers(
-    mutants: Sequence[str], query: str, numbers: "Indices", offset: int
-) -> str | None:
-    """That mutants are of another numbering than the query, and of which; None if they are not."""
-    from npm_core.variants import agreement
-
-    found = agreement(mutants, query, numbers)
-    if found.wrong <= MAX_WRONG * found.named:
-        return None
-    said = f"{found.wrong} of {found.named} residues that the mutants name are others in the query"
-    if found.right <= found.named - found.wrong:
-        return f"{said}, whatever is added to its numbers: is it the same protein?"
-    return f"{said}; with --offset {offset + found.offset} {found.right} would be the query's"
-
-
-def _measured(table: Table, name: str, where: Path) -> list[float | None]:
-    """The numbers of a column; None where a cell is empty.
-
-    Raises:
-        DataError: There is no such column, or something else in it.
-    """
-    import math
-
-    from npm_core.errors import DataError
-
-    if name not in table.header:
-        raise DataError(f"{where}: no column {name}; there are {', '.join(table.header)}")
-    found: list[float | None] = []
-    for line, cell in zip(table.lines, table.column(name), strict=True):
-        try:
-            found.append(float(cell) if cell.strip() else None)
-        except ValueError as error:
-            raise DataError(f"{where}, line {line}: {name} is {cell!r}, no number") from error
-        if found[-1] is not None and not math.isfinite(found[-1]):
-            raise DataError(f"{where}, line {line}: {name} is {cell}, expected a finite number")
-    return found
-
-
-def _correlation(
-    name: str, measured: Sequence[float | None], deltas: Sequence[float | None]
-) -> str:
-    """Spearman's, over the rows that have both, in words."""
-    from scipy.stats import spearmanr
-
-    both = [
-        (m, d) for m, d in zip(measured, deltas, strict=True) if m is not None and d is not None
-    ]
-    if min(map(len, map(set, zip(*both, strict=True))), default=0) < 2:
-        return f"no Spearman correlation of delta with {name}: one of them has a single value"
-    rho = spearmanr(*zip(*both, strict=True)).statistic
-    return f"Spearman correlation of delta with {name}: {rho:.3f} (n = {len(both)})"
+        note(rank_correlation(args.measured, measured, deltas))
 
 
 def _read_query(path: Path, length: int) -> tuple[str, "Indices"]:
