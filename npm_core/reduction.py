@@ -1,6 +1,7 @@
 """Artificial depth: MSAs reduced to some of their rows, under their targets (paper, 4.1, C.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,3 +173,68 @@ def check_columns(family: Family, target: Target, columns: Indices | None) -> In
             "Were targets and families made from the same release?"
         )
     return columns
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Families of one bucket at one depth.
+
+    Attributes:
+        families: Reduced, in Pfam's columns.
+        msas: Of those with a target, the same rows below it, in its positions.
+        test_rows: Of those with a target, rows that the depth leaves out, in its positions.
+        redundant: How many rows were identical to a target.
+    """
+
+    families: list[Family]
+    msas: list[Family]
+    test_rows: list[Family]
+    redundant: int
+
+
+def reduce_bucket(
+    families: Iterable[Family],
+    targets: Mapping[str, Target],
+    columns: Mapping[str, Indices],
+    *,
+    depth: int | None,
+    seed: int,
+    cv_round: int,
+    identity_threshold: float,
+    most_test_rows: int,
+) -> Reduction:
+    """Reduce families in depth, and put them under their targets.
+
+    Args:
+        families: Whole, of one bucket.
+        targets: By family, where it has one.
+        columns: As in `anchor`, by family.
+        depth: Rows to keep; None for all.
+        seed: Of the rows that are kept; these differ by round and family, too.
+        cv_round: The bucket's.
+        identity_threshold: From which rows share their weight.
+        most_test_rows: Of a family.
+
+    Raises:
+        DataError: As in `check_columns`.
+    """
+    reduced, msas, test_rows, redundant = [], [], [], 0
+    for family in families:
+        target = targets.get(family.id)
+        own = place = None
+        if target is not None:
+            place = check_columns(family, target, columns.get(target.id))
+            own = is_target(family.residues, target, place)
+            redundant += int(own.sum())
+        key = (seed, cv_round, family.id)
+        kept = reduce_family(
+            family, depth, key=key, identity_threshold=identity_threshold, without=own
+        )
+        reduced.append(kept)
+        if target is not None and place is not None:
+            msas.append(under_target(kept, target, place, identity_threshold=identity_threshold))
+            left = take_test_rows(family, depth, most=most_test_rows, key=key, without=own)
+            judges = left and anchor_rows(left, place)
+            if judges is not None:
+                test_rows.append(judges)
+    return Reduction(reduced, msas, test_rows, redundant)

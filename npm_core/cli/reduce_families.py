@@ -98,14 +98,7 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.progress import note, track
     from npm_core.provenance import provenance
-    from npm_core.reduction import (
-        anchor_rows,
-        check_columns,
-        is_target,
-        reduce_family,
-        take_test_rows,
-        under_target,
-    )
+    from npm_core.reduction import reduce_bucket
     from npm_core.tables import read_families, read_targets, write_families, write_targets
 
     members = bucket_members(read_buckets(args.buckets), args.cv_round)
@@ -116,28 +109,18 @@ def run(args: argparse.Namespace) -> None:
             f"target in {args.targets}, so that nothing can be evaluated there. Ask for fewer "
             "buckets (pfam_clan.buckets) or rounds, or give more families a structure"
         )
-    all_columns = read_columns(args.columns)
-    threshold = args.identity_threshold
-    reduced, msas, test_rows, redundant = [], [], [], 0
     families = read_families(*args.families, only=members)
-    for family in track(families, total=len(members), what="families reduced"):
-        target = targets.get(family.id)
-        own = columns = None
-        if target is not None:
-            columns = check_columns(family, target, all_columns.get(target.id))
-            own = is_target(family.residues, target, columns)
-            redundant += int(own.sum())
-        key = (args.seed, args.cv_round, family.id)
-        kept = reduce_family(family, args.depth, key=key, identity_threshold=threshold, without=own)
-        reduced.append(kept)
-        if target is not None and columns is not None:
-            msas.append(under_target(kept, target, columns, identity_threshold=threshold))
-            left = take_test_rows(
-                family, args.depth, most=args.most_test_rows, key=key, without=own
-            )
-            judges = left and anchor_rows(left, columns)
-            if judges is not None:
-                test_rows.append(judges)
+    found = reduce_bucket(
+        track(families, total=len(members), what="families reduced"),
+        targets,
+        read_columns(args.columns),
+        depth=args.depth,
+        seed=args.seed,
+        cv_round=args.cv_round,
+        identity_threshold=args.identity_threshold,
+        most_test_rows=args.most_test_rows,
+    )
+    reduced, msas, test_rows = found.families, found.msas, found.test_rows
     if len(reduced) != len(members):
         missing = members - {family.id for family in reduced}
         raise DataError(f"{args.buckets}: {min(missing)} is not among the families")
@@ -146,10 +129,10 @@ def run(args: argparse.Namespace) -> None:
         round=args.cv_round,
         depth=args.depth or "full",
         seed=args.seed,
-        identity_threshold=threshold,
+        identity_threshold=args.identity_threshold,
         families=len(reduced),
         shallower_than_depth=shallow,
-        rows_identical_to_targets=redundant,
+        rows_identical_to_targets=found.redundant,
         targets_without_test_rows=len(msas) - len(test_rows),
     )
     write_families(args.output, reduced, facts)
@@ -160,6 +143,6 @@ def run(args: argparse.Namespace) -> None:
         write_targets(args.evaluation_targets, targets.values(), facts)
     note(
         f"{len(reduced)} families at depth {args.depth or 'full'} ({shallow} have fewer rows), "
-        f"{len(msas)} with a target, {redundant} rows identical to targets left out, "
+        f"{len(msas)} with a target, {found.redundant} rows identical to targets left out, "
         f"{len(test_rows)} with test rows"
     )
