@@ -93,7 +93,7 @@ def read_profiles(path: Path | str, families: Collection[str]) -> dict[str, HMM]
     return found
 
 
-def read_sequences(path: Path | str) -> DigitalSequenceBlock:
+def digital_sequences(path: Path | str) -> DigitalSequenceBlock:
     """Sequences of a FASTA file, gzipped or not, as HMMER searches them, all in memory.
 
     Raises:
@@ -186,7 +186,7 @@ def search_families(
         raise SettingsError(f"shard {shard} was asked for; shards are 0 to {shards - 1}")
     mine = families[shard::shards]
     known = read_profiles(profiles, mine) if mine else {}
-    block = read_sequences(sequences)
+    block = digital_sequences(sequences)
     stat = Path(sequences).stat()
     name = f"{len(block)} sequences by pyhmmer {pyhmmer_version}"
     note(f"{len(known)} profiles for {len(mine)} families against {name}")

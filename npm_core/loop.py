@@ -30,7 +30,7 @@ from npm_core.parallel import map_in_order, stop_signals
 from npm_core.progress import note, track
 from npm_core.task import Task
 from npm_core.team import Team, gradients_of, let_go, shared, whole
-from npm_core.training_state import Progress, RunningMean, State
+from npm_core.training_state import Counters, RunningMean, State
 
 MAX_ROLLBACKS = 5
 
@@ -138,7 +138,7 @@ class _Run:
         optimizer = _optimizer(task)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.state = State(task, optimizer, RunningMean(task, task.loop.ema))
-        self.progress = Progress()
+        self.progress = Counters()
         self.waited = 0.0
         # The first process decides for all: it may write a checkpoint before others look for one.
         if self.team.largest(int(team.first and path.is_file())):

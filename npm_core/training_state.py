@@ -19,7 +19,7 @@ from npm_core.team import own_share, placed_like, whole
 
 
 @dataclass
-class Progress:
+class Counters:
     """Counters of a training; with weights and moments they are its whole state."""
 
     step: int = 0
@@ -80,7 +80,7 @@ class State:
     optimizer: torch.optim.Optimizer
     mean: RunningMean
 
-    def save(self, path: Path, progress: Progress, *, write: bool) -> None:
+    def save(self, path: Path, progress: Counters, *, write: bool) -> None:
         """Gather weights, their mean and moments; one process writes them.
 
         Raises:
@@ -95,7 +95,7 @@ class State:
             metadata = {"progress": json.dumps(dataclasses.asdict(progress))}
             write_tensors(path, tensors, metadata)
 
-    def load(self, path: Path) -> Progress:
+    def load(self, path: Path) -> Counters:
         """Put a checkpoint's weights, their mean and moments in place; return its counters.
 
         Raises:
@@ -107,7 +107,7 @@ class State:
                 for key in file.keys():  # noqa: SIM118
                     kind, name = key.split("/", 1)
                     parts[kind][name] = file.get_tensor(key)
-                progress = Progress(**json.loads(file.metadata()["progress"]))
+                progress = Counters(**json.loads(file.metadata()["progress"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: not a whole checkpoint ({error}); delete it to start anew"

@@ -18,8 +18,8 @@ from npm_core.family_search import (
     NO_HIT,
     NO_PROFILE,
     blast_sequences,
+    digital_sequences,
     read_profiles,
-    read_sequences,
     search_family,
 )
 from npm_core.ffindex import read_entries
@@ -83,7 +83,9 @@ def search(folder, *more):
 
 def test_every_domain_is_a_row_of_match_columns_with_its_inserts(folder):
     profiles = read_profiles(folder / "profiles.hmm", ["PF00001"])
-    rows = dict(search_family(profiles["PF00001"], read_sequences(folder / "sequences.fasta.gz")))
+    rows = dict(
+        search_family(profiles["PF00001"], digital_sequences(folder / "sequences.fasta.gz"))
+    )
     start = len(DOMAIN) + len(LINKER)
     assert rows.keys() == {
         f"TWICE/1-{len(DOMAIN)}",
@@ -170,7 +172,7 @@ def test_a_pipe_is_refused_before_it_is_read(folder, capsys):
 
 def test_a_missing_file_is_refused(folder):
     with pytest.raises(DataError, match="no such file"):
-        read_sequences(folder / "nowhere.fasta")
+        digital_sequences(folder / "nowhere.fasta")
     with pytest.raises(DataError, match="none of 1 families has a profile"):
         read_profiles(folder / "profiles.hmm", ["PF99999"])
 
@@ -201,7 +203,7 @@ def test_distinct_sequences_of_blast_databases_keep_their_first_name(tmp_path):
 def test_a_domain_below_the_familys_own_cut_off_is_no_row_and_every_match_column_stays(tmp_path):
     part = DOMAIN[:10] + DOMAIN[14:]
     (tmp_path / "one.fasta").write_text(f">PART\n{part}\n")
-    sequences = read_sequences(tmp_path / "one.fasta")
+    sequences = digital_sequences(tmp_path / "one.fasta")
     assert search_family(profile("PF00001", DOMAIN, cutoff=1000.0), sequences) == []
     ((_, row),) = search_family(profile("PF00001", DOMAIN), sequences)
     assert row == DOMAIN[:10] + "----" + DOMAIN[14:]
