@@ -3,6 +3,7 @@
 The verb `fit-potts` lives in `cli/fit_potts.py`: its docstring is the help text, `register`
 adds its arguments, `run` does the work. Verb modules import the science inside `run`, so that
 `--help` answers at once; only settings whose defaults are an argument's come before.
+Arguments that several verbs have stand in modules whose names begin with `_`.
 """
 
 import argparse

@@ -14,7 +14,6 @@ from npm_core.mmseqs import COVERAGE, IDENTITY, MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `build-database`."""
     parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument(
         "--engine", choices=("hhblits", "mmseqs2"), default="hhblits", help="program that searches"

@@ -19,7 +19,6 @@ from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `build-families`."""
     parser.add_argument("--msas", required=True, metavar="PREFIX", help="FFindex of A3M texts")
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.parquet", help="table of families"

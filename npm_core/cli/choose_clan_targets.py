@@ -15,7 +15,6 @@ from npm_core.cli._fetch import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `choose-clan-targets`."""
     parser.add_argument(
         "--structures",
         type=Path,

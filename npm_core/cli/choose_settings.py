@@ -12,7 +12,6 @@ from npm_core.selection import LOWER_IS_BETTER
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `choose-settings`."""
     parser.add_argument(
         "--grid",
         required=True,

@@ -15,7 +15,6 @@ from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `convert`."""
     parser.add_argument(
         "--input", type=Path, required=True, metavar="FILE", help="Potts model or contact scores"
     )

@@ -15,7 +15,6 @@ from npm_core.arguments import OutputFile, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `count-leakage`."""
     parser.add_argument(
         "--msas",
         required=True,

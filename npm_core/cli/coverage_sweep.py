@@ -12,7 +12,6 @@ from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `coverage-sweep`."""
     parser.add_argument("--msas", required=True, nargs="+", metavar="FILE.ffdata", help="A3M texts")
     parser.add_argument(
         "--alignments", type=positive_int, default=1000, help="size of the random sample"

@@ -10,7 +10,6 @@ from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `dump-sequences`."""
     parser.add_argument(
         "--database", required=True, nargs="+", metavar="PREFIX", help="prefixes of BLAST databases"
     )

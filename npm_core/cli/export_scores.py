@@ -13,7 +13,6 @@ FORMATS = ("rr", "mat", "npy", "npz", "csv")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `export-scores`."""
     parser.add_argument(
         "--scores",
         type=Path,

@@ -14,7 +14,6 @@ COUNTS = ("family", "rows", "kept_rows", "structures", "structures_from", "seed_
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `extract-clan`."""
     parser.add_argument("--full", type=Path, required=True, help="Pfam-A.full[.gz]")
     parser.add_argument("--seed", type=Path, required=True, help="Pfam-A.seed[.gz]")
     parser.add_argument("--clans", type=Path, required=True, help="Pfam-A.clans.tsv[.gz]")

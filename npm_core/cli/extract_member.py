@@ -7,7 +7,6 @@ from npm_core.arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `extract-member`."""
     parser.add_argument(
         "--archive", type=Path, required=True, metavar="FILE", help="tar, compressed or not, or zip"
     )

@@ -10,7 +10,6 @@ from npm_core.cli._fetch import register_lock
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `fetch`."""
     from npm_core.fetch import PATIENT
 
     parser.add_argument(

@@ -13,7 +13,6 @@ FORMATS = ("svg", "pdf", "parquet")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `figures`."""
     add_inputs(parser)
     parser.add_argument(
         "--formats",

@@ -11,7 +11,6 @@ from npm_core.arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `find-clan-neighbours`."""
     parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"

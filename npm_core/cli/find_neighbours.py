@@ -12,7 +12,6 @@ from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `find-neighbours`."""
     parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"

@@ -35,7 +35,6 @@ T = TypeVar("T")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `fit-potts`."""
     from npm_core.potts import ObjectiveName
 
     parser.add_argument(

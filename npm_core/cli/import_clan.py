@@ -14,7 +14,6 @@ from npm_core.arguments import OutputFolder, positive_int, register_min_resolved
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `import-clan`."""
     parser.add_argument(
         "--table",
         type=Path,

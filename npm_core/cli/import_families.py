@@ -12,7 +12,6 @@ from npm_core.arguments import OutputFolder, register_min_resolved, share_from_z
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `import-families`."""
     parser.add_argument(
         "--table",
         type=Path,

@@ -10,7 +10,6 @@ from npm_core.arguments import OutputFile, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `model-card`."""
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(
         "--pretrained", type=Path, metavar="DIR", help="of `pretrain`, if it made the trunk"

@@ -14,7 +14,6 @@ from npm_core.cli._potts import fitter_of, register_objective
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `nearest-contacts`."""
     parser.add_argument(
         "--neighbours",
         type=Path,

@@ -10,7 +10,6 @@ from npm_core.cli._potts import fitter_of, register_family_fits
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `potts-contacts`."""
     register_family_fits(parser, model="potts")
 
 

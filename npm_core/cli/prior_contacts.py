@@ -14,7 +14,6 @@ from npm_core.cli._potts import fitter_of, register_family_fits
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `prior-contacts`."""
     register_family_fits(parser, model="prior")
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="of `train`")
     parser.add_argument(

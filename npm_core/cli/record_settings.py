@@ -11,7 +11,6 @@ from npm_core.files import write_text
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `record-settings`."""
     parser.add_argument("--json", required=True, help="the settings, as one JSON object")
     parser.add_argument(
         "--output", type=OutputFile, required=True, metavar="FILE.yaml", help="the same as YAML"

@@ -15,7 +15,6 @@ from npm_core.arguments import OutputFile, positive_int, register_identity_thres
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `reduce-families`."""
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )

@@ -14,7 +14,6 @@ from npm_core.cli._report import add_inputs
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `report`."""
     add_inputs(parser)
     parser.add_argument(
         "--output", required=True, type=OutputFile, metavar="FILE.html", help="the page"

@@ -14,7 +14,6 @@ from npm_core.cli._contacts import register_centre
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `score`."""
     parser.add_argument(
         "--potts", type=Path, required=True, metavar="FILE", help="any format that `convert` reads"
     )

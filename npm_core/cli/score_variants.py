@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `score-variants`."""
     parser.add_argument(
         "--potts", type=Path, required=True, metavar="FILE", help="any format that `convert` reads"
     )

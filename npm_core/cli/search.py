@@ -28,7 +28,6 @@ from npm_core.settings import add_flags, overridden
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `search`."""
     parser.add_argument(
         "--queries", type=Path, required=True, metavar="FILE.fasta", help="sequences to search with"
     )

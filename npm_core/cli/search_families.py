@@ -13,7 +13,6 @@ from npm_core.arguments import positive_int, register_search_outputs, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `search-families`."""
     parser.add_argument(
         "--profiles", type=Path, required=True, metavar="FILE.h3m", help="HMMER3 profiles"
     )

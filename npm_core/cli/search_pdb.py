@@ -12,7 +12,6 @@ from npm_core.cli._structures import criteria, register_criteria
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `search-pdb`."""
     parser.add_argument("--url", required=True, help="of the service")
     register_criteria(parser)
     register_lock(parser)

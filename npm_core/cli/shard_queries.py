@@ -10,7 +10,6 @@ from npm_core.arguments import OutputFolder, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `shard-queries`."""
     parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument(
         "--shards", required=True, type=positive_int, help="how many files, exactly"

@@ -10,7 +10,6 @@ from npm_core.arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `split-buckets`."""
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )

@@ -11,7 +11,6 @@ from npm_core.arguments import OutputFile, share_from_zero
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `split-queries`."""
     parser.add_argument("--fasta", type=Path, required=True, help="sequences, gzipped or not")
     parser.add_argument(
         "--test-share",

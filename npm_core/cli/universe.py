@@ -10,7 +10,6 @@ from npm_core.arguments import OutputFolder
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `universe`."""
     from npm_core.settings import add_flags
     from npm_core.universe.families import UniverseSettings
 

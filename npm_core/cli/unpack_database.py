@@ -5,7 +5,6 @@ from pathlib import Path
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `unpack-database`."""
     parser.add_argument(
         "--archive", type=Path, required=True, metavar="FILE.tar.gz", help="as it is published"
     )
