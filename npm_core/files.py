@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files: written whole or not at all, and read with an error that names what is wrong."""
 
 import codecs
 import csv
