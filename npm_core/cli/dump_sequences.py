@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> None:
     """Read, leave doubles out, write."""
     from npm_core.errors import DataError
     from npm_core.family_search import blast_sequences
-    from npm_core.files import open_gzip
     from npm_core.fasta import fasta_text
+    from npm_core.files import open_gzip
     from npm_core.progress import note
 
     count = residues = 0

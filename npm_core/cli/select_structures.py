@@ -31,8 +31,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from collections import Counter
 
-    from npm_core.files import atomic_path, write_tsv
     from npm_core.fasta import fasta_text
+    from npm_core.files import atomic_path, write_tsv
     from npm_core.pdb_search import read_hits
     from npm_core.pdb_selection import read_entries, read_obsolete, select
     from npm_core.progress import note
