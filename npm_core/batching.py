@@ -40,9 +40,9 @@ def sample_example(
 ) -> Example:
     """Draw a query, a crop and rows from one family (appendices C.1 and C.3).
 
-    The columns in which a random query has a gap are dropped; row 0 has none, what stands there
-    are its letters of no amino acid. Rows are drawn with replacement, each with a probability
-    proportional to its sequence weight.
+    The columns in which a random query has a gap are dropped. Row 0 as the query keeps all: what
+    looks like a gap in it is a letter that names no amino acid (X). Rows are drawn with
+    replacement, each with a probability proportional to its sequence weight.
 
     Args:
         family: The MSA.

@@ -17,8 +17,8 @@ SUFFICIENT_DECREASE = 1e-4
 RESOLUTION = 1e-7
 """Share of the uniform model's loss within which two values of F count as equal.
 
-Float32 tells no less of a residue's logits apart, however well they fit; F itself may be far
-smaller, as that of a single row is."""
+F is a sum in float32, and smaller differences are rounding. It is measured by the uniform model's
+loss, as F itself may be near 0: that of a single row is."""
 
 SHORTEST_STEP = 1e-6
 """After a step this short failed, none is tried."""

@@ -8,7 +8,7 @@ PURPOSES = ("order", "buckets", "rows", "masks", "validation")
 """What a draw is for; its place in this list is part of the counter."""
 
 VALIDATION_SEED = 0
-"""Of what a training is validated on, whatever its own: trainings are compared by it."""
+"""Seed of every draw in a validation, whatever the training's own: trainings can be compared."""
 
 
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:

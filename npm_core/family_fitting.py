@@ -74,9 +74,9 @@ class FamilyFitter:
 
     def needed_bytes(self, depth: int, length: int) -> int:
         """Memory that a fit takes, in a process that holds the network already."""
-        # Before the fit a prior is predicted, in less: seen were 3.1 to 3.6 times its couplings.
+        # The prior is predicted before the fit, in less: 3.1 to 3.6 times its J were seen.
         fit = fit_bytes(depth, length, prior=self.prior is not None)
-        # As the network is read its weights are there twice: in the file's form, and its own.
+        # While the network is read its weights are in memory twice.
         return max(fit, self.predictor_bytes)
 
     def fit(self, work: Work) -> tuple[Scores, ReportRow]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
-"""Taken from the modes of new files. It can only be read by setting it: not while threads run."""
+"""The umask, for the mode of new files. Reading it sets it, so it is read before threads run."""
 
 _NO_TEXT = {
     b"PK\x03\x04": "a zip archive, expected text; unpack it",

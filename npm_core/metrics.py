@@ -65,7 +65,7 @@ class Metrics:
         if len(self.rows) == 1 or not (self.kept.exists() and self.path.exists()):
             self._write()
         else:
-            # No start after the next checkpoint makes this row again.
+            # Lasting: a start from the next checkpoint would not write this row again.
             _add(self.kept, line, lasting=True)
             _add(self.path, line)
         if self._board is not None:

@@ -13,13 +13,13 @@ from npm_core.draws import generator
 from npm_core.errors import DataError
 
 BATCHES_A_BUCKET = 8
-"""Sequences of at most this many batches are sorted by length together, to pad little."""
+"""Items of at most this many batches are sorted by length together, so that little is padded."""
 
 ITEMS_A_BUCKET = 512
-"""Nor are more than these, or half a window, if a batch is smaller: it lies in few windows."""
+"""Nor are more than these, or half a window if that is more, so that a small batch lies in few."""
 
 BUCKETS_AN_EPOCH = 8
-"""Nor more than this part of all items, so that a batch of few has none of them twice."""
+"""Nor more than one part in so many of all items, so that a batch holds none of a few twice."""
 
 
 class Order:

@@ -29,7 +29,7 @@ AHEAD = 4
 """Items drawn ahead, in units of workers."""
 
 HELD = 16
-"""Results that may wait for a slow one before them, those under way included, likewise."""
+"""Results held while an earlier item is unfinished, those being computed included; likewise."""
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -156,7 +156,7 @@ def map_in_processes(
         return
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
-    # A pipe for each: what one shared with the others it could leave locked or half-written.
+    # A pipe for each: a process that is killed could leave a shared one locked or half-written.
     idle: SimpleQueue[Connection] = SimpleQueue()
 
     def call(item: A) -> B:

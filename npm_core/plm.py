@@ -38,7 +38,7 @@ A state that a column lacks keeps a probability of about that many sequences; ta
 field alone doubles the number of evaluations."""
 
 LEAST_RIDGE = 1e-6
-"""Of couplings without a penalty: those of positions that pad have no curvature."""
+"""Of couplings without a penalty, so that those of padding, without curvature, have a scale."""
 
 
 @dataclass(frozen=True)

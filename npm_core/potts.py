@@ -13,7 +13,7 @@ from npm_core.arrays import Float32, Float64, States
 from npm_core.errors import DataError
 
 ObjectiveName = Literal["ccmpred", "paper"]
-"""Whose weights and regularisation a fit has."""
+"""Which objective a fit minimises: CCMpred's, or eq. (3) of the paper."""
 
 _FORMAT = "npm-potts-1"
 

@@ -68,7 +68,7 @@ class Ranking(Scorable):
         return float(self.contacts[: self.ranked(k)].mean())
 
     def tied(self, k: int) -> int:
-        """How many of the T strongest pairs have the score of one left out: (i, j) chose them."""
+        """How many of the T strongest pairs tie with the best one left out: their order decided."""
         ranked = self.ranked(k)
         if ranked == self.pairs or self.scores[ranked] != self.scores[ranked - 1]:
             return 0

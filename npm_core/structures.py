@@ -436,7 +436,7 @@ def _with_sequences(structure: gemmi.Structure) -> tuple[gemmi.cif.Block, frozen
                 more += [_own_entity(entity, chain) for chain in chains[1:]]
                 entity.subchains = entity.subchains[:1]
             observed.add(entity.name)
-    # Not before: a list that grows may move, and with it the entity at hand.
+    # Not inside the loop: the C++ list moves as it grows, and with it the entity at hand.
     for entity in more:
         structure.entities.append(entity)
         observed.add(entity.name)
