@@ -14,6 +14,8 @@ setup: .venv/.installed .venv/.tools
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
+	@echo "compiling the kernels of the Potts fit: about a minute"
+	@.venv/bin/python -c 'from npm_core.plm_sparse import compile_kernels; compile_kernels()'
 	@touch $@
 
 .venv/.tools: workflow/install_tools.sh | .venv/.installed
