@@ -146,9 +146,9 @@ rule train_candidate:
         targets=lambda w: validation_bucket(w).targets,
     output:
         metrics="results/selection/{clan}/{round}/{candidate}/metrics.csv",
+        config="results/selection/{clan}/{round}/{candidate}/config.json",
         # What is chosen is trained again, on all data of the round.
         model=temp("results/selection/{clan}/{round}/{candidate}/model.safetensors"),
-        config=temp("results/selection/{clan}/{round}/{candidate}/config.json"),
     log:
         "logs/train_candidate/{clan}/{round}/{candidate}.log",
     conda:
