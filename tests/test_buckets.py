@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from npm_core.buckets import shared_structures, split_buckets, write_buckets
+from npm_core.buckets import (
+    bucket_members,
+    read_buckets,
+    shared_structures,
+    split_buckets,
+    write_buckets,
+)
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
 from npm_core.tables import Target
@@ -24,6 +30,8 @@ def test_targets_share_a_structure_by_entry_or_by_overlap_in_one_protein():
         target("e", "3abc_A", protein[:19]),
         target("f", "nowhere_1"),
         target("g", "nowhere_2"),
+        target("h", "somewhere"),
+        target("i", "elsewhere"),
     ]
     groups = {frozenset(group) for group in shared_structures(targets)}
     assert groups == {frozenset("abcd"), frozenset("fg")}, "e meets b in 19 residues only"
@@ -64,6 +72,20 @@ def test_more_buckets_than_structures_are_refused():
         split_buckets(["a", "b"], targets, buckets=2, seed=1)
     with pytest.raises(DataError, match="belongs to none"):
         split_buckets(["a"], targets, buckets=1, seed=1)
+
+
+def test_buckets_are_read_as_written_and_a_family_is_in_one(tmp_path):
+    path = tmp_path / "buckets.tsv"
+    write_buckets(path, {"PF2": 1, "PF1": 0, "PF3": 1})
+    buckets = read_buckets(path)
+    assert list(buckets.items()) == [("PF2", 1), ("PF1", 0), ("PF3", 1)]
+    assert bucket_members(buckets, 1) == {"PF2", "PF3"}
+    for line in ("PF1\t1", "PF4\t-1", "PF4\t"):
+        path.write_text(f"family\tbucket\nPF1\t0\n{line}\n")
+        with pytest.raises(DataError, match="line 3: expected a new family and a bucket"):
+            read_buckets(path)
+    with pytest.raises(DataError, match="a family occurs twice"):
+        split_buckets(["a", "b", "a"], [], buckets=2, seed=1)
 
 
 def test_a_round_without_a_bucket_is_refused(tmp_path, capsys):

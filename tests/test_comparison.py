@@ -24,6 +24,14 @@ def test_the_bootstrap_covers_the_normal_interval(rng):
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
 
 
+def test_the_bootstrap_is_the_percentiles_of_ten_thousand_resampled_means(rng):
+    values = rng.random(400)
+    picked = np.random.default_rng(7).integers(400, size=(10_000, 400))
+    expected = np.percentile(values[picked].mean(1), (2.5, 97.5))
+    found = bootstrap(values, seed=7)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-12)
+
+
 def test_the_bootstrap_draws_by_its_seed_alone_and_needs_values(rng):
     many = rng.random(50)
     assert bootstrap(many, seed=3) == bootstrap(many, seed=3)

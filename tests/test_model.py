@@ -17,6 +17,7 @@ from npm_core.model import (
     count_parameters,
     pad_tokens,
     rotary_angles,
+    rotate,
 )
 
 
@@ -79,6 +80,14 @@ def test_random_weights_give_couplings_of_the_asked_for_size(kind, expected):
     assert float(off.std()) == pytest.approx(expected, rel=0.15)
 
 
+def test_random_weights_give_fields_of_a_tenth():
+    trunk = build_trunk(TrunkSettings("rotary", layers=1, width=64, attention_heads=2))
+    model = NeuralPottsModel(trunk, HeadSettings("tied", rank=2))
+    fields, _ = model.heads(torch.randn(200, 64))
+    assert fields.shape == (200, K)
+    assert float(fields.detach().std()) == pytest.approx(0.1, rel=0.1)
+
+
 @pytest.mark.parametrize("kind", ["rotary", "esm1", "esm2"])
 def test_padding_and_order_of_a_batch_change_nothing(kind):
     settings = TrunkSettings(kind, layers=2, width=8, attention_heads=2, feed_forward=4)
@@ -101,6 +110,35 @@ def test_rotary_trunk_knows_distances_but_no_absolute_position():
     torch.testing.assert_close(here, shifted)
     turned = layer(x.flip(1), (cosine[:6], sine[:6]), None).flip(1)
     assert not torch.allclose(here, turned)
+
+
+def test_rotation_turns_each_pair_by_its_position_times_its_frequency():
+    # Of width 4 the pairs (0, 2) and (1, 3) turn by 1 and by 1 / 100 a position.
+    x = torch.eye(4, dtype=torch.float64)[:, None].expand(4, 6, 4)
+    turned = rotate(x, rotary_angles(6, 4, like=x))
+    for position in range(6):
+        angles = torch.tensor([1.0, 0.01], dtype=torch.float64) * position
+        (c, f), (s, g) = angles.cos().tolist(), angles.sin().tolist()
+        expected = torch.tensor([[c, 0, s, 0], [0, f, 0, g], [-s, 0, c, 0], [0, -g, 0, f]])
+        torch.testing.assert_close(turned[:, position], expected.double(), rtol=0, atol=1e-7)
+
+
+def test_a_rotary_layer_is_attention_of_each_head_and_a_feed_forward_written_out():
+    layer = build_trunk(TINY).double().layers[0]
+    for writer in (layer.attention_out, layer.feed_forward_out):
+        torch.nn.init.normal_(writer.weight)
+    x = torch.randn(5, 8, dtype=torch.float64)
+    rotation = rotary_angles(5, 4, like=x)
+    query, key, value = layer.query_key_value(layer.attention_norm(x)).chunk(3, dim=1)
+    heads = []
+    for one in (slice(0, 4), slice(4, 8)):
+        scores = rotate(query[:, one], rotation) @ rotate(key[:, one], rotation).T
+        heads.append(torch.softmax(scores / 4**0.5, dim=1) @ value[:, one])
+    attended = x + layer.attention_out(torch.cat(heads, dim=1))
+    hidden = layer.feed_forward_in(layer.feed_forward_norm(attended))
+    hidden = hidden * torch.special.ndtr(hidden)
+    expected = attended + layer.feed_forward_out(hidden)
+    torch.testing.assert_close(layer(x[None], rotation, None)[0], expected)
 
 
 def test_esm_trunks_give_the_last_hidden_state_of_fair_esm():

@@ -1,10 +1,13 @@
 """What is carried over from the nearest family, against pairs checked by hand."""
 
 import numpy as np
+import pytest
 from family_inputs import family, neighbour
 
+from npm_core.errors import DataError
 from npm_core.neighbours import (
     Neighbour,
+    by_family,
     read_neighbours,
     reference_member,
     transfer,
@@ -68,6 +71,20 @@ def test_the_reference_is_a_random_member_and_its_gap_columns_go():
         seen.add(reference.query)
     assert seen == set(expected), "the row without a residue is no member"
     assert reference_member(rows, seed=3)[0] == reference_member(rows, seed=3)[0]
+
+
+def test_positions_and_columns_come_in_pairs():
+    with pytest.raises(DataError, match="2 positions meet 1 columns"):
+        neighbour([0, 2], [5])
+
+
+def test_targets_are_listed_by_the_family_they_lead_to():
+    nothing = np.zeros(0, np.int32)
+    first, second, third, none = (
+        Neighbour(target, family, None, None, nothing, nothing)
+        for target, family in (("t", "f"), ("u", "g"), ("v", "f"), ("w", None))
+    )
+    assert by_family([first, second, third, none]) == {"f": [first, third], "g": [second]}
 
 
 def test_neighbours_are_read_as_written(tmp_path):

@@ -152,6 +152,9 @@ def test_an_npm_forced_to_a_potts_model_has_the_solvers_objective(fields, rng):
 def test_small_ranks_are_cheaper_without_holding_the_couplings():
     assert cheapest_form(length=256, rank=16, depth=30) == "matrix_free"
     assert cheapest_form(length=256, rank=512, depth=30) == "symmetric"
+    # Divided by 256: 2 30 441 r + 441 r^2 against 256 231 r + 30 256 441, equal at r = 132.2.
+    assert cheapest_form(length=256, rank=132, depth=30) == "matrix_free"
+    assert cheapest_form(length=256, rank=133, depth=30) == "symmetric"
 
 
 @pytest.mark.parametrize(("kind", "form"), sorted(WITHOUT))

@@ -14,6 +14,7 @@ def test_every_epoch_shows_every_item_once_in_another_order():
     assert sorted(items[:20]) == sorted(items[20:40]) == list(range(20))
     assert items[:20] != items[20:40]
     assert [number for number, _ in stream] == list(range(160))
+    assert order.epoch(40) == 8.0
 
 
 def test_any_batch_can_be_made_without_those_before():

@@ -13,6 +13,7 @@ from npm_core.reduction import (
     anchor_rows,
     check_columns,
     is_target,
+    reduce_bucket,
     reduce_depth,
     reduce_family,
     take_test_rows,
@@ -92,9 +93,10 @@ def test_an_anchored_alignment_follows_the_target_and_gaps_where_it_has_no_colum
 
 def test_rows_without_a_residue_in_the_targets_positions_are_left_out():
     rows = family("PF1", "ACD", "A--", "-CD")
+    rows = Family("PF1", rows.residues, np.array([0.25, 0.5, 1], dtype=np.float32))
     kept = anchor_rows(rows, np.array([-1, 1, 2], dtype=np.int32))
     assert [decode(row) for row in kept.residues] == ["-CD", "-CD"]
-    assert kept.depth == len(kept.weights)
+    assert kept.weights.tolist() == [0.25, 1]
     assert anchor_rows(family("PF1", "A--"), np.array([1, 2], dtype=np.int32)) is None
 
 
@@ -123,11 +125,26 @@ def test_weights_belong_to_the_rows_that_are_left():
     assert together.weights.tolist() == [0.5, 0.5, 1.0]
 
 
+def test_each_round_keeps_other_rows_of_a_family():
+    rows = Family("PF1", np.arange(20, dtype=np.uint8)[:, None], np.ones(20, dtype=np.float32))
+    settings = {"depth": 5, "seed": 1, "identity_threshold": 0.8, "most_test_rows": 0}
+    first, second, again = (
+        reduce_bucket([rows], {}, {}, cv_round=number, **settings).families[0].residues.tolist()
+        for number in (0, 1, 0)
+    )
+    assert first == again
+    assert first != second
+
+
 def test_columns_that_do_not_fit_are_refused():
     protein = Target("PF1", "Clan", "AWD", np.zeros((3, 3), np.float32), "1abc_A")
     rows = family("PF1", "ACD")
     with pytest.raises(DataError, match="up to column 4"):
         check_columns(rows, protein, np.array([0, 1, 3], dtype=np.int32))
+    with pytest.raises(DataError, match="2 positions up to column 3"):
+        check_columns(rows, protein, np.array([0, 2], dtype=np.int32))
+    with pytest.raises(DataError, match="up to column 0"):
+        check_columns(rows, protein, np.array([-1, -1, -1], dtype=np.int32))
     with pytest.raises(DataError, match="no row"):
         check_columns(rows, protein, None)
 

@@ -18,7 +18,7 @@ from npm_core.families import Families
 from npm_core.model import NeuralPottsModel, build_trunk
 from npm_core.npm_loss import npm_loss
 from npm_core.tables import Family, write_families
-from npm_core.training import NpmTask, check_frozen, grouped
+from npm_core.training import NpmTask, check_frozen, grouped, residues_together
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
 
 
@@ -110,10 +110,12 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
     task = make_task(shard, frozen=frozen).double()
     (batch,) = task.batches(0, 0, 1)
     trained = [weight for group in task.parameter_groups() for weight in group["params"]]
-    terms = []
+    batch = dataclasses.replace(batch, weights=torch.tensor([0.5, 1.0, 2.0, 0.25]))
+    terms, measured = [], torch.zeros(2)
     for n, length in enumerate(batch.lengths):
-        heads = task.model(batch.tokens[n, :length])
-        terms.append(batch.weights[n] * npm_loss(*heads, batch.rows[n], task.objective).total)
+        loss = npm_loss(*task.model(batch.tokens[n, :length]), batch.rows[n], task.objective)
+        terms.append(batch.weights[n] * loss.total)
+        measured += torch.stack([loss.pseudolikelihood, loss.penalty]).detach() / length
     expected = torch.autograd.grad(torch.stack(terms).sum(), trained)
     held: list[weakref.ref] = []
 
@@ -123,8 +125,10 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         return npm_loss(fields, couplings, *rest)
 
     monkeypatch.setattr("npm_core.npm_loss.npm_loss", watched)
-    found = torch.autograd.grad(task(batch)[0], trained)
+    total, measures = task(batch)
+    found = torch.autograd.grad(total, trained)
     assert len(held) == 4
+    torch.testing.assert_close(measures, torch.tensor([*measured, batch.lengths.sum()]))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
@@ -156,6 +160,13 @@ def test_heads_that_read_several_proteins_together_give_the_same_gradient(kind, 
         found.append([loss, measures, *torch.autograd.grad(loss, trained)])
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-9)
+
+
+def test_only_a_gpu_reads_several_proteins_together_and_the_conv_head_never_does():
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert residues_together(gpu, HeadSettings("untied")) == 4096
+    assert residues_together(gpu, HeadSettings("conv")) == 1
+    assert residues_together(cpu, HeadSettings("untied")) == 1
 
 
 def test_groups_are_filled_in_order_and_hold_at_least_one_protein():

@@ -9,7 +9,7 @@ from training_inputs import LOOP, Interrupted, files_of_at_most, make_task, trai
 
 from npm_core.errors import DataError, OutputError
 from npm_core.training import NpmTask
-from npm_core.training_state import State
+from npm_core.training_state import RunningMean, State
 
 
 def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
@@ -42,6 +42,24 @@ def test_the_running_mean_is_what_is_validated_and_saved(shard, tmp_path):
     for found, expected in zip(trajectory[3:], (w0, mean1, mean2), strict=True):
         torch.testing.assert_close(found, expected)
     torch.testing.assert_close(averaged.model.fields.weight.detach(), mean2)
+
+
+def test_the_decay_of_the_running_mean_grows_to_the_one_asked_for():
+    layer = torch.nn.Linear(1, 1)
+    layer.bias.requires_grad_(False)
+    bias = layer.bias.clone()
+    torch.nn.init.constant_(layer.weight, 1.0)
+    mean = RunningMean(layer, 0.75)
+    torch.nn.init.constant_(layer.weight, 2.0)
+    expected = 1.0
+    for step, decay in ((0, 1 / 10), (8, 9 / 18), (26, 27 / 36), (27, 0.75), (999, 0.75)):
+        mean.update(step)
+        expected = decay * expected + (1 - decay) * 2.0
+        with mean.in_use():
+            assert layer.weight.item() == pytest.approx(expected)
+        assert layer.weight.item() == 2.0
+    assert torch.equal(layer.bias, bias)
+    assert list(mean.values) == ["weight"]
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
