@@ -70,3 +70,4 @@ def test_padding_marks_the_end_and_rows_are_not_padded():
 def test_weights_of_examples_reach_the_batch():
     batch = collate([draw(family("AR"), weight=0.5), draw(family("AR"), weight=1.5)])
     torch.testing.assert_close(batch.weights, torch.tensor([0.5, 1.5]))
+    assert collate([draw(family("AR"))]).weights.tolist() == [1.0], "unless asked otherwise"

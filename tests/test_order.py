@@ -55,6 +55,7 @@ def test_a_batch_of_the_papers_size_lies_in_few_windows_and_each_process_reads_i
         items = [item for _, item in order.items(step)]
         assert len({item // 256 for item in items}) <= 4
         shares = [order.share(step, rank, 4) for rank in range(4)]
+        assert [len(share) for share in shares] == 4 * [128]
         assert sorted(pair for share in shares for pair in share) == sorted(order.items(step))
         # Of four pieces of neighbours only the outermost row groups are read twice
         groups = [{item // 16 for _, item in share} for share in shares]
@@ -62,6 +63,13 @@ def test_a_batch_of_the_papers_size_lies_in_few_windows_and_each_process_reads_i
         for share in shares:
             found = lengths[[item for _, item in share]]
             assert (np.diff(found) >= 0).all()
+
+
+def test_half_a_window_is_sorted_by_length_together():
+    order = Order(np.arange(40_000), batch=512, seed=0, window=4096)
+    numbers = [{number for number, _ in order.items(step)} for step in range(4)]
+    assert set().union(*numbers) == set(range(2048))
+    assert set().union(*numbers[:2]) != set(range(1024))
 
 
 def test_members_of_a_small_batch_are_dealt_out_by_length():
