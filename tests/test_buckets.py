@@ -66,7 +66,18 @@ def test_buckets_depend_on_the_seed_and_not_on_chance():
     assert first != other
 
 
+def test_of_two_equal_buckets_the_one_with_fewer_targets_gets_a_family():
+    # Dealt are the target to the first bucket, then others to the second, second, first, second.
+    for seed in range(5):
+        buckets = split_buckets(list("abcde"), [target("c", "1abc_A")], buckets=2, seed=seed)
+        assert sorted(buckets.values()) == [0, 0, 1, 1, 1]
+        assert buckets["c"] == 0
+
+
 def test_more_buckets_than_structures_are_refused():
+    assert split_buckets(["a", "b"], [], buckets=1, seed=1) == {"a": 0, "b": 0}
+    with pytest.raises(SettingsError, match="0 buckets were asked for"):
+        split_buckets(["a", "b"], [], buckets=0, seed=1)
     targets = [target("a", "1abc_A"), target("b", "1abc_B")]
     with pytest.raises(SettingsError, match="1 groups"):
         split_buckets(["a", "b"], targets, buckets=2, seed=1)

@@ -163,8 +163,12 @@ def test_the_intervals_in_a_table_are_those_of_its_values(rng):
 
 def test_an_empty_table_has_an_empty_summary(table):
     empty = table.head(0)
-    assert summarise(empty, ["model"], seed=0).empty
-    assert compare_models(empty, "npm", "potts", ["range"], seed=0).empty
+    summary = summarise(empty, ["model"], seed=0)
+    compared = compare_models(empty, "npm", "potts", ["range"], seed=0)
+    assert summary.empty
+    assert compared.empty
+    assert list(summary) == ["model", "mean", "low", "high", "n"]
+    assert list(compared)[:4] == ["range", "difference", "low", "high"]
 
 
 def test_rounds_are_averaged_before_their_spread_is_taken(table):

@@ -139,6 +139,8 @@ def test_each_round_keeps_other_rows_of_a_family():
 def test_columns_that_do_not_fit_are_refused():
     protein = Target("PF1", "Clan", "AWD", np.zeros((3, 3), np.float32), "1abc_A")
     rows = family("PF1", "ACD")
+    alone = np.array([-1, 0, -1], dtype=np.int32)
+    assert check_columns(rows, protein, alone) is alone
     with pytest.raises(DataError, match="up to column 4"):
         check_columns(rows, protein, np.array([0, 1, 3], dtype=np.int32))
     with pytest.raises(DataError, match="2 positions up to column 3"):
