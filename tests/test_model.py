@@ -88,6 +88,15 @@ def test_random_weights_give_fields_of_a_tenth():
     assert float(fields.detach().std()) == pytest.approx(0.1, rel=0.1)
 
 
+def test_what_a_layer_adds_to_its_input_begins_small():
+    trunk = build_trunk(TrunkSettings("rotary", layers=2, width=64, attention_heads=2))
+    for layer in trunk.layers:
+        for writer in (layer.attention_out, layer.feed_forward_out):
+            # 0.02 / sqrt(2 x 2 layers)
+            assert float(writer.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
+            assert not writer.bias.any()
+
+
 @pytest.mark.parametrize("kind", ["rotary", "esm1", "esm2"])
 def test_padding_and_order_of_a_batch_change_nothing(kind):
     settings = TrunkSettings(kind, layers=2, width=8, attention_heads=2, feed_forward=4)
