@@ -11,6 +11,7 @@ from npm_core.errors import DataError, SettingsError
 from npm_core.model import (
     HEADS,
     K,
+    MaskedLanguageModel,
     NeuralPottsModel,
     UntiedHead,
     build_trunk,
@@ -200,6 +201,11 @@ def test_width_that_heads_cannot_share_is_refused():
 def test_an_empty_sequence_is_refused():
     with pytest.raises(DataError, match="without residues"):
         pad_tokens([torch.tensor([], dtype=torch.int64)])
+
+
+def test_a_language_model_tells_of_the_20_amino_acids_at_each_position():
+    tokens, lengths = pad_tokens([torch.tensor([3, 1, 20]), torch.tensor([5])])
+    assert MaskedLanguageModel(build_trunk(TINY))(tokens, lengths).shape == (2, 3, 20)
 
 
 def test_parameters_of_the_heads_are_as_counted_by_hand():

@@ -72,6 +72,25 @@ def test_every_form_gives_the_naive_value_and_gradient(kind, form, rows, fields)
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("kind", "form"), HEADS_AND_FORMS)
+def test_every_form_gives_the_logits_and_the_norm_of_the_couplings(kind, form, rows):
+    couplings = make_head(kind)(torch.randn(LENGTH, WIDTH, dtype=torch.float64))
+    (blocks,) = couplings.blocks_of(1)
+    logits, squared = logits_and_norm(couplings, rows, form=form)
+    others = torch.arange(LENGTH)
+    expected = torch.stack([blocks[:, x, :, others].sum(0) for x in rows], dim=1)
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(squared, (blocks**2).sum())
+
+
+@pytest.mark.parametrize("form", ["matrix_free", "symmetric"])
+def test_the_form_that_is_asked_for_is_used_though_another_be_cheaper(form, rows, monkeypatch):
+    couplings = make_head("untied")(torch.randn(LENGTH, WIDTH, dtype=torch.float64))
+    for name in ("matrix_free", "symmetric"):
+        monkeypatch.setattr(f"npm_core.npm_loss._{name}", lambda *_, name=name: name)
+    assert logits_and_norm(couplings, rows, form=form) == form
+
+
 @pytest.mark.parametrize("kind", ["untied", "asymmetric"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_blocks_of_a_gpu_give_the_same_value_and_gradient(kind, dtype, rows):
