@@ -253,6 +253,10 @@ def test_what_has_no_couplings_is_no_predictor(tmp_path):
             load_predictor(tmp_path / kind)
 
 
+def test_a_predictor_is_in_evaluation_mode(checkpoint):
+    assert not any(module.training for module in load_predictor(checkpoint).modules())
+
+
 def test_npm_contacts_scores_every_target_and_its_shuffled_twin(checkpoint, tmp_path):
     targets = [
         Target(name, "test", SEQUENCE, np.zeros((29, 3), np.float32), "x") for name in ("b", "a")

@@ -65,6 +65,7 @@ def test_training_lowers_the_loss_on_its_families(shard, tmp_path):
 
 def test_a_frozen_trunk_keeps_its_weights_while_the_heads_learn(shard, tmp_path):
     task = make_task(shard, frozen=True)
+    assert not any(weight.requires_grad for weight in task.model.trunk.parameters())
     before = weights(task)
     train(task, tmp_path)
     for name, value in weights(task).items():
@@ -133,6 +134,17 @@ def test_the_gradient_is_that_of_the_sum_while_one_protein_at_a_time_is_held(
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
+def test_gradients_of_single_precision_are_rounded_no_further(shard):
+    found = []
+    for precision in (torch.float32, torch.float64):
+        task = make_task(shard).to(precision)
+        (batch,) = task.batches(0, 0, 1)
+        trained = [weight for group in task.parameter_groups() for weight in group["params"]]
+        found.append(torch.autograd.grad(task(batch)[0], trained))
+    for single, double in zip(*found, strict=True):
+        assert (single - double).norm() <= 1e-4 * double.norm()
+
+
 @pytest.mark.parametrize("name", ["fields.weight", "couplings.U", "couplings.V"])
 def test_a_frozen_weight_of_the_heads_leaves_the_gradients_of_the_others(shard, name):
     task = make_task(shard, kind="asymmetric").double()
@@ -172,6 +184,7 @@ def test_only_a_gpu_reads_several_proteins_together_and_the_conv_head_never_does
 def test_groups_are_filled_in_order_and_hold_at_least_one_protein():
     groups = grouped([5, 3, 2, 9, 1, 1], 6)
     assert [list(group) for group in groups] == [[0], [1, 2], [3], [4, 5]]
+    assert [list(group) for group in grouped([3, 3, 4, 2], 6)] == [[0, 1], [2, 3]]
 
 
 def test_the_train_verb_writes_a_model_with_the_record_of_its_training(flags, tmp_path):
