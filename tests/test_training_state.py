@@ -9,7 +9,7 @@ from training_inputs import LOOP, Interrupted, files_of_at_most, make_task, trai
 
 from npm_core.errors import DataError, OutputError
 from npm_core.training import NpmTask
-from npm_core.training_state import RunningMean, State
+from npm_core.training_state import Counters, RunningMean, State
 
 
 def test_a_damaged_checkpoint_is_refused(shard, tmp_path):
@@ -60,6 +60,30 @@ def test_the_decay_of_the_running_mean_grows_to_the_one_asked_for():
         assert layer.weight.item() == 2.0
     assert torch.equal(layer.bias, bias)
     assert list(mean.values) == ["weight"]
+
+
+def test_weights_their_mean_moments_and_counters_are_loaded_as_they_were_saved(tmp_path):
+    def made(seed: int) -> State:
+        torch.manual_seed(seed)
+        layer = torch.nn.Linear(2, 1)
+        return State(layer, torch.optim.AdamW(layer.parameters()), RunningMean(layer, 0.5))
+
+    saved, loaded = made(1), made(2)
+    for step in range(2):
+        saved.task(torch.ones(2)).sum().backward()
+        saved.optimizer.step()
+        saved.mean.update(step)
+    counters = Counters(2, 1.5, 0.25, 3, [4.0], 5)
+    saved.save(tmp_path / "state.safetensors", counters, write=True)
+    assert loaded.load(tmp_path / "state.safetensors") == counters
+    for name, weight in saved.task.named_parameters():
+        other = loaded.task.get_parameter(name)
+        assert torch.equal(weight, other)
+        assert torch.equal(saved.mean.values[name], loaded.mean.values[name])
+        assert not torch.equal(weight, loaded.mean.values[name])
+        kept, found = saved.optimizer.state[weight], loaded.optimizer.state[other]
+        assert set(found) == {"step", "exp_avg", "exp_avg_sq"}
+        assert all(torch.equal(found[kind], kept[kind]) for kind in found)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(shard, tmp_path, monkeypatch):
