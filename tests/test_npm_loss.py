@@ -9,6 +9,7 @@ from npm_core.architecture import HeadSettings
 from npm_core.errors import SettingsError
 from npm_core.model import HEADS, Held, K
 from npm_core.npm_loss import (
+    _held_together,
     _MatrixFree,
     _MatrixFreeInBlocks,
     cheapest_form,
@@ -174,6 +175,15 @@ def test_small_ranks_are_cheaper_without_holding_the_couplings():
     # Divided by 256: 2 30 441 r + 441 r^2 against 256 231 r + 30 256 441, equal at r = 132.2.
     assert cheapest_form(length=256, rank=132, depth=30) == "matrix_free"
     assert cheapest_form(length=256, rank=133, depth=30) == "symmetric"
+
+
+def test_several_proteins_are_held_together_if_their_couplings_fit_into_2_gib():
+    # 2 proteins of L residues have 2 x 4 x 441 L^2 bytes, which are 2^31 at L = 780.2.
+    assert _held_together([780, 5], "cheapest")
+    assert not _held_together([5, 781], "cheapest")
+    assert _held_together([780, 5], "held")
+    assert not _held_together([780, 5], "matrix_free")
+    assert not _held_together([5], "cheapest")
 
 
 @pytest.mark.parametrize(("kind", "form"), sorted(WITHOUT))
