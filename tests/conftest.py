@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Before torch is imported. Two processes test at a time: with threads for every core each would spin
-# where it waits for a core that the other has.
+# Before torch is imported. Two processes test at a time: with threads for every core each would
+# spin where it waits for a core that the other has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
