@@ -397,12 +397,14 @@ def loss_by_depth(table: pd.DataFrame, *, clans: Sequence[str], depths: Sequence
 
 
 def _lines_by_depth(table: pd.DataFrame, depths: Sequence[str], y: alt.Y) -> alt.LayerChart:
-    """A line a model with its whiskers, against the depth of the reduced alignments."""
-    color, shape, _ = _scales(list(table["model"].unique()))
+    """A line a model with its whiskers beside the others', against the depth of the reduction."""
+    color, shape, names = _scales(list(table["model"].unique()))
     base = alt.Chart().encode(
         x=alt.X("reduced_depth:O", sort=list(depths))
-        .scale(domain=list(depths))
+        .scale(domain=list(depths), paddingInner=0.6, paddingOuter=0.3)
+        .axis(labelAngle=0)
         .title("depth of the reduced MSAs"),
+        xOffset=alt.XOffset("label:N").scale(domain=names),
         color=color,
         tooltip=["label:N", "reduced_depth:N", "n:Q", "rounds:Q"]
         + [alt.Tooltip(f"{name}:Q", format=".3f") for name in ("mean", "sd")],
