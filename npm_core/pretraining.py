@@ -24,7 +24,7 @@ from npm_core.draws import VALIDATION_SEED, generator
 from npm_core.errors import DataError
 from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.order import Order
-from npm_core.queries import read_queries
+from npm_core.queries import read_encoded
 from npm_core.task import Task
 from npm_core.training_settings import LoopSettings, PretrainSettings
 
@@ -56,15 +56,14 @@ def read_sequences(paths: Iterable[Path | str]) -> Sequences:
     """Sequences of FASTA files, gzipped or not.
 
     Raises:
-        DataError: As `queries.read_queries`, or no sequence holds an amino acid to ask for.
+        DataError: As `queries.read_encoded`, or no sequence holds an amino acid to ask for.
     """
     paths = list(paths)
     # Of tens of millions of sequences, as an array each, what they are kept with is most of it.
     residues, starts = bytearray(), array("q", [0])
     teaches = False
     for path in paths:
-        for query in read_queries(path):
-            states = alphabet.encode(query.sequence)
+        for _, states in read_encoded(path):
             teaches = teaches or bool((states < alphabet.GAP).any())
             residues += states.data
             starts.append(len(residues))

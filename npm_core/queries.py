@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import alphabet
+from npm_core.arrays import States
 from npm_core.errors import DataError, SettingsError
 from npm_core.fasta import fasta_records, fasta_text, open_sequences, refuse_nucleotides
 from npm_core.files import atomic_path, open_text, write_text
@@ -36,7 +37,12 @@ class Query:
 
 
 def read_queries(path: Path | str, *, may_be_empty: bool = False) -> Iterator[Query]:
-    """Sequences of a FASTA file, gzipped or not, in order.
+    """Sequences of a FASTA file: those of `read_encoded`, without their states."""
+    return (query for query, _ in read_encoded(path, may_be_empty=may_be_empty))
+
+
+def read_encoded(path: Path | str, *, may_be_empty: bool = False) -> Iterator[tuple[Query, States]]:
+    """Sequences of a FASTA file, gzipped or not, in order, each with its (L,) states.
 
     Ids are compared by 64-bit hashes when the last record has been read: 30 million ids then take
     240 MB, not 3 GB.
@@ -50,24 +56,25 @@ def read_queries(path: Path | str, *, may_be_empty: bool = False) -> Iterator[Qu
         for header, letters in fasta_records(stream, str(path)):
             name = header.split(maxsplit=1)[0]
             sequence = letters.upper().replace("*", "X")
-            _check(name, sequence, str(path))
+            states = _encoded(name, sequence, str(path))
             hashes.append(_hash(name))
-            yield Query(name, sequence)
+            yield Query(name, sequence), states
     if not hashes and not may_be_empty:
         raise DataError(f"{path}: no sequences; expected FASTA records that begin with '>'")
     _check_unique(path, np.frombuffer(hashes, dtype=np.uint64))
 
 
-def _check(name: str, sequence: str, where: str) -> None:
+def _encoded(name: str, sequence: str, where: str) -> States:
     if not sequence:
         raise DataError(f"{where}: {name} has no sequence")
     if "-" in sequence or "." in sequence:
         raise DataError(f"{where}: {name} is aligned ('-' or '.'); expected a plain sequence")
     try:
-        alphabet.encode(sequence)
+        states = alphabet.encode(sequence)
     except DataError as error:
         raise DataError(f"{where}: {name}: {error}") from error
     refuse_nucleotides(sequence, f"{where}: {name}")
+    return states
 
 
 def _check_unique(path: Path | str, hashes: NDArray[np.uint64]) -> None:
