@@ -8,7 +8,7 @@ from typing import NamedTuple
 from npm_core import memory
 from npm_core.contacts import Centre, contact_scores
 from npm_core.descent import Stop
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.files import write_tsv
 from npm_core.generalisation import generalisation_loss
 from npm_core.plm import Objective
@@ -83,7 +83,7 @@ class FamilyFitter:
         """Fit one family, score its contacts, and take the loss of its test rows."""
         family, test_rows = work
         memory.reset_peak()
-        try:
+        with told_where(f"family {family.id}"):
             fit = fit_objective(
                 family.residues,
                 self.objective,
@@ -92,8 +92,6 @@ class FamilyFitter:
             )
             matrix = contact_scores(fit.potts.couplings, centre=self.centre)
             loss = generalisation_loss(fit.potts, test_rows) if test_rows else None
-        except DataError as error:
-            raise DataError(f"family {family.id}: {error}") from error
         row = ReportRow(
             family.id,
             family.length,

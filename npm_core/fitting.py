@@ -11,7 +11,7 @@ from typing import Literal
 from npm_core import ccmpred, formats, memory, model_files, plm_sparse, potts
 from npm_core.arrays import States
 from npm_core.descent import STOP, Stop
-from npm_core.errors import DataError, NpmError, SettingsError
+from npm_core.errors import DataError, NpmError, SettingsError, told_where
 from npm_core.files import write_text
 from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
 from npm_core.numbering import as_text, missing_inside
@@ -112,10 +112,8 @@ class Job:
         if not self.all_columns:
             return read_msa(self.msa, query=0 if self.query is None else self.query)
         msa = read_alignment(self.msa)
-        try:
+        with told_where(str(self.msa)):
             return msa if self.query is None else msa.led_by(msa.row(self.query))
-        except DataError as error:
-            raise DataError(f"{self.msa}: {error}") from error
 
     def models(self) -> tuple[Potts | None, Potts | None]:
         """Start and prior, where there are any."""

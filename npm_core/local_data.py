@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core import alphabet
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import numbered_tsv, write_tsv
 from npm_core.msa import Msa, msa_from_rows, read_alignment, read_msa
@@ -186,10 +186,8 @@ def import_unanchored(
     msa = read_alignment(family.alignment, max_rows=max_rows)
     if searched is not None:
         msa = _deepened(msa, searched_msa(family.id, searched), family, max_rows)
-    try:
+    with told_where(str(family.alignment)):
         row = msa.row(_query(family))
-    except DataError as error:
-        raise DataError(f"{family.alignment}: {error}") from error
     return _with_target(family, msa, row, family.clan, whole_chain=False, min_resolved=min_resolved)
 
 

@@ -17,7 +17,7 @@ from npm_core import alphabet, numbering, potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
 from npm_core.arrays import Indices
 from npm_core.contacts import Centre, ccmpred_matrix, contact_scores
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, SettingsError, told_where
 from npm_core.files import open_text
 from npm_core.formats import check_zipped, format_of, format_within, write
 from npm_core.matrices import load_arrays
@@ -46,10 +46,8 @@ def read_model(path: Path | str, file_format: str | None = None) -> Potts:
     if name not in MODELS:
         raise SettingsError(f"{path}: {name} holds contact scores; a Potts model is needed")
     model = potts.check(MODELS[name][0](Path(path)), str(path))
-    try:
+    with told_where(f"{path}: the query"):
         alphabet.encode(query_of(model) or "")
-    except DataError as error:
-        raise DataError(f"{path}: the query: {error}") from error
     return model
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npm_core import alphabet
 from npm_core.arrays import Indices, States
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.fasta import ANNOTATIONS, fasta_records, open_sequences, refuse_nucleotides
 from npm_core.formats import suffix_of
 from npm_core.numbering import range_misfit, residue_numbers
@@ -189,10 +189,8 @@ def msa_from_rows(
     msa = Msa(tuple(names), np.stack(encoded), nonstandard, annotations=annotations)
     if query is None:
         return msa
-    try:
+    with told_where(where):
         row = msa.row(query)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
     if (msa.residues[row] == alphabet.GAP).all():
         lower = _in_lower_case(asked[row], row + 1)
         raise DataError(

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from npm_core import __version__
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.fetch import PATIENT, RETRIED, Patience, Transient, retry_after
 from npm_core.files import open_text, write_text
 from npm_core.pdb_selection import Criteria, entry_id
@@ -159,8 +159,6 @@ def read_hits(path: Path | str) -> set[str]:
     with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
             if name := line.strip():
-                try:
+                with told_where(f"{path}, line {number}"):
                     entries.add(entry_id(name.rpartition("_")[0]))
-                except DataError as error:
-                    raise DataError(f"{path}, line {number}: {error}") from error
     return entries

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from npm_core import alphabet
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.fasta import fasta_records
 from npm_core.files import open_text
 
@@ -147,10 +147,8 @@ def read_entries(path: Path | str) -> dict[str, Entry]:
         for number, line in enumerate(stream, start=2):
             if not line.strip() or line.startswith("---"):
                 continue
-            try:
+            with told_where(f"{path}, line {number}"):
                 entry = _entry(line.rstrip("\r\n").split("\t"))
-            except DataError as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
             if entry.id in entries:
                 raise DataError(f"{path}, line {number}: {entry.id} occurs twice")
             entries[entry.id] = entry
@@ -192,10 +190,8 @@ def read_obsolete(path: Path | str) -> dict[str, str]:
         for number, line in enumerate(stream, start=1):
             fields = line.split()
             if fields and fields[0] == "OBSLTE" and len(fields) >= 3:
-                try:
+                with told_where(f"{path}, line {number}"):
                     old, *new = map(entry_id, fields[2:4])
-                except DataError as error:
-                    raise DataError(f"{path}, line {number}: {error}") from error
                 found[old] = new[0] if new else ""
     return found
 
@@ -278,9 +274,7 @@ def read_seqres(path: Path | str) -> Iterator[tuple[str, str, str]]:
                     f"{path}: header {header[:60]!r}, expected '101m_A mol:protein length:154 ...'"
                 )
             sequence = letters.upper() if rest[0] == "mol:protein" else ""
-            try:
+            with told_where(f"{path}: {name}"):
                 entry, chain = split_chain_id(name)
                 alphabet.encode(sequence)
-            except DataError as error:
-                raise DataError(f"{path}: {name}: {error}") from error
             yield entry, chain, sequence

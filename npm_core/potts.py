@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from npm_core import alphabet
 from npm_core.alphabet import STATES
 from npm_core.arrays import Float32, Float64, States
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 
 ObjectiveName = Literal["ccmpred", "paper"]
 """Which objective a fit minimises: CCMpred's, or eq. (3) of the paper."""
@@ -84,10 +84,8 @@ def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], w
     Raises:
         DataError: They are no fields and couplings.
     """
-    try:
+    with told_where(where):
         return Potts(fields, couplings, metadata)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def full_couplings(upper: Float32, length: int) -> Float32:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npm_core import numbering
 from npm_core.arrays import Float64, Indices
-from npm_core.errors import DataError, SettingsError
+from npm_core.errors import DataError, SettingsError, told_where
 from npm_core.files import open_text
 from npm_core.formats import SUFFIXES, format_of, format_within, suffix_of, write
 from npm_core.matrices import read_matrix, read_name, read_numbers, read_sequence
@@ -135,10 +135,8 @@ def write_scores(
         raise DataError(f"{path}: the scores hold NaN or infinity")
     numbers = numbering.from_one(len(scores)) if numbers is None else numbers
     file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers, name)
-    try:
+    with told_where(str(path)):
         write(path, kind, SCORES[kind][1], file)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     return file
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npm_core.arrays import Float32
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.files import open_text
 from npm_core.numbering import LONGEST
 from npm_core.tables import Target
@@ -167,10 +167,8 @@ def read_chain(path: Path | str, chain: str | None = None) -> Chain:
         DataError: As in `read_structure` and `Structure.chain`.
     """
     structure = read_structure(path)
-    try:
+    with told_where(str(path)):
         return structure.chain(chain)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def read_target(path: Path | str, chain: str | None = None) -> tuple[Chain, Target]:
@@ -180,10 +178,8 @@ def read_target(path: Path | str, chain: str | None = None) -> tuple[Chain, Targ
         DataError: As in `read_chain`, or no residue is resolved.
     """
     found = read_chain(path, chain)
-    try:
+    with told_where(f"{path}, chain {found}"):
         return found, found.target(str(path))
-    except DataError as error:
-        raise DataError(f"{path}, chain {found}: {error}") from error
 
 
 def _check_coordinates(pdb: str) -> None:

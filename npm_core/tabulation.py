@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.precision import (
     RANGES,
     Measure,
@@ -146,12 +146,10 @@ def precision_rows(
         if score.id not in targets:
             raise DataError(f"scores of {score.id} by {score.model}: no target has that id")
         target = targets[score.id]
-        try:
+        with told_where(f"scores of {score.id} by {score.model}"):
             rankings = rank_ranges(
                 score.matrix, target.distances, contact_distance=contact_distance
             )
-        except DataError as error:
-            raise DataError(f"scores of {score.id} by {score.model}: {error}") from error
         for name, ranking in rankings.items():
             measures = measure(ranking, name)
             yield from rows(score.model, target, measures, score.generalisation_loss)

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from npm_core.contact_map import draw_contact_map
-    from npm_core.errors import DataError
+    from npm_core.errors import DataError, told_where
     from npm_core.files import write_tsv
     from npm_core.pairwise import onto_query
     from npm_core.precision import RANGES, measure, rank_ranges
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     structure = args.structure or args.contacts
     distances, sequence = read_contacts(args)
     matched, by = len(distances), "one by one: no sequence to align"
-    try:
+    with told_where(f"{args.scores}, {structure}"):
         if query is not None and sequence is not None:
             by = "to the structure's sequence"
             if query != sequence:
@@ -82,8 +82,6 @@ def run(args: argparse.Namespace) -> None:
             )
         distances[~scored] = distances[:, ~scored] = np.nan
         rankings = rank_ranges(scores, distances, contact_distance=args.contact_distance)
-    except DataError as error:
-        raise DataError(f"{args.scores}, {structure}: {error}") from error
     resolved = np.count_nonzero(~np.isnan(np.diag(distances)))
     note(f"{matched} of {len(scores)} residues matched {by}; {resolved} are scored and resolved")
     if not rankings:
