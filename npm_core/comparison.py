@@ -142,6 +142,34 @@ def summarise(table: pd.DataFrame, by: Sequence[str], *, seed: int) -> pd.DataFr
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
 
+def paired(table: pd.DataFrame, first: str, second: str, on: Sequence[str]) -> pd.DataFrame:
+    """Precisions of two models side by side.
+
+    Args:
+        table: Rows of `tabulate-precision`.
+        first: A model.
+        second: Another.
+        on: Columns that name a pair.
+
+    Returns:
+        `on`, then a column by the name of each model; NaN where that one has no such row.
+
+    Raises:
+        DataError: A model has two rows for one pair.
+    """
+    sides = []
+    for model in (first, second):
+        side = table.loc[table["model"] == model, [*on, "precision"]]
+        twice = side.duplicated(list(on))
+        if twice.any():
+            raise DataError(
+                f"{model}: {int(twice.sum())} rows share their {', '.join(on)} with another; "
+                "name the columns that tell them apart"
+            )
+        sides.append(side.rename(columns={"precision": model}))
+    return sides[0].merge(sides[1], on=list(on), how="outer")
+
+
 def compare_models(
     table: pd.DataFrame,
     first: str,
@@ -168,25 +196,14 @@ def compare_models(
     Raises:
         DataError: A group holds two rows of one model for one pair.
     """
-    keys = [*by, *pair_on]
-    sides = []
-    for model in (first, second):
-        side = table.loc[table["model"] == model, [*keys, "precision"]]
-        twice = side.duplicated(keys)
-        if twice.any():
-            raise DataError(
-                f"{model}: {int(twice.sum())} rows share their {', '.join(keys)} with another; "
-                "name the columns that tell them apart"
-            )
-        sides.append(side)
-    both = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("_first", "_second"))
+    both = paired(table, first, second, [*by, *pair_on])
     bounds = ["difference", "low", "high", "win_rate", "win_low", "win_high"]
     rows = []
     for key, group in both.groupby(list(by), observed=True):
-        pairs = group.dropna(subset=["precision_first", "precision_second"])
+        pairs = group.dropna(subset=[first, second])
         if pairs.empty:
             continue
-        found = compare(pairs["precision_first"], pairs["precision_second"], seed=seed)
+        found = compare(pairs[first], pairs[second], seed=seed)
         difference, wins = found.difference, found.win_rate
         rows.append(
             [

@@ -6,7 +6,7 @@ import numpy as np
 
 from npm_core.arrays import Floats
 from npm_core.files import atomic_path
-from npm_core.score_files import RR_SEPARATION
+from npm_core.precision import MIN_SEPARATION
 
 UNDATED = {
     ".png": {"Software": None},
@@ -49,7 +49,7 @@ def draw_contact_map(
     from matplotlib.ticker import MaxNLocator
 
     length = len(scores)
-    i, j = np.triu_indices(length, k=RR_SEPARATION)
+    i, j = np.triu_indices(length, k=MIN_SEPARATION)
     apart = np.zeros(len(i)) if distances is None else distances[i, j]
     order = np.argsort(-scores[i, j], kind="stable")
     ranked = order[~np.isnan(apart[order])][:length]
@@ -66,7 +66,7 @@ def draw_contact_map(
     strongest = f"{len(ranked)} strongest pairs"
     if distances is None:
         kinds = [(ranked, "black", "o", 1, strongest)]
-        told = f"{strongest}, separation {RR_SEPARATION} and up"
+        told = f"{strongest}, separation {MIN_SEPARATION} and up"
     else:
         close = np.flatnonzero(apart <= contact_distance)
         kinds = [
@@ -74,7 +74,7 @@ def draw_contact_map(
             (ranked[hit], HIT, "o", 1, "strongest pairs: contacts"),
             (ranked[~hit], MISS, "x", 1, "strongest pairs: no contacts"),
         ]
-        told = f"{hit.sum()} of the {strongest} (separation {RR_SEPARATION} and up) are contacts"
+        told = f"{hit.sum()} of the {strongest} (separation {MIN_SEPARATION} and up) are contacts"
     for pairs, color, mark, times, label in kinds:
         place = j[pairs] + first, i[pairs] + first
         axes.scatter(*place, s=times * size, color=color, marker=mark, label=label)

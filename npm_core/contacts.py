@@ -47,10 +47,20 @@ def frobenius_norms(couplings: Float32, *, centre: Centre) -> Float64:
             block += mean - block.mean(1, keepdims=True) - block.mean(2, keepdims=True)
         kept = block[:, :GAP, :GAP]
         norms[i] = np.sqrt(np.einsum("jab,jab->j", kept, kept))
-    np.fill_diagonal(norms, 0.0)
-    if not np.isfinite(norms).all():
+    return norm_matrix(norms)
+
+
+def norm_matrix(norms: Float64) -> Float64:
+    """(L, L) norms as scores are made of them: symmetric, zero on the diagonal.
+
+    Raises:
+        DataError: One off the diagonal is not finite.
+    """
+    symmetric = (norms + norms.T) / 2
+    np.fill_diagonal(symmetric, 0.0)
+    if not np.isfinite(symmetric).all():
         raise DataError("the couplings hold NaN or infinity; the model that made them has diverged")
-    return (norms + norms.T) / 2
+    return symmetric
 
 
 def average_product_correction(norms: Float64) -> Float64:

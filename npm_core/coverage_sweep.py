@@ -8,6 +8,7 @@ from pathlib import Path
 
 from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError
+from npm_core.fasta import count_records
 from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.parallel import map_in_order
 from npm_core.programs import Programs, require, version
@@ -79,7 +80,7 @@ def sweep(
         for one in filters:
             finished = hhfilter(programs, a3m, one)
             kept = require(finished, f"{name}: hhfilter -cov {one.coverage}")
-            depth = sum(line.startswith(b">") for line in kept.split(b"\n"))
+            depth = count_records(kept)
             rows.append((name, one.coverage, depth))
         return rows
 

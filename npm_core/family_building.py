@@ -9,7 +9,7 @@ from time import monotonic
 from npm_core import ffindex
 from npm_core.errors import DataError
 from npm_core.family_weights import weighted
-from npm_core.fasta import fasta_records
+from npm_core.fasta import count_records, fasta_records
 from npm_core.hhsuite import FilterSettings, hhfilter
 from npm_core.ledger import Row, check_failed_share, summary, write_ledger
 from npm_core.msa import Msa, msa_from_rows
@@ -61,7 +61,7 @@ def build_family(
         The ledger row, and the family unless it failed.
     """
     started = monotonic()
-    found = sum(line.startswith(b">") for line in a3m.split(b"\n"))
+    found = count_records(a3m)
     row = FamilyRow(name, "failed", found=found)
     finished = hhfilter(programs, a3m, settings)
     if finished.failure:

@@ -73,6 +73,11 @@ def fasta_text(records: Iterable[tuple[object, str]]) -> str:
     return "".join(f">{name}\n{sequence}\n" for name, sequence in records)
 
 
+def count_records(fasta: bytes) -> int:
+    """Sequences of a FASTA or A3M text: its header lines."""
+    return fasta.startswith(b">") + fasta.count(b"\n>")
+
+
 def refuse_nucleotides(sequence: str, where: str) -> None:
     """Raise where a sequence, aligned or not, is DNA or RNA, whose letters are amino acids' too.
 

@@ -10,6 +10,7 @@ import numpy as np
 from npm_core import ffindex
 from npm_core.arrays import Indices
 from npm_core.errors import DataError, SettingsError, ToolError
+from npm_core.fasta import count_records
 from npm_core.programs import Finished, Programs, program, require
 from npm_core.settings import knob
 
@@ -128,25 +129,30 @@ class FilterSettings:
             raise SettingsError(f"hhfilter takes per cents and a count, not {self}")
 
 
+def maxseq(rows: int) -> tuple[str, str]:
+    """What makes a program read alignments of so many rows: it stops at 65,535 unless told."""
+    return "-maxseq", str(max(65_535, rows + 1))
+
+
 def hhfilter(programs: Programs, a3m: bytes, settings: FilterSettings) -> Finished:
     """Run HHfilter on one alignment; the output is an A3M.
 
     HHfilter reads 65,535 rows and 20,001 columns unless told otherwise, and ends with status 0
     all the same: both limits are raised to what the alignment has.
     """
-    rows = a3m.count(b">")
     longest = max(map(len, a3m.split(b"\n")))
     argv = [
         *(program("hhfilter"), "-i", "stdin", "-o", "stdout", "-v", "1"),
         *("-id", str(settings.identity), "-cov", str(settings.coverage)),
         *("-diff", str(settings.diff)),
-        *("-maxseq", str(max(65_535, rows + 1)), "-maxres", str(max(20_001, longest + 2))),
+        *maxseq(count_records(a3m)),
+        *("-maxres", str(max(20_001, longest + 2))),
     ]
     return programs.run(argv, stdin=a3m)
 
 
 def hhsearch(
-    programs: Programs, query: Path, database: Path, *, size: int, max_rows: int
+    programs: Programs, query: Path, database: Path, *, size: int, rows: int
 ) -> dict[str, tuple[float, float]]:
     """Probability (per cent) and score of each database entry that HHsearch lists for a sequence.
 
@@ -155,14 +161,14 @@ def hhsearch(
         query: FASTA file of one sequence.
         database: Prefix of the database.
         size: Entries in it, so that all are listed.
-        max_rows: Rows of its longest alignment; HHsearch stops reading at 65,535 unless told.
+        rows: Of its longest alignment.
     """
     report = query.with_suffix(".hhr")
     finished = programs.run(
         [
             *(program("hhsearch"), "-i", str(query), "-d", str(database), "-o", str(report)),
             *("-p", "0", "-Z", str(size), "-z", str(size), "-B", "1", "-b", "1", "-alt", "1"),
-            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", "-maxseq", str(max_rows)),
+            *("-norealign", "-cpu", "1", "-v", "0", "-M", "a2m", *maxseq(rows)),
         ]
     )
     require(finished, f"hhsearch of {query}")
@@ -194,12 +200,11 @@ def parse_hit_list(report: str) -> dict[str, tuple[float, float]]:
 def hhalign(programs: Programs, query: Path, template: Path) -> tuple[Indices, Indices]:
     """Positions of a sequence and columns of an a3m that HHalign puts side by side, 0-based."""
     table = query.with_suffix(".atab")
-    rows = template.read_bytes().count(b">")
     finished = programs.run(
         [
             *(program("hhalign"), "-i", str(query), "-t", str(template), "-o", "/dev/null"),
             *("-atab", str(table), "-alt", "1", "-v", "0", "-M", "a2m"),
-            *("-maxseq", str(max(65_535, rows + 1))),
+            *maxseq(count_records(template.read_bytes())),
         ]
     )
     require(finished, f"hhalign of {query} to {template}")

@@ -10,7 +10,7 @@ import numpy as np
 from npm_core import alphabet, ffindex
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
-from npm_core.fasta import fasta_text
+from npm_core.fasta import count_records, fasta_text
 from npm_core.hhsuite import hhalign, hhsearch
 from npm_core.mmseqs import easy_search
 from npm_core.neighbours import Neighbour
@@ -71,13 +71,13 @@ def nearest_by_hhsearch(
     order = sorted(profiles)
     database = scratch / "profiles"
     _write_profiles(database, [profiles[family] for family in order])
-    max_rows = max(65_535, *(text.count(">") + 1 for text in profiles.values()))
+    rows = max(count_records(text.encode()) for text in profiles.values())
     queries = [_write_query(scratch / f"query{n}.fasta", t) for n, t in enumerate(targets)]
 
     with Programs() as programs:
 
         def search(place: int) -> tuple[str, tuple[float, float]] | None:
-            hits = hhsearch(programs, queries[place], database, size=len(order), max_rows=max_rows)
+            hits = hhsearch(programs, queries[place], database, size=len(order), rows=rows)
             named = ((order[int(number)], value) for number, value in hits.items())
             target = targets[place].id
             return _best({name: value for name, value in named if trains_on(buckets, target, name)})

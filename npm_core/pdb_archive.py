@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from npm_core.errors import DataError, SettingsError
-from npm_core.fetch import PATIENT, Absent, Patience, download
+from npm_core.fetch import Absent, Patience, download
 from npm_core.source_lock import SourceLock
 
 NOT_ALL_OBSOLETE = 3
@@ -35,45 +35,15 @@ def entry_url(template: str, entry: str) -> str:
     return url
 
 
-def fetch_entry(
-    entry: str,
-    template: str,
-    *,
-    cache: Path,
-    lock: SourceLock | None,
-    patience: Patience = PATIENT,
-) -> Path:
-    """Fetch an entry's file, unless the cache holds what the lock file has on record.
-
-    It keeps its name, with the entry before it where an archive has one name for all.
-
-    Args:
-        entry: As `pdb_selection.entry_id` writes it.
-        template: As in `entry_url`.
-        cache: Folder of fetched files.
-        lock: sha256 of everything fetched, or None.
-        patience: How long it is asked for.
-
-    Raises:
-        NotInArchive: The archive has no such entry.
-        DataError: The fetch failed otherwise; the next run goes on from here.
-    """
-    url = entry_url(template, entry)
-    name = url.rpartition("/")[2]
-    path = cache / (name if "{id}" in template.rpartition("/")[2] else f"{entry}.{name}")
-    try:
-        download([url], path, lock=lock, patience=patience)
-    except Absent as error:
-        raise NotInArchive(f"the archive has no entry {entry}; it may be obsolete") from error
-    return path
-
-
 @dataclass(frozen=True)
 class Archive:
     """The archive under one address; it remembers which of the entries asked for it has.
 
     Attributes:
-        template, cache, lock, patience: As in `fetch_entry`.
+        template: As in `entry_url`.
+        cache: Folder of fetched files.
+        lock: sha256 of everything fetched, or None.
+        patience: How long an entry is asked for.
         found, absent: Entries.
     """
 
@@ -88,14 +58,26 @@ class Archive:
         entry_url(self.template, "1abc")
 
     def fetch(self, entry: str) -> Path:
-        """As `fetch_entry`."""
+        """Fetch an entry's file, unless the cache holds what the lock file has on record.
+
+        It keeps its name, with the entry before it where an archive has one name for all.
+
+        Args:
+            entry: As `pdb_selection.entry_id` writes it.
+
+        Raises:
+            NotInArchive: The archive has no such entry.
+            DataError: The fetch failed otherwise; the next run goes on from here.
+        """
+        url = entry_url(self.template, entry)
+        name = url.rpartition("/")[2]
+        own = "{id}" in self.template.rpartition("/")[2]
+        path = self.cache / (name if own else f"{entry}.{name}")
         try:
-            path = fetch_entry(
-                entry, self.template, cache=self.cache, lock=self.lock, patience=self.patience
-            )
-        except NotInArchive:
+            download([url], path, lock=self.lock, patience=self.patience)
+        except Absent as error:
             self.absent.add(entry)
-            raise
+            raise NotInArchive(f"the archive has no entry {entry}; it may be obsolete") from error
         self.found.add(entry)
         return path
 

@@ -18,6 +18,9 @@ RANGES = {
 }
 """Separations j - i of the three ranges (paper, C.2): [6, 12), [12, 24), [24, inf)."""
 
+MIN_SEPARATION = RANGES["short"].start
+"""Pairs closer along the chain are in no range: what is near in sequence is near in space."""
+
 CUTOFFS = {"L": 1, "L/2": 2, "L/5": 5}
 """Divisors k of P@L/k by the name the tables use."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from npm_core import alphabet, memory
 from npm_core.arrays import Float32, States
 from npm_core.checkpoints import kind_of, load_model
-from npm_core.contacts import Centre, average_product_correction, contact_scores
+from npm_core.contacts import Centre, average_product_correction, contact_scores, norm_matrix
 from npm_core.devices import usable_device
 from npm_core.errors import DataError
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
@@ -163,11 +163,7 @@ def window_scores(windows: Windows, *, centre: Centre = "none") -> Float32:
         "predict parts of the sequence",
     )
     norms = _squared_norms(windows).clamp(min=0).sqrt().cpu().numpy()
-    if not np.isfinite(norms).all():
-        raise DataError("the couplings hold NaN or infinity; the model has diverged")
-    norms = (norms + norms.T) / 2
-    np.fill_diagonal(norms, 0.0)
-    return average_product_correction(norms).astype(np.float32)
+    return average_product_correction(norm_matrix(norms)).astype(np.float32)
 
 
 def _squared_norms(windows: Windows) -> Tensor:

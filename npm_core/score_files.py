@@ -18,9 +18,7 @@ from npm_core.errors import DataError, SettingsError, told_where
 from npm_core.files import open_text
 from npm_core.formats import SUFFIXES, format_of, format_within, suffix_of, write
 from npm_core.matrices import read_matrix, read_name, read_numbers, read_sequence
-
-RR_SEPARATION = 6
-"""CASP RR lists no pairs closer along the chain."""
+from npm_core.precision import MIN_SEPARATION
 
 ROUNDING = 1e-4
 """Share of the largest score by which [i, j] may differ from [j, i]; in CCMpred's files 1e-6 do."""
@@ -298,7 +296,7 @@ def casp_rr(
     """CASP's RR format: pairs `i j 0 8 p`, 1-based, the strongest first.
 
     RR wants p of 0 to 1. Ours rank pairs and are no probabilities: p is the score over the largest
-    one listed. Listed are pairs at least RR_SEPARATION apart whose score is above zero.
+    one listed. Listed are pairs at least MIN_SEPARATION apart whose score is above zero.
 
     Args:
         scores: (L, L).
@@ -307,7 +305,7 @@ def casp_rr(
         method: What made the scores.
     """
     length = len(scores)
-    i, j = np.triu_indices(length, k=RR_SEPARATION)
+    i, j = np.triu_indices(length, k=MIN_SEPARATION)
     values = np.asarray(scores[i, j], dtype=np.float64)
     order = np.argsort(-values, kind="stable")[: np.count_nonzero(values > 0)]
     shares = values[order] / values[order[:1]]
@@ -330,7 +328,7 @@ def casp_rr(
 
 def _write_rr(path: Path, file: ScoreFile) -> None:
     whole, _ = file.whole()
-    far = whole.scores[np.triu_indices(len(whole.scores), k=RR_SEPARATION)]
+    far = whole.scores[np.triu_indices(len(whole.scores), k=MIN_SEPARATION)]
     if far.size and far.max() <= 0:
         raise DataError("no score is above zero, and CASP RR lists no others; are these distances?")
     path.write_text(casp_rr(whole.scores, whole.query, target=whole.name), encoding="utf-8")

@@ -1,7 +1,6 @@
 """Sequence weights: each row counts once for all rows that are nearly the same."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from npm_core.arrays import Float64, States
 from npm_core.errors import DataError
+from npm_core.parallel import map_in_order
 
 IDENTITY_THRESHOLD = 0.8
 """Neighbours agree in at least 80 % of the columns (Morcos et al. 2011, paper, section 2)."""
@@ -43,9 +43,7 @@ def sequence_weights(
     Raises:
         DataError: The residues have no rows or columns, or the threshold is outside (0, 1].
     """
-    if not 0 < identity_threshold <= 1:
-        raise DataError(f"identity threshold {identity_threshold} is outside (0, 1]")
-    return 1 / _neighbours(residues, _least(identity_threshold * _length(residues)), threads)
+    return 1 / _neighbours(residues, identity_threshold, threads)
 
 
 def ccmpred_weights(
@@ -58,40 +56,28 @@ def ccmpred_weights(
 
     Args and returns are those of `sequence_weights`; the row itself always counts.
     """
+    return 1 / _neighbours(residues, identity_threshold, threads, more=1)
+
+
+def _neighbours(
+    residues: States, identity_threshold: float, threads: int, more: int = 0
+) -> NDArray[np.int64]:
+    """How many rows, itself included, agree with each row in enough columns, and `more`."""
     if not 0 < identity_threshold <= 1:
         raise DataError(f"identity threshold {identity_threshold} is outside (0, 1]")
-    return 1 / _neighbours(residues, _least(identity_threshold * _length(residues)) + 1, threads)
-
-
-def _length(residues: States) -> int:
     if residues.ndim != 2 or residues.size == 0:
         raise DataError(f"weights need rows and columns, found residues of {residues.shape}")
-    return residues.shape[1]
-
-
-def _least(columns: float) -> int:
-    """Smallest whole number at or above `columns`; 0.8 x 35 is 28, not 28.000000000000004."""
-    return math.ceil(round(columns, 9))
-
-
-def _neighbours(residues: States, identities: int, threads: int) -> NDArray[np.int64]:
-    """How many rows, itself included, agree with each row in at least `identities` columns."""
     depth, length = residues.shape
     planes = _bit_planes(residues)
-    allowed = length - identities
+    # 0.8 x 35 columns are 28, not 28.000000000000004.
+    allowed = length - math.ceil(round(identity_threshold * length, 9)) - more
 
     def count(first: int) -> NDArray[np.int64]:
         return _count_pairs(planes, allowed, first, min(first + _ROWS_PER_TASK, depth))
 
-    starts = range(0, depth, _ROWS_PER_TASK)
     total = np.ones(depth, dtype=np.int64)
-    if threads == 1:
-        for counts in map(count, starts):
-            total += counts
-        return total
-    with ThreadPoolExecutor(threads) as pool:
-        for counts in pool.map(count, starts):
-            total += counts
+    for counts in map_in_order(count, range(0, depth, _ROWS_PER_TASK), workers=threads):
+        total += counts
     return total
 
 

@@ -5,6 +5,7 @@ from model_inputs import SEQUENCE
 
 from npm_core import contacts, model_files, potts, prediction_files, provenance, score_files
 from npm_core.cli import main
+from npm_core.precision import MIN_SEPARATION
 
 
 def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint, tmp_path):
@@ -28,7 +29,7 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
         listed = score_files.read_scores(out / "two.rr")
         assert listed.query == score_files.read_scores(out / "two.scores.npz").query == SEQUENCE
         assert "TARGET two" in (out / "two.rr").read_text()
-        strongest = np.argmax(np.triu(found["scores"], score_files.RR_SEPARATION))
+        strongest = np.argmax(np.triu(found["scores"], MIN_SEPARATION))
         assert np.argmax(listed.scores) == strongest
     model = model_files.read_model(out / "two.potts.safetensors")
     assert model_files.query_of(model) == SEQUENCE

@@ -8,7 +8,7 @@ import pytest
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.fetch import Absent
-from npm_core.pdb_archive import NotInArchive, entry_url, fetch_entry
+from npm_core.pdb_archive import Archive, NotInArchive, entry_url
 from npm_core.tables import read_targets
 
 CODES = {"A": "ALA", "C": "CYS", "D": "ASP", "E": "GLU", "G": "GLY", "X": "UNK"}
@@ -212,9 +212,8 @@ def test_every_entry_has_a_file_of_its_own_in_the_cache(tmp_path, template, name
         place.parent.mkdir(exist_ok=True)
         place.write_text(entry)
     url = f"{tmp_path.as_uri()}/{template}"
-    found = [
-        fetch_entry(entry, url, cache=tmp_path / "cache", lock=None) for entry in ("1abc", "2abc")
-    ]
+    archive = Archive(url, tmp_path / "cache", lock=None)
+    found = [archive.fetch(entry) for entry in ("1abc", "2abc")]
     assert [path.name for path in found] == names
     assert [path.read_text() for path in found] == ["1abc", "2abc"]
 
@@ -229,5 +228,5 @@ def test_only_a_missing_entry_is_not_in_the_archive(tmp_path, monkeypatch, kind,
 
     monkeypatch.setattr("npm_core.pdb_archive.download", download)
     with pytest.raises(DataError) as caught:
-        fetch_entry("1abc", "https://host/{id}", cache=tmp_path, lock=None)
+        Archive("https://host/{id}", tmp_path, lock=None).fetch("1abc")
     assert caught.type is expected

@@ -11,7 +11,7 @@ import pandas as pd
 
 from npm_core.arrays import Float32
 from npm_core.errors import DataError
-from npm_core.precision import CUTOFFS, RANGES, scorable_pairs, strongest
+from npm_core.precision import CUTOFFS, MIN_SEPARATION, RANGES, scorable_pairs, strongest
 from npm_core.report.models import MODELS
 from npm_core.report.summary import evenly
 from npm_core.tables import Scores, Target
@@ -40,7 +40,7 @@ def strongest_pairs(scores: Float32, distances: Float32) -> dict[str, list[int]]
 
 def contacts(distances: Float32, *, contact_distance: float) -> list[int]:
     """Pairs in contact at separation 6 and more, as i * L + j, increasing."""
-    i, j = scorable_pairs(distances, range(RANGES["short"].start, len(distances)))
+    i, j = scorable_pairs(distances, range(MIN_SEPARATION, len(distances)))
     near = distances[i, j] <= contact_distance
     return (i[near] * len(distances) + j[near]).tolist()
 

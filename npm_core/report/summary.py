@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from npm_core.comparison import FEWEST, compare_models, over_rounds, summarise
+from npm_core.comparison import CONFIDENCE, FEWEST, compare_models, over_rounds, paired, summarise
 from npm_core.errors import DataError
 from npm_core.precision import AUC, CUTOFFS, RANGES, meff_bin, meff_bins
 from npm_core.tables import open_table, reading
@@ -174,7 +174,7 @@ def round_differences(table: pd.DataFrame, by: Sequence[str], *, baseline: str) 
     found.loc[~several, ["low", "high"]] = None
     count = found.loc[several, "rounds"].astype(float)
     sd = found.loc[several, "sd"].astype(float)
-    reach = sd / np.sqrt(count) * stdtrit(count - 1, 0.975)
+    reach = sd / np.sqrt(count) * stdtrit(count - 1, (1 + CONFIDENCE) / 2)
     found.loc[several, "low"] = found.loc[several, "difference"] - reach
     found.loc[several, "high"] = found.loc[several, "difference"] + reach
     return found
@@ -187,12 +187,9 @@ def pairs(table: pd.DataFrame, baseline: str) -> pd.DataFrame:
         The table's columns without model and precision, then npm, `baseline`, difference.
     """
     key = ["id", "split", *stamps(table), "range", "cutoff"]
-    dropped = ["model", "pairs", "contacts", "tied"]
-    first = table[table["model"] == "npm"].drop(columns=dropped, errors="ignore")
-    second = table.loc[table["model"] == baseline, [*key, "precision"]]
-    both = first.rename(columns={"precision": "npm"}).merge(
-        second.rename(columns={"precision": baseline}), on=key
-    )
+    own = ["model", "precision", "pairs", "contacts", "tied"]
+    rows = table[table["model"] == "npm"].drop(columns=own, errors="ignore")
+    both = rows.merge(paired(table, "npm", baseline, key).dropna(), on=key)
     return both.assign(difference=both["npm"] - both[baseline])
 
 
