@@ -55,7 +55,7 @@ RUN := runs/model$(if $(GPU),_gpu)
 # Searches of one thread each run beside the pretraining, whatever the number of cores.
 MODEL := snakemake --directory $(RUN) --cores $$(nproc) --set-threads search_shard=1 \
   --configfile config/small_model.yaml $(if $(GPU),config/small_model_gpu.yaml \
-  --set-resources pretrain:device=cuda train_uniref50:device=cuda) --
+  --profile workflow/profiles/gpu) --
 
 model: setup $(RUN)/mirror/held_out.txt
 	$(MODEL) results/models/uniref50/README.md reports/uniref50.html

@@ -33,8 +33,8 @@ rule extract_clan:
         " {params.size} --max-rows {params.max_rows} --output {params.output:q} > {log} 2>&1"
 
 
-rule build_clan_families:
-    """Filter a clan's full alignments with HHfilter's defaults, weigh and tabulate them (C.3)."""
+# The filter is HHfilter's defaults, as for UniRef50 (C.3).
+use rule build_families as build_clan_families with:
     input:
         multiext(places.clan_file("full"), ".ffdata", ".ffindex"),
     output:
@@ -42,17 +42,6 @@ rule build_clan_families:
         ledger="results/families/pfam_clan/{clan}.ledger.tsv",
     log:
         "logs/build_clan_families/{clan}.log",
-    conda:
-        "../envs/hhsuite.yaml"
-    threads: 8
-    params:
-        msas=subpath(input[0], strip_suffix=".ffdata"),
-        settings=flags(config["families"]),
-        recipe=1,
-    shell:
-        "python -m npm_core build-families --msas {params.msas:q} {params.settings}"
-        " --workers {threads} --output {output.families:q} --ledger {output.ledger:q}"
-        " > {log} 2>&1"
 
 
 rule choose_clan_targets:

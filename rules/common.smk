@@ -6,7 +6,13 @@ import shlex
 from pathlib import Path
 
 # These three are beside the Snakefile.
-from config_checks import another_source, contradictions, misfits, whole_numbers
+from config_checks import (
+    another_source,
+    contradictions,
+    misfits,
+    record_source,
+    whole_numbers,
+)
 from places import ClanEvaluation, Places
 from sources import Sources
 from snakemake.exceptions import WorkflowError

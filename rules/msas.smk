@@ -13,8 +13,6 @@ rule search_shard:
         "logs/search_shard/{dataset}/{shard}.log",
     # Most of the chain waits for it: it goes before trainings, which need but one core each.
     priority: 20
-    # A shard that its time limit ended goes on where it was (this overrules a profile's retries).
-    retries: 3
     conda:
         "../envs/hhsuite.yaml"
     threads: 8

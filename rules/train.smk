@@ -19,8 +19,6 @@ rule pretrain:
         metrics="results/models/pretrained/{trunk}/metrics.csv",
     log:
         "logs/pretrain/{trunk}.log",
-    # A job that its time limit ended goes on where it was (this overrules a profile's retries).
-    retries: 3
     conda:
         "../envs/core.yaml"
     threads: 1
@@ -57,8 +55,6 @@ rule train_uniref50:
         "logs/train_uniref50.log",
     # The longest single job: started as soon as it can be, others run beside it.
     priority: 10
-    # A job that its time limit ended goes on where it was (this overrules a profile's retries).
-    retries: 3
     conda:
         "../envs/core.yaml"
     threads: 1
@@ -157,12 +153,12 @@ rule train_candidate:
     resources:
         device="cpu",
         launcher="python",
-        unrelated=unrelated_settings(
-            config["npm"]["pfam_clan"]["training"], config["precision"]
-        ),
+        unrelated=unrelated_settings(config["npm"]["pfam_clan"]["training"]),
     params:
         init=subpath(input.init, parent=True),
         output=subpath(output.metrics, parent=True),
+        # What counts as a contact may decide which candidate is chosen.
+        contacts=flags(config["precision"]),
         head=flags(config["npm"]["pfam_clan"]["head"], "head-"),
         settings=candidate_settings,
         query="random",
@@ -174,7 +170,7 @@ rule train_candidate:
         " --without {input.bucket:q} --replace {input.reduced:q}"
         " --validation {input.validation:q} --validation-targets {input.targets:q}"
         " --init {params.init:q} --query {params.query} --weighting {params.weighting} {params.head}"
-        " {params.settings} {resources.unrelated} --seed {params.seed} --device {resources.device}"
+        " {params.settings} {params.contacts} {resources.unrelated} --seed {params.seed} --device {resources.device}"
         " --threads {threads} --scratch checkpoints/selection/{wildcards.clan}/{wildcards.round}/{wildcards.candidate}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
-from config_checks import SCHEMA, another_source, contradictions, misfits, whole_numbers
+from config_checks import (
+    SCHEMA,
+    another_source,
+    contradictions,
+    misfits,
+    record_source,
+    whole_numbers,
+)
 from places import Places
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
@@ -104,6 +111,12 @@ def transformer(**changes: int) -> dict:
             {"npm": {"trunks": {"esm1": {"checkpoint": "t"}}, "pfam_clan": {"trunk": "ems1"}}},
             r"npm\.pfam_clan\.trunk is ems1, but npm\.trunks has common, esm1: name one of",
         ),
+        ({"pfam_clan": {"ablations": {"tied": {}}}}, "has 1 heads and .* 0 depths: name both"),
+        ({"pfam_clan": {"ablation_depths": [10]}}, "has 0 heads and .* 1 depths: name both"),
+        (
+            {"pfam_clan": {"ablations": {"tied": {}}, "ablation_depths": [10, 30, "full"]}},
+            "names 30, full, which pfam_clan.depths does not",
+        ),
         ({"sources": {"uniref50_member": "x.gz"}}, "name it in sources.uniref50_archive"),
         ({"database": {"build": False}}, "published database in sources.uniclust30"),
         ({"sources": {"uniprot": None}}, "the sequences to build it from in sources.uniprot"),
@@ -127,8 +140,7 @@ def test_results_of_another_source_are_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here, other = settings(), settings({"source": "local"})
     assert list(another_source(here)) == []
-    Path("results").mkdir()
-    Path("results/settings.yaml").write_text("source: demo\n")
+    record_source(here)
     assert list(another_source(here)) == []
     (told,) = another_source(other)
     assert "made from source demo and would be replaced" in told

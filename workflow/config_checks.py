@@ -9,7 +9,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from places import EXPERIMENTS, Places, is_imported
 
+from npm_core.files import write_text
+
 SCHEMA = Path(__file__).parent / "schemas" / "config.schema.yaml"
+SOURCE = Path("results/source.txt")
 
 
 def misfits(config: dict[str, Any]) -> Iterator[str]:
@@ -31,16 +34,18 @@ def whole_numbers(value: Any) -> Any:
 
 def another_source(config: dict[str, Any]) -> Iterator[str]:
     """Why a run must not write here: the results that are here were made from another source."""
-    path = Path("results/settings.yaml")
-    if not path.is_file():
-        return
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+    found = SOURCE.read_text(encoding="utf-8").strip() if SOURCE.is_file() else config["source"]
     if found != config["source"]:
         yield (
             f"source is {config['source']}, but the results in {Path.cwd()} were made from "
             f"source {found} and would be replaced: give each a folder of its own by --directory "
-            f"runs/NAME, or delete {path} if they are not wanted"
+            f"runs/NAME, or delete {SOURCE} if they are not wanted"
         )
+
+
+def record_source(config: dict[str, Any]) -> None:
+    """Write down what the results of this folder are made from, for `another_source`."""
+    write_text(SOURCE, f"{config['source']}\n")
 
 
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
@@ -57,6 +62,17 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             f"pfam_clan.without_rounds is {clans['without_rounds']}, but the rounds are 0 to "
             f"{clans['rounds'] - 1}: take the others out, or raise pfam_clan.rounds"
+        )
+    ablations, ablated = clans["ablations"], clans["ablation_depths"]
+    if bool(ablations) != bool(ablated):
+        yield (
+            f"pfam_clan.ablations has {len(ablations)} heads and pfam_clan.ablation_depths "
+            f"{len(ablated)} depths: name both, or neither"
+        )
+    if foreign := [str(depth) for depth in ablated if depth not in clans["depths"]]:
+        yield (
+            f"pfam_clan.ablation_depths names {', '.join(foreign)}, which pfam_clan.depths does "
+            "not: NPM itself would be missing beside the other heads; name them there, too"
         )
     if not clans["clans"] and not (imported and local["pfam_clan"] is None):
         yield (
