@@ -1,13 +1,14 @@
 """Jobs, CPU hours, bytes and memory of a run at the paper's scale, from what is measured here.
 
-    python benchmarks/scale_model.py RUN [--queries 30000000 --database-columns 3e9 ...]
+    python benchmarks/scale_model.py RUN [--sequences 30000000 --database-columns 3e9 ...]
 
 RUN is a folder in which the workflow has run with config/real_uniref50.yaml, the HH-suite database
 (results/database/built/database_a3m.ffindex) included. Measured: HHblits' CPU seconds on it; what
 its prefilter takes for each query residue and database column (shuffled queries, which hit
 nothing, against that database and against one with each cluster --copies times); its peak memory;
-bytes of alignments and families. Everything else is an option with its unit; nothing about the
-paper's databases is known to this script.
+bytes of alignments and families. How many sequences of UniRef50 are searched with, and in how many
+shards, config/paper.yaml says; the few targets are not counted. Everything else is an option with
+its unit; nothing about the paper's databases is known to this script.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import yaml
 
@@ -95,38 +97,49 @@ def measure(run: Path, searches: int, copies: int) -> dict[str, float]:
     }
 
 
+def searched(settings: dict[str, Any], sequences: float) -> dict[str, float]:
+    """How many sequences of each split are searched with."""
+    test = settings["split"]["test_share"]
+    splits = {"train": sequences * (1 - test), "test": sequences * test}
+    limits = settings["queries"]["limit"]
+    return {name: min(count, limits[name] or count) for name, count in splits.items()}
+
+
 def main() -> None:
     """Measure, multiply, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--searches", type=int, default=20, help="HHblits runs of each kind")
     parser.add_argument("--copies", type=int, default=40)
-    parser.add_argument("--queries", type=float, default=30e6)
+    parser.add_argument("--sequences", type=float, default=30e6, help="of UniRef50")
     parser.add_argument("--length", type=float, default=280, help="residues of a query, mean")
     parser.add_argument("--depth", type=float, default=500, help="rows of an alignment, mean")
     parser.add_argument("--database-columns", type=float, default=3e9)
     parser.add_argument("--iterations", type=int, default=3)
     args = parser.parse_args()
     found = measure(args.run, args.searches, args.copies)
-    shards = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["queries"]["shards"]
-    jobs = sum(shards.values())
+    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    shards = settings["queries"]["shards"]
+    splits = searched(settings, args.sequences)
+    queries = sum(splits.values())
+    shard = splits["train"] / shards["train"]
     fixed = found["HHblits on RUN's database, CPU s a query"]
     growth = args.length / found["residues of a query in RUN, mean"]
     scan = found["prefilter, CPU ns a residue and column"] * 1e-9
     query = fixed * growth + args.iterations * scan * args.length * args.database_columns
-    cells = args.queries * args.length * args.depth
+    cells = queries * args.length * args.depth
     print("| measured | |\n|---|---|")
     for name, value in found.items():
         print(f"| {name} | {value:.4g} |")
     print("\n| assumed | |\n|---|---|")
-    for name in ("queries", "length", "depth", "database_columns", "iterations"):
+    for name in ("sequences", "length", "depth", "database_columns", "iterations"):
         print(f"| {name.replace('_', ' ')} | {getattr(args, name):.4g} |")
     print("\n| follows | |\n|---|---|")
-    print(f"| shards of config/paper.yaml (a search and a families job each) | {jobs} |")
-    print(f"| queries of a shard | {args.queries * 0.9 / shards['train']:.0f} |")
+    print(f"| queries, million | {queries / 1e6:.3f} |")
+    print(f"| shards (a search and a families job each) | {sum(shards.values())} |")
+    print(f"| queries of a shard | {shard:.0f} |")
     print(f"| HHblits, CPU s a query | {query:.1f} |")
-    print(f"| HHblits, million CPU hours | {args.queries * query / 3.6e9:.2f} |")
-    shard = args.queries * 0.9 / shards["train"]
+    print(f"| HHblits, million CPU hours | {queries * query / 3.6e9:.2f} |")
     print(f"| hours of a shard on 8 threads | {shard * query / 8 / 3600:.0f} |")
     print(f"| A3M, TB | {cells * found['A3M, bytes a cell'] / 1e12:.2f} |")
     print(f"| families tables, TB | {cells * found['families table, bytes a cell'] / 1e12:.2f} |")
