@@ -10,7 +10,7 @@ import pyarrow as pa
 from npm_core.arrays import Indices
 from npm_core.errors import DataError
 from npm_core.files import read_tsv, write_tsv
-from npm_core.pairwise import aligned_positions, domain
+from npm_core.pairwise import domain, match
 from npm_core.pdb_archive import Archive, NotInArchive
 from npm_core.pdb_selection import entry_id
 from npm_core.pfam import StructureRow
@@ -35,7 +35,8 @@ class Attempt:
     Attributes:
         structure: The structure and its row.
         status: "chosen" or "refused".
-        identity: Identical among the aligned residues; None if it did not come to an alignment.
+        identity: Identical among the aligned residues that are known (no X) in both; None if it did
+            not come to an alignment.
         coverage: Aligned among the row's residues; None likewise.
         reason: Why it was refused.
     """
@@ -54,7 +55,7 @@ class DomainMap:
     Attributes:
         part: The stretch of the chain from its first to its last residue with a family column.
         columns: (length of the part,), family column of each residue, or -1.
-        identity: Identical among the aligned residues.
+        identity: Identical among the aligned residues that are known (no X) in both.
         coverage: Aligned among the row's residues.
     """
 
@@ -92,17 +93,18 @@ def map_to_family(sequence: str, a3m: str) -> DomainMap:
         a3m: The row of the family; upper case letters and `-` are the family's columns.
 
     Raises:
-        Refused: No residue of the chain falls on a column.
+        Refused: No residue of the chain falls on a column, or no known one on a known one.
     """
     residues, row = row_columns(a3m)
-    here, there = aligned_positions(sequence, residues)
+    found = match(sequence, residues)
     columns = np.full(len(sequence), -1, dtype=np.int32)
-    columns[here] = row[there]
+    columns[found.here] = row[found.there]
     if (columns < 0).all():
         raise Refused("no residue of the chain falls on a column of the family")
-    identical = sum(sequence[i] == residues[k] for i, k in zip(here, there, strict=True))
+    if found.identity is None:
+        raise Refused("no known residue of the chain falls on a known one of the row")
     part = domain(columns)
-    return DomainMap(part, columns[part], identical / len(here), len(here) / len(residues))
+    return DomainMap(part, columns[part], found.identity, len(found.here) / len(residues))
 
 
 def fetched_chain(row: StructureRow, archive: Archive) -> Chain:
@@ -160,7 +162,7 @@ def choose_target(
         length: Columns of the family's alignment.
         structures: Candidates; tried in `in_order_of_preference`.
         read: Fetches and reads a candidate's chain, or raises `Refused`.
-        min_identity: Least identity of chain and row over the aligned residues.
+        min_identity: Least identity of chain and row, as in `DomainMap`.
         min_coverage: Least share of the row's residues that the chain must cover.
         min_resolved: Least share of the domain's residues that must be resolved.
         max_attempts: Candidates to try before the family goes without a target.

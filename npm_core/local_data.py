@@ -14,7 +14,7 @@ from npm_core.errors import DataError, told_where
 from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import numbered_tsv, write_tsv
 from npm_core.msa import Msa, msa_from_rows, read_alignment, read_msa
-from npm_core.pairwise import MIN_IDENTITY, aligned_positions, domain
+from npm_core.pairwise import MIN_IDENTITY, Match, domain, match
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
 from npm_core.structures import Chain, read_chain
@@ -67,8 +67,8 @@ class ImportedFamily:
         target: The protein of known structure, or None.
         target_columns: (L of the target,) int32, column of each residue or -1; None without one.
         refusal: Why there is no target although a structure was given; empty otherwise.
-        identity: Share of the structure's residues with a column that are those of the query's
-            row there; None where nothing can be compared.
+        identity: Share of the structure's known residues with a column that are those of the
+            query's row there; None where nothing can be compared.
     """
 
     id: str
@@ -274,8 +274,8 @@ def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDAr
         (L,) int32.
 
     Raises:
-        DataError: The map is malformed, or fewer than 90 % of the query's residues agree with
-            the chain.
+        DataError: The map is malformed, or chain and query are not of one protein, as
+            `Match.require_one_protein` tells.
     """
     columns = np.full(len(chain.sequence), -1, dtype=np.int32)
     if family.columns is not None:
@@ -291,25 +291,22 @@ def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDAr
         return columns
     present = np.flatnonzero(msa.residues[row] != alphabet.GAP)
     query = alphabet.decode(msa.residues[row, present])
-    left, right = aligned_positions(chain.sequence, query)
-    same = sum(chain.sequence[a] == query[b] for a, b in zip(left, right, strict=True))
-    if same == 0 or same < MIN_IDENTITY * min(len(query), len(chain.sequence)):
-        raise DataError(
-            f"{family.structure}, chain {chain}: {same} of the query's {len(query)} residues "
-            f"agree with the chain's {len(chain.sequence)}, expected {MIN_IDENTITY:.0%}. Name the "
-            "row of the structure's own sequence in column `query`, or give `columns`"
+    found = match(chain.sequence, query)
+    with told_where(f"{family.structure}, chain {chain}"):
+        found.require_one_protein(
+            "Name the row of the structure's own sequence in column `query`, or give `columns`"
         )
-    columns[left] = present[right]
+    columns[found.here] = present[found.there]
     return columns
 
 
 def identity(sequence: str, msa: Msa, row: int, columns: NDArray[np.int32]) -> float | None:
-    """Share of the residues with a column, and no gap in the row there, that are the row's."""
-    compared = (columns >= 0) & (msa.residues[row, columns] != alphabet.GAP)
-    if not compared.any():
-        return None
-    same = alphabet.encode(sequence) == msa.residues[row, columns]
-    return float(same[compared].mean())
+    """Share of the residues with a column that are the row's there; None where there are none.
+
+    Those of which nothing is known, for a gap of the row or an X, do not count.
+    """
+    mapped = np.flatnonzero(columns >= 0)
+    return Match(sequence, alphabet.decode(msa.residues[row]), mapped, columns[mapped]).identity
 
 
 def _column_map(path: Path) -> Iterator[tuple[int, int]]:

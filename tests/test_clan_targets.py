@@ -96,6 +96,18 @@ def test_mutations_count_against_identity():
     assert found.identity == pytest.approx(18 / 20)
 
 
+def test_what_is_not_known_counts_in_coverage_and_not_in_identity():
+    found = map_to_family("ACDXXXHIKLMNPQRSTVWY", "W" + DOMAIN[1:18] + "XX")
+    assert found.columns.tolist() == list(range(20))
+    # Of 20 pairs 3 and 2 hold an X, and A beside W is the only other that differs.
+    assert (found.identity, found.coverage) == (14 / 15, 1.0)
+
+
+def test_a_chain_of_which_nothing_is_known_is_refused():
+    with pytest.raises(Refused, match="no known residue of the chain"):
+        map_to_family("X" * 20, DOMAIN)
+
+
 def test_a_chain_that_meets_only_inserts_is_refused():
     with pytest.raises(Refused, match="no residue"):
         map_to_family(DOMAIN, "-" * 20 + DOMAIN.lower())

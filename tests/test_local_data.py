@@ -121,7 +121,7 @@ def test_a_query_row_without_residues_refuses_its_target(folder):
     (family,) = read_local_families(folder / "t.tsv")
     imported = import_unanchored(family, max_rows=10, min_resolved=0.5)
     assert imported.target is None
-    assert "0 of the query's 0 residues agree" in imported.refusal
+    assert "0 of 0 residues align to the 10 of the structure" in imported.refusal
 
 
 def test_a_given_map_of_columns_is_followed(folder):
@@ -195,7 +195,36 @@ def test_a_structure_of_another_protein_is_refused_and_the_family_goes_on(folder
     (family,) = read_local_families(folder / "t.tsv")
     imported = import_anchored(family, test_share=0.0, salt="", min_resolved=0.5)
     assert imported.target is None
-    assert "agree with the chain's 10, expected 90%" in imported.refusal
+    assert "1 of 9 residues align to the 10 of the structure" in imported.refusal
+
+
+@pytest.mark.parametrize(
+    ("sequence", "columns"),
+    [
+        # Unknown residues are neither right nor wrong, with or without a known one beside them.
+        ("MKXLWXDEX", [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        # A tag of two, and the query's last two are missing: 7 of 9 are side by side.
+        ("PPMKVLWHD", [-1, -1, 0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_a_chain_is_its_querys_by_the_rule_of_precision(folder, sequence, columns):
+    write_structure(folder / "one.cif", sequence, missing=())
+    (folder / "t.tsv").write_text("id\talignment\tstructure\nx\tone.a3m.gz\tone.cif\n")
+    (family,) = read_local_families(folder / "t.tsv")
+    imported = import_anchored(family, test_share=0.0, salt="", min_resolved=0.5)
+    assert (imported.refusal, imported.identity) == ("", 1.0)
+    assert imported.target_columns.tolist() == columns
+
+
+def test_an_unknown_residue_under_a_map_of_columns_counts_neither_for_nor_against(folder):
+    write_structure(folder / "one.cif", "MKVLXWHDEG", missing=())
+    (folder / "map.tsv").write_text("residue\tcolumn\n4\t4\n5\t5\n6\t5\n")
+    (folder / "t.tsv").write_text(
+        "id\talignment\tstructure\tcolumns\nx\tone.a3m.gz\tone.cif\tmap.tsv\n"
+    )
+    (family,) = read_local_families(folder / "t.tsv")
+    # L and W, of which W is in the column after the unresolved A: residue 5, X, counts nowhere.
+    assert import_anchored(family, test_share=0, salt="", min_resolved=0.5).identity == 1.0
 
 
 def test_a_domain_without_resolved_residues_is_refused(folder):
