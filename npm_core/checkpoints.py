@@ -15,7 +15,7 @@ from torch import nn
 from npm_core import alphabet
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.errors import DataError, OutputError, SettingsError
-from npm_core.files import atomic_path, writing
+from npm_core.files import atomic_path
 from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk, build_trunk
 from npm_core.provenance import file_digest
 from npm_core.settings import from_mapping
@@ -93,12 +93,8 @@ def save_model(
         "trunk": dataclasses.asdict(trunk.settings),
         "head": None if head is None else dataclasses.asdict(head),
     }
-    with (
-        writing(folder),
-        # The inner block ends first.
-        atomic_path(folder / CONFIG) as text,
-        atomic_path(folder / WEIGHTS) as tensors,
-    ):
+    # The inner block ends first.
+    with atomic_path(folder / CONFIG) as text, atomic_path(folder / WEIGHTS) as tensors:
         save_file(whole, tensors)
         config |= {"sha256": file_digest(tensors), "facts": dict(facts)}
         text.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")

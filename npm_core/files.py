@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from safetensors import SafetensorError
+
 from npm_core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     a symbolic link leads to is replaced, not the link; a device or a FIFO gets what was written.
 
     Raises:
-        OutputError: `path` is a folder, or nothing can be written in its folder.
+        OutputError: `path` is a folder, nothing can be written in its folder, or the disk is full.
     """
     given = Path(path)
     if given.is_dir():
@@ -80,6 +82,17 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except BrokenPipeError:  # nobody reads on, which is no error (`cli.main`)
+        raise
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "filename", None) is not None:  # of another file, which it names
+            raise
+        reason = getattr(error, "strerror", None) or error
+        kept = "" if stream else "; what stood there is still whole"
+        raise OutputError(
+            f"{given}: cannot be written ({reason}){kept}. "
+            "Make room and give the same command again"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -162,35 +175,13 @@ def numbered_tsv(
             yield table.line_num, row
 
 
-@contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Say where there was no room for tensors.
-
-    Raises:
-        OutputError: There was none; what stood at `path` is still whole.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error}); what stood there is still whole. "
-            "Make room and give the same command again"
-        ) from error
-
-
 def write_tensors(
     path: Path | str, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors, whole or not at all.
-
-    Raises:
-        OutputError: There is no room; what stood at `path` is still whole.
-    """
+    """Write tensors as safetensors, whole or not at all."""
     from safetensors.torch import save_file
 
-    with writing(path), atomic_path(path) as temporary:
+    with atomic_path(path) as temporary:
         save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
 
 

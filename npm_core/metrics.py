@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npm_core.errors import DataError, SettingsError
-from npm_core.files import open_text, write_text, writing
+from npm_core.errors import DataError, OutputError, SettingsError
+from npm_core.files import open_text, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,11 +115,17 @@ def _whole_rows(path: Path) -> Iterable[dict[str, str]]:
 
 def _add(path: Path, line: str, *, lasting: bool = False) -> None:
     """Add a line to a file; one that is `lasting` is on the disk when this returns."""
-    with writing(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(line)
-        stream.flush()
-        if lasting:
-            os.fsync(stream.fileno())
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(line)
+            stream.flush()
+            if lasting:
+                os.fsync(stream.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); the rows before the last are still "
+            "whole. Make room and give the same command again"
+        ) from error
 
 
 def _summary_writer() -> Any:

@@ -3,8 +3,12 @@
 import gzip
 import os
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from training_inputs import files_of_at_most
 
 from npm_core.errors import DataError, OutputError
 from npm_core.files import (
@@ -13,6 +17,7 @@ from npm_core.files import (
     open_gzip,
     open_text,
     read_tsv,
+    write_tensors,
     write_text,
     write_tsv,
 )
@@ -169,6 +174,43 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         raise Interruption
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "x" * 101),
+        lambda path: write_tensors(path, {"x": torch.zeros(99)}),
+        # NumPy writes by itself and says "99 requested and 9 written".
+        lambda path: write_npy(path, np.zeros(99)),
+    ],
+)
+def test_on_a_full_disk_the_file_is_named_and_the_old_one_stays(tmp_path, write):
+    path = tmp_path / "x"
+    path.write_text("old")
+    told = r"x: cannot be written \(.*\); what stood there is still whole"
+    with files_of_at_most(100), pytest.raises(OutputError, match=told):
+        write(path)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def write_npy(path, array):
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_device_that_takes_nothing_is_named_and_nothing_said_to_be_whole():
+    told = r"/dev/full: cannot be written \(No space left on device\)\."
+    with pytest.raises(OutputError, match=told):
+        write_text("/dev/full", "x")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "y"), BrokenPipeError()])
+def test_an_error_of_another_file_or_of_a_reader_that_went_away_is_not_of_the_file(tmp_path, error):
+    with pytest.raises(type(error)), atomic_path(tmp_path / "x"):
+        raise error
 
 
 def test_a_missing_file_is_named(tmp_path):
