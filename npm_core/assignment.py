@@ -7,6 +7,7 @@ from typing import Literal
 
 from npm_core.errors import DataError
 from npm_core.fasta import read_fasta
+from npm_core.files import require_file
 from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
 from npm_core.queries import Query
 from npm_core.settings import knob, require_positive, require_share
@@ -113,7 +114,7 @@ def assign(
 
     Raises:
         ToolError: mmseqs is missing or failed.
-        DataError: A FASTA file is unreadable.
+        DataError: A FASTA file is unreadable, or a pipe.
     """
     found = {
         split: search(candidates, path, settings, scratch=scratch)
@@ -153,7 +154,12 @@ def search(
         sequences: FASTA, gzipped or not; ids are any text, MMseqs2 sees numbers.
         settings: identity, coverage, max_hits, max_memory_gib and threads are used.
         scratch: As `assign`.
+
+    Raises:
+        ToolError: As `assign`.
+        DataError: As `assign`, or the file is a pipe.
     """
+    require_file(sequences, "names are read when the search has ended")
     hits = easy_search(
         (candidate.sequence for candidate in candidates),
         (sequence.upper() for _, sequence in read_fasta(sequences)),

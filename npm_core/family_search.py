@@ -14,7 +14,7 @@ from pyhmmer.plan7 import HMM, HMMFile, Pipeline
 
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.fasta import fasta_records, fasta_text
-from npm_core.files import open_text
+from npm_core.files import open_text, require_file
 from npm_core.ledger import Row
 from npm_core.programs import Programs, program
 from npm_core.progress import note
@@ -99,8 +99,7 @@ def digital_sequences(path: Path | str) -> DigitalSequenceBlock:
     Raises:
         DataError: The file is missing, a pipe, empty or holds letters of no amino acid.
     """
-    if not Path(path).is_file() and Path(path).exists():
-        raise DataError(f"{path}: a pipe or a folder, expected a file: it is read twice")
+    require_file(path, "it is read twice")
     with open_text(path) as _:  # tells a missing or damaged file from a malformed one
         pass
     try:

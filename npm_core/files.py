@@ -185,6 +185,25 @@ def write_tensors(
         save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
 
 
+def require_file(path: Path | str, why: str) -> None:
+    """Raise where a path leads to what cannot be read again, such as a pipe; it may lead nowhere.
+
+    Args:
+        path: `-` is standard input, which may be a file.
+        why: The input is to be a file; ends the message.
+
+    Raises:
+        DataError: It is no regular file.
+    """
+    place = _place(path)
+    if place.exists() and not place.is_file():
+        raise DataError(f"{path}: a pipe or a folder, expected a file: {why}")
+
+
+def _place(path: Path | str) -> Path:
+    return Path("/dev/stdin" if str(path) == "-" else path)
+
+
 @contextmanager
 def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
     """Open a file, or for `-` standard input, for reading bytes.
@@ -193,7 +212,7 @@ def open_binary(path: Path | str) -> Iterator[io.BufferedReader]:
         DataError: The file is missing.
     """
     try:
-        with Path("/dev/stdin" if str(path) == "-" else path).open("rb") as stream:
+        with _place(path).open("rb") as stream:
             yield stream
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from npm_core import ffindex
 from npm_core.errors import DataError
-from npm_core.files import read_tsv
+from npm_core.files import read_tsv, require_file
 from npm_core.parallel import map_in_processes
 from npm_core.progress import track
 from npm_core.queries import read_queries
@@ -55,8 +55,10 @@ def occurrences(
         are.
 
     Raises:
+        DataError: The test sequences are a pipe.
         ToolError: A process was killed, usually for want of memory.
     """
+    require_file(test, "each process reads it")
     found: Counter[str] = Counter()
     total = 0
     counts = map_in_processes(partial(_count, test), prefixes, workers=workers)

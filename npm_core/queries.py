@@ -14,7 +14,7 @@ from npm_core import alphabet
 from npm_core.arrays import States
 from npm_core.errors import DataError, SettingsError
 from npm_core.fasta import fasta_records, fasta_text, open_sequences, refuse_nucleotides
-from npm_core.files import atomic_path, open_text, write_text
+from npm_core.files import atomic_path, open_text, require_file, write_text
 
 _BUFFER_BYTES = 64 * 2**20
 
@@ -197,11 +197,12 @@ def shard_queries(
         The number of sequences in each shard.
 
     Raises:
-        DataError: As `read_queries`.
+        DataError: As `read_queries`, or the source is a pipe.
         SettingsError: There would be no shard or no query.
     """
     if shards < 1 or (max_queries is not None and max_queries < 1):
         raise SettingsError(f"{shards} shards of {max_queries} queries were asked for; at least 1")
+    require_file(fasta, "its ids are read before its sequences")
 
     def read() -> Iterator[Query]:
         return read_queries(fasta, may_be_empty=may_be_empty)

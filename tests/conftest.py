@@ -33,6 +33,16 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def pipe() -> Iterator[Path]:
+    """What bash puts for <(command): one sequence, which can be read once."""
+    reader, writer = os.pipe()
+    os.write(writer, b">P1\nMKV\n")
+    os.close(writer)
+    yield Path(f"/dev/fd/{reader}")
+    os.close(reader)
+
+
+@pytest.fixture
 def hangs_up() -> Iterator[None]:
     """SIGHUP does what it does in a terminal, though the tests may run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -305,3 +305,8 @@ def test_the_verb_assigns_by_its_own_thresholds(tmp_path, monkeypatch):
 def test_settings_that_cannot_be_are_refused(name, value):
     with pytest.raises(SettingsError, match=f"{name} is {value}, expected"):
         AssignmentSettings(**{name: value})
+
+
+def test_sequences_in_a_pipe_are_refused_before_the_search(pipe, tmp_path):
+    with pytest.raises(DataError, match="expected a file: names are read when the search has end"):
+        assignment.search([], pipe, AssignmentSettings(), scratch=tmp_path)

@@ -2,6 +2,9 @@
 
 import gzip
 import os
+import shlex
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from npm_core.files import (
     open_gzip,
     open_text,
     read_tsv,
+    require_file,
     write_tensors,
     write_text,
     write_tsv,
@@ -59,6 +63,25 @@ def test_damaged_gzip_data_are_an_error(tmp_path, position):
     (tmp_path / "a.gz").write_bytes(whole)
     with pytest.raises(DataError, match="truncated or corrupt"), open_text(tmp_path / "a.gz") as s:
         s.read()
+
+
+def test_what_cannot_be_read_again_is_refused_and_what_is_missing_is_not(pipe, tmp_path):
+    for path in (pipe, tmp_path):
+        with pytest.raises(DataError, match=r"a pipe or a folder.*: it is read twice"):
+            require_file(path, "it is read twice")
+    (tmp_path / "file").touch()
+    require_file(tmp_path / "file", "")
+    require_file(tmp_path / "nowhere", "")
+
+
+@pytest.mark.parametrize(("line", "status"), [("{} < a", 0), ("cat a | {}", 1)])
+def test_standard_input_can_be_read_again_where_it_is_a_file(tmp_path, line, status):
+    (tmp_path / "a").touch()
+    code = "from npm_core.files import require_file; require_file('-', 'it is read twice')"
+    line = line.format(shlex.join([sys.executable, "-c", code]))
+    run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert run.returncode == status
+    assert (b"-: a pipe or a folder" in run.stderr) == bool(status)
 
 
 def test_what_is_written_to_a_pipe_reaches_its_reader(fifo):

@@ -55,6 +55,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_test_sequences_in_a_pipe_are_refused(folder, pipe):
+    with pytest.raises(DataError, match="expected a file: each process reads it"):
+        occurrences([folder / "0000"], pipe, workers=1)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_alignments_that_hold_a_test_sequence_are_counted_once_each(folder, workers):
     prefixes = [folder / "0000", folder / "0001"]

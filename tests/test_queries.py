@@ -139,6 +139,13 @@ def test_shards_hold_every_query_once(fasta, tmp_path):
     assert min(counts) > 0
 
 
+def test_a_pipe_is_not_cut_into_empty_shards(pipe, tmp_path, capsys):
+    words = ["shard-queries", "--fasta", str(pipe), "--may-be-empty", "--shards", "2"]
+    assert main([*words, "--output", str(tmp_path / "shards")]) == 2
+    assert "expected a file: its ids are read before its sequences" in capsys.readouterr().err
+    assert not list(tmp_path.glob("shards/*"))
+
+
 def test_a_shard_is_in_no_order_of_the_source_but_always_in_the_same(fasta, tmp_path):
     names = [f"name{number:03d}" for number in range(400)]
     shards = []
