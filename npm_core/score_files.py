@@ -6,8 +6,9 @@ CCMpred .mat, npy and npz, EVcouplings CSV, CASP RR.
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,11 @@ ROUNDING = 1e-4
 """Share of the largest score by which [i, j] may differ from [j, i]; in CCMpred's files 1e-6 do."""
 
 _RR_WORDS = ("PFRMAT", "TARGET", "AUTHOR", "REMARK", "METHOD", "MODEL", "RMODE")
-_RR_SEQUENCE = re.compile(r"[A-Za-z*.-]+")
+_LETTERS = re.compile(r"[A-Za-z*.-]+")
 
 
-class ScoreFile(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ScoreFile:
     """Contact scores as a file holds them.
 
     Attributes:
@@ -41,6 +43,12 @@ class ScoreFile(NamedTuple):
     query: str | None
     numbers: Indices
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        length = len(self.scores)
+        for what, found in (("a sequence", self.query), ("numbers", self.numbers)):
+            if found is not None and len(found) != length:
+                raise DataError(f"{what} of {len(found)} for {length} residues")
 
     def whole(self) -> tuple["ScoreFile", NDArray[np.bool_]]:
         """With the residues in between that have no scores: zero, and X; and which have some."""
@@ -132,8 +140,8 @@ def write_scores(
     if not np.isfinite(scores).all():
         raise DataError(f"{path}: the scores hold NaN or infinity")
     numbers = numbering.from_one(len(scores)) if numbers is None else numbers
-    file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers, name)
     with told_where(str(path)):
+        file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers, name)
         write(path, kind, SCORES[kind][1], file)
     return file
 
@@ -144,10 +152,8 @@ def _read_matrix(path: Path) -> ScoreFile:
     if numbers is None:
         numbers = numbering.from_one(len(scores))
     query = read_sequence(path)
-    for what, found in (("a sequence", query), ("numbers", numbers)):
-        if found is not None and len(found) != len(scores):
-            raise DataError(f"{path}: {what} of {len(found)} for {len(scores)} residues")
-    return ScoreFile(scores, query, numbers, read_name(path))
+    with told_where(str(path)):
+        return ScoreFile(scores, query, numbers, read_name(path))
 
 
 def _write_mat(path: Path, file: ScoreFile) -> None:
@@ -209,7 +215,11 @@ def _read_evcouplings(path: Path) -> ScoreFile:
             except (TypeError, ValueError) as error:
                 raise DataError(f"{at}: {error}") from error
             _add_pair(pairs, i, j, score, at)
-            letters[i], letters[j] = row["A_i"], row["A_j"]
+            for place, column in ((i, "A_i"), (j, "A_j")):
+                letter = row[column] or ""
+                if len(letter) != 1 or not _LETTERS.fullmatch(letter):
+                    raise DataError(f"{at}: {column} is {letter!r}, expected one letter")
+                letters[place] = letter
     numbers = numbering.checked(sorted(letters), str(path))
     scores = _from_pairs(pairs, numbers, path)
     return ScoreFile(scores, _known("".join(letters[i] for i in numbers.tolist())), numbers)
@@ -246,7 +256,7 @@ def _read_rr(path: Path) -> ScoreFile:
             continue
         if fields[0] in ("END", "ENDMDL") and (pairs or number == len(lines)):
             break
-        if len(fields) == 1 and not pairs and _RR_SEQUENCE.fullmatch(fields[0]):
+        if len(fields) == 1 and not pairs and _LETTERS.fullmatch(fields[0]):
             query += fields[0]
             continue
         at = f"{path}, line {number}"

@@ -135,6 +135,10 @@ def test_a_foreign_rr_file_is_scored(tmp_path):
         ("a.rr", "1 2 0 8\nEND\n", "expected 'i j 0 8 p'"),
         ("a.csv", "i,j,cn\n1,2,0.5\n", "missing"),
         ("a.csv", "i,A_i,j,A_j,cn\n1,A,2,C,x\n", "line 2"),
+        ("a.csv", "i,A_i,j,A_j,cn\n1,ALA,2,C,1\n", r"a\.csv, line 2: A_i is 'ALA', expected one"),
+        ("a.csv", "i,A_i,j,A_j,cn\n1,A,2,,1\n", "line 2: A_j is '', expected one letter"),
+        ("a.csv", "i,A_i,j,A_j,cn\n1,A,2,7,1\n", "line 2: A_j is '7', expected one letter"),
+        ("a.csv", "i,j,cn,A_i,A_j\n1,2,0.5,A\n", "line 2: A_j is '', expected one letter"),
         ("a.mat", "0 1\n2 0\n", "symmetric"),
     ],
 )
@@ -142,6 +146,13 @@ def test_damaged_score_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         score_files.read_scores(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.rr", "a.mat"])
+def test_a_query_of_another_length_than_the_scores_is_not_written(tmp_path, scores, name):
+    with pytest.raises(DataError, match=f"{name}: a sequence of 4 for 5 residues"):
+        score_files.write_scores(tmp_path / name, scores, query="ACDE")
+    assert not list(tmp_path.iterdir())
 
 
 UPPER = np.array([[0.0, 3, 1], [0, 0, 2], [0, 0, 0]])
