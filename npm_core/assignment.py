@@ -9,6 +9,7 @@ from npm_core.errors import DataError
 from npm_core.fasta import read_fasta
 from npm_core.files import require_file
 from npm_core.mmseqs import MAX_MEMORY_GIB, easy_cluster, easy_search
+from npm_core.pdb_selection import entry_of
 from npm_core.queries import Query
 from npm_core.settings import knob, require_positive, require_share
 
@@ -104,7 +105,7 @@ def assign(
     hide the smaller split behind the larger. A unit that hits both or neither is discarded.
 
     Args:
-        candidates: Ids like "1abc_A"; the entry is what stands before the last "_".
+        candidates: Ids like "1abc_A".
         sequences: FASTA of the training and of the test sequences; may be empty.
         settings: Thresholds.
         scratch: Folder for MMseqs2's files.
@@ -120,7 +121,8 @@ def assign(
         split: search(candidates, path, settings, scratch=scratch)
         for split, path in sequences.items()
     }
-    units = {candidate.id: _unit(candidate.id, settings.unit) for candidate in candidates}
+    names = [candidate.id for candidate in candidates]
+    units = {name: name if settings.unit == "chain" else entry_of(name) for name in names}
     reached: dict[str, set[Split]] = {}
     for name, unit in units.items():
         reached.setdefault(unit, set()).update(split for split in found if name in found[split])
@@ -138,10 +140,6 @@ def assign(
             Assignment(name, unit, hits, only, reason, representatives.get(name, ""))
         )
     return assignments
-
-
-def _unit(name: str, unit: str) -> str:
-    return name if unit == "chain" else name.rpartition("_")[0] or name
 
 
 def search(

@@ -8,6 +8,7 @@ import numpy as np
 from npm_core.draws import keyed_generator
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import numbered_tsv, write_tsv
+from npm_core.pdb_selection import entry_of
 from npm_core.tables import Target
 
 SAME_PROTEIN = 20
@@ -25,12 +26,12 @@ def shared_structures(targets: Iterable[Target]) -> list[list[str]]:
     owner: dict[tuple[str, str], str] = {}
     for target in targets:
         group_of[target.id] = [target.id]
-        entry = target.source.rpartition("_")[0] or target.source
         stretches = (
             target.sequence[start : start + SAME_PROTEIN]
             for start in range(target.length - SAME_PROTEIN + 1)
         )
         known = (stretch for stretch in stretches if "X" not in stretch)
+        entry = entry_of(target.source)
         for token in (("entry", entry), *(("stretch", stretch) for stretch in known)):
             mine, other = group_of[target.id], group_of[owner.setdefault(token, target.id)]
             if mine is not other:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from npm_core.fasta import fasta_records, fasta_text
 from npm_core.files import numbered_tsv, write_tsv
 from npm_core.msa import Msa, msa_from_rows, read_alignment, read_msa
 from npm_core.pairwise import MIN_IDENTITY, Match, domain, match
+from npm_core.pdb_selection import entry_id
 from npm_core.queries import is_test
 from npm_core.reduction import anchor
 from npm_core.structures import Chain, read_chain
@@ -26,6 +28,7 @@ COLUMNS = ("id", "clan", "alignment", "query", "structure", "chain", "columns", 
 PROFILE_ROWS = 500
 """Rows of an imported family's profile for nearest-neighbour search, where Pfam has its seed."""
 
+_SUFFIX = re.compile(r"(\.(cif|mmcif|pdb|ent))?(\.gz)?$", re.IGNORECASE)
 _VERSION = re.compile(r"\.\d+$")
 _ID = re.compile(r"[A-Za-z0-9_.|:-]{1,64}")
 
@@ -44,6 +47,7 @@ class LocalFamily:
             alignment, from 1), or None to align the chain's sequence to the query row.
         clan: Clan, for the clan experiment.
         split: "train" or "test"; empty to draw by hash of the id.
+        folder: Of the table; a structure is told from others by its path from there.
     """
 
     id: str
@@ -54,6 +58,7 @@ class LocalFamily:
     columns: Path | None = None
     clan: str = ""
     split: str = ""
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +133,7 @@ def _family(row: dict[str, str], table: Path, where: str) -> LocalFamily:
         columns=file("columns"),
         clan=row.get("clan", ""),
         split=row.get("split", ""),
+        folder=table.parent,
     )
 
 
@@ -247,17 +253,24 @@ def _with_target(
                 "numbers count from 1: residues in the chain's full sequence, columns in the query"
             )
         part = slice(0, len(columns)) if whole_chain else domain(columns)
-        source = _source(family.structure, chain)
+        source = _source(family.structure, family.folder, chain)
         target = chain.target(family.id, split, source, part, min_resolved=min_resolved)
     except DataError as error:
         return ImportedFamily(family.id, msa, split, refusal=str(error), identity=same)
     return ImportedFamily(family.id, msa, split, target, columns[part], identity=same)
 
 
-def _source(structure: Path, chain: Chain) -> str:
-    """File name and chain, as in "1abc_A"; many files already carry the chain in their name."""
-    stem = structure.name.split(".")[0]
-    return stem if stem.endswith(f"_{chain.author}") else f"{stem}_{chain.author}"
+def _source(structure: Path, folder: Path, chain: Chain) -> str:
+    """Entry and chain, as in "1abc_A"; where the file has no entry's name, its path in the table.
+
+    `entry_of` tells whether two targets are of one structure, and two folders may each have a
+    file "model.pdb". Many files carry the chain in their name already.
+    """
+    end = f"_{chain.author}"
+    with suppress(DataError):
+        return entry_id(structure.name.split(".")[0].removesuffix(end)) + end
+    inside = structure.relative_to(folder) if structure.is_relative_to(folder) else structure
+    return _SUFFIX.sub("", inside.as_posix()).removesuffix(end) + end
 
 
 def chain_columns(family: LocalFamily, chain: Chain, msa: Msa, row: int) -> NDArray[np.int32]:

@@ -43,6 +43,17 @@ def split_chain_id(name: str) -> tuple[str, str]:
     return entry_id(entry), chain
 
 
+def entry_of(name: str) -> str:
+    """Entry of a chain's id as `split_chain_id` finds it; of other text what its last "_" ends.
+
+    Structures that are not the PDB's have any names: "my/model" of "my/model_A".
+    """
+    try:
+        return split_chain_id(name)[0]
+    except DataError:
+        return name.rpartition("_")[0] or name
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of entries.idx.

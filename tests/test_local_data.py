@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from npm_core import alphabet, local_data
+from npm_core.buckets import shared_structures
 from npm_core.clan_targets import read_columns
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -404,15 +405,43 @@ def test_a_map_to_what_is_not_there_is_refused(folder, residue, column):
 
 
 @pytest.mark.parametrize(
-    ("name", "source"), [("1abc", "1abc_A"), ("1abc_A", "1abc_A"), ("my_own", "my_own_A")]
+    ("name", "source"),
+    [
+        ("1abc.cif", "1abc_A"),
+        ("1ABC_A.cif", "1abc_A"),
+        ("PF1/1abc.pdb1", "1abc_A"),
+        ("my_own.cif", "my_own_A"),
+        ("my_own_A.mmcif", "my_own_A"),
+        ("PF1/model.cif", "PF1/model_A"),
+        ("PF2/model.1.pdb", "PF2/model.1_A"),
+        ("PF2/model.2", "PF2/model.2_A"),
+    ],
 )
-def test_a_target_says_its_file_and_chain_once(folder, name, source):
-    write_structure(folder / f"{name}.cif")
-    (folder / "t.tsv").write_text(f"id\talignment\tstructure\nx\tone.a3m.gz\t{name}.cif\n")
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_target_says_its_file_and_chain_once(folder, name, source, absolute):
+    (folder / name).parent.mkdir(exist_ok=True)
+    write_structure(folder / name)
+    path = folder / name if absolute else name
+    (folder / "t.tsv").write_text(f"id\talignment\tstructure\nx\tone.a3m.gz\t{path}\n")
     (family,) = read_local_families(folder / "t.tsv")
     assert (
         import_anchored(family, test_share=0.0, salt="", min_resolved=0.5).target.source == source
     )
+
+
+def test_structures_of_one_file_name_in_two_folders_are_two_and_may_be_split(folder):
+    lines = []
+    for name, sequence in (("PF1", SEQUENCE), ("PF2", "GEDHWALVKM")):
+        (folder / name).mkdir()
+        write_structure(folder / name / "model.cif", sequence)
+        (folder / name / "a.sto").write_text(f"q {sequence}\n//\n")
+        lines.append(f"{name}\t{name}/a.sto\t{name}/model.cif\n")
+    (folder / "t.tsv").write_text("id\talignment\tstructure\n" + "".join(lines))
+    imported = [
+        import_unanchored(one, max_rows=10, min_resolved=0.5)
+        for one in read_local_families(folder / "t.tsv")
+    ]
+    assert shared_structures(one.target for one in imported) == []
 
 
 def test_an_unknown_clan_lists_the_known(folder):

@@ -6,7 +6,13 @@ import pytest
 
 from npm_core.cli import main
 from npm_core.errors import DataError
-from npm_core.pdb_selection import entry_id, read_entries, read_obsolete, split_chain_id
+from npm_core.pdb_selection import (
+    entry_id,
+    entry_of,
+    read_entries,
+    read_obsolete,
+    split_chain_id,
+)
 
 HEADER = (
     "IDCODE, HEADER, ACCESSION DATE, COMPOUND, SOURCE, AUTHOR LIST, RESOLUTION, "
@@ -218,3 +224,18 @@ def test_the_least_length_is_an_option(tmp_path):
     (tmp_path / "pdb_seqres.txt.gz").write_text(SEQRES)
     chosen = [select(tmp_path, "--min-length", length)[1]["1ggg"] for length in ("39", "40")]
     assert [row["candidates"] for row in chosen] == ["1ggg_A", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1abc_A", "1abc"),
+        ("1ABC_A", "1abc"),
+        ("pdb_00001abc_A", "1abc"),
+        ("my/my_model_A", "my/my_model"),
+        ("model", "model"),
+        ("_A", "_A"),
+    ],
+)
+def test_any_text_has_an_entry(name, expected):
+    assert entry_of(name) == expected
