@@ -14,7 +14,7 @@ from torch import nn
 
 from npm_core import alphabet
 from npm_core.architecture import HeadSettings, TrunkSettings
-from npm_core.errors import DataError, OutputError, SettingsError
+from npm_core.errors import DataError, OutputError, SettingsError, told_where
 from npm_core.files import atomic_path
 from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk, build_trunk
 from npm_core.provenance import file_digest
@@ -122,7 +122,9 @@ def load_model(folder: Path | str) -> Model:
         weights = load_file(path)
     except safetensors.SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file ({error})") from error
-    model = build_model(config["kind"], *model_settings(config, str(folder / CONFIG)))
+    settings = model_settings(config, str(folder / CONFIG))
+    with told_where(str(folder / CONFIG)):
+        model = build_model(config["kind"], *settings)
     load_exactly(model, weights, str(path))
     return model
 
@@ -188,12 +190,18 @@ def model_settings(
 
 
 def build_model(kind: str, trunk: TrunkSettings, head: HeadSettings | None) -> Model:
-    """A model with random weights, of one of KINDS."""
+    """A model with random weights, of one of KINDS.
+
+    Raises:
+        DataError: The kind is none of them, or lacks its head.
+    """
     if kind == "trunk":
         return build_trunk(trunk)
     if kind == "masked_language_model":
         return MaskedLanguageModel(build_trunk(trunk))
-    if kind == "neural_potts_model" and head is not None:
+    if kind == "neural_potts_model":
+        if head is None:
+            raise DataError("a neural_potts_model has a head, and its settings are null")
         return NeuralPottsModel(build_trunk(trunk), head)
     raise DataError(f"a checkpoint of kind {kind!r}, expected one of {', '.join(KINDS)}")
 

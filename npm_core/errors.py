@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 
 class NpmError(Exception):
-    """Base of every error a user can mend. The message says what, where, found, expected, cure."""
+    """Base of every error a user can mend. The message says what, where, found, expected, cure.
+
+    A message is all that any of them is made of.
+    """
 
 
 class DataError(NpmError):
@@ -26,8 +29,11 @@ class ToolError(NpmError):
 
 @contextmanager
 def told_where(where: str) -> Iterator[None]:
-    """Put `where`, a file or a line of it, before what a DataError of the block says."""
+    """Put `where`, a file or a line of it, before what an error of the block says.
+
+    The block's errors must not name the file themselves.
+    """
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+    except NpmError as error:
+        raise type(error)(f"{where}: {error}") from error

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.tables import FAMILIES, Family, families_of, open_table, reading
 
 FILES_OPEN = 16
@@ -71,7 +71,9 @@ class Families:
         def read_group(file: int, group: int) -> list[Family]:
             path = files[file]
             with reading(path):
-                return families_of(open_file(path).read_row_group(group, columns=FAMILIES.names))
+                rows = open_file(path).read_row_group(group, columns=FAMILIES.names)
+            with told_where(str(path)):
+                return families_of(rows)
 
         self._group = lru_cache(groups_in_memory)(read_group)
         # Two threads must not read one file at a time, nor a group twice.

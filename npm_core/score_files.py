@@ -142,7 +142,12 @@ def write_scores(
     numbers = numbering.from_one(len(scores)) if numbers is None else numbers
     with told_where(str(path)):
         file = ScoreFile(np.asarray(scores, dtype=np.float64), query, numbers, name)
-        write(path, kind, SCORES[kind][1], file)
+
+    def writer(part: Path, file: ScoreFile) -> None:
+        with told_where(str(path)):
+            SCORES[kind][1](part, file)
+
+    write(path, kind, writer, file)
     return file
 
 

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from npm_core.errors import SettingsError
+from npm_core.errors import SettingsError, told_where
 
 T = TypeVar("T")
 
@@ -68,8 +68,8 @@ def from_mapping(settings: type[T], values: Any, where: str) -> T:
     """Settings from a JSON or YAML mapping.
 
     Raises:
-        SettingsError: It is no mapping, a key is unknown, or a value has another type or is none
-            of the choices.
+        SettingsError: It is no mapping, a key is unknown, a value has another type or is none of
+            the choices, or the settings refuse it.
     """
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where}: {values!r}, expected settings by name")
@@ -88,7 +88,8 @@ def from_mapping(settings: type[T], values: Any, where: str) -> T:
         if choices[name] and value not in choices[name]:
             known = ", ".join(choices[name])
             raise SettingsError(f"{where}: {name} is {value!r}, expected one of {known}")
-    return settings(**values)
+    with told_where(where):
+        return settings(**values)
 
 
 MOST = 10**9

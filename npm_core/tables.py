@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from npm_core import alphabet
 from npm_core.arrays import Bools, Float32, States
-from npm_core.errors import DataError
+from npm_core.errors import DataError, told_where
 from npm_core.files import atomic_path
 
 FAMILIES = pa.schema(
@@ -227,7 +227,9 @@ def read_families(*paths: Path | str, only: Collection[str] | None = None) -> It
             table = open_table(path, FAMILIES.names)
             groups = None if only is None else _groups_with(table, set(only))
             for batch in table.iter_batches(16, groups, FAMILIES.names):
-                for family in families_of(pa.Table.from_batches([batch])):
+                with told_where(str(path)):
+                    families = families_of(pa.Table.from_batches([batch]))
+                for family in families:
                     if only is None or family.id in only:
                         yield family
 
@@ -247,7 +249,7 @@ def read_family_queries(*paths: Path | str) -> dict[str, str]:
     """
     queries: dict[str, str] = {}
     for path in paths:
-        for row in _rows([path], ["id", "query"]):
+        for row in _rows(path, ["id", "query"]):
             if row["id"] in queries:
                 raise DataError(f"{path}: family {row['id']} occurs twice")
             queries[row["id"]] = row["query"]
@@ -290,10 +292,27 @@ def write_targets(path: Path | str, targets: Iterable[Target], metadata: dict[st
 
 
 def read_targets(*paths: Path | str) -> Iterator[Target]:
-    """Targets of one or more tables in order."""
-    for row in _rows(paths, TARGETS.names):
-        coordinates = np.asarray(row["coordinates"], dtype=np.float32).reshape(-1, 3)
-        yield Target(row["id"], row["split"], row["sequence"], coordinates, row["source"])
+    """Targets of one or more tables in order.
+
+    Raises:
+        DataError: A table is missing or damaged, or a target's coordinates are not its residues'.
+    """
+    for path in paths:
+        for row in _rows(path, TARGETS.names):
+            with told_where(str(path)):
+                target = _target(row)
+            yield target
+
+
+def _target(row: dict) -> Target:
+    values, residues = row["coordinates"], len(row["sequence"])
+    if len(values) != 3 * residues:
+        raise DataError(
+            f"target {row['id']}: {len(values)} coordinates for {residues} residues, expected 3 "
+            "for each"
+        )
+    coordinates = np.asarray(values, dtype=np.float32).reshape(-1, 3)
+    return Target(row["id"], row["split"], row["sequence"], coordinates, row["source"])
 
 
 def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str, str]) -> int:
@@ -316,12 +335,29 @@ def write_scores(path: Path | str, scores: Iterable[Scores], metadata: dict[str,
 
 
 def read_scores(*paths: Path | str) -> Iterator[Scores]:
-    """Contact scores of one or more tables in order."""
-    for row in _rows(paths, SCORES.names):
-        matrix = np.zeros((row["length"], row["length"]), dtype=np.float32)
-        matrix[np.triu_indices(row["length"], k=1)] = row["scores"]
-        facts = row["depth"], row["meff"], row["generalisation_loss"]
-        yield Scores(row["id"], row["model"], matrix + matrix.T, *facts)
+    """Contact scores of one or more tables in order.
+
+    Raises:
+        DataError: A table is missing or damaged, or scores are not finite or not all pairs'.
+    """
+    for path in paths:
+        for row in _rows(path, SCORES.names):
+            with told_where(str(path)):
+                scores = _scores(row)
+            yield scores
+
+
+def _scores(row: dict) -> Scores:
+    values, length = row["scores"], row["length"]
+    if len(values) != length * (length - 1) // 2:
+        raise DataError(
+            f"scores of {row['id']} by {row['model']}: {len(values)} for the pairs of {length} "
+            f"residues, expected {length * (length - 1) // 2}"
+        )
+    matrix = np.zeros((length, length), dtype=np.float32)
+    matrix[np.triu_indices(length, k=1)] = values
+    facts = row["depth"], row["meff"], row["generalisation_loss"]
+    return Scores(row["id"], row["model"], matrix + matrix.T, *facts)
 
 
 def write_depths(
@@ -415,11 +451,10 @@ def _once(path: Path | str, rows: Iterable[dict], key: Sequence[str]) -> Iterato
         yield row
 
 
-def _rows(paths: Iterable[Path | str], columns: Sequence[str]) -> Iterator[dict]:
-    for path in paths:
-        with reading(path):
-            for batch in open_table(path, columns).iter_batches(batch_size=16, columns=columns):
-                yield from batch.to_pylist()
+def _rows(path: Path | str, columns: Sequence[str]) -> Iterator[dict]:
+    with reading(path):
+        for batch in open_table(path, columns).iter_batches(batch_size=16, columns=columns):
+            yield from batch.to_pylist()
 
 
 @contextmanager

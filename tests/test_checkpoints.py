@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 
 import pytest
 import torch
@@ -50,8 +51,6 @@ def test_a_full_disk_leaves_the_model_before(shard, tmp_path, size, facts):
     ],
 )
 def test_a_config_of_other_types_is_refused(saved, change, message, capsys):
-    import json
-
     path = saved[0] / "config.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     assert main(["describe", str(saved[0])]) == 2
@@ -79,6 +78,21 @@ def saved(tmp_path):
     return tmp_path / "npm", model
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "potts"}, r"a checkpoint of kind 'potts', expected one of trunk, masked_"),
+        ({"head": None}, "a neural_potts_model has a head, and its settings are null"),
+        ({"trunk": {"width": 4, "attention_heads": 16}}, r"width 4 over 16 attention heads"),
+    ],
+)
+def test_a_config_of_no_model_is_named(saved, change, message):
+    path = saved[0] / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises((DataError, SettingsError), match=rf"npm.config\.json(, trunk)?: {message}"):
+        load_model(saved[0])
+
+
 def test_a_saved_model_comes_back_whole(saved):
     folder, model = saved
     found = load_model(folder)
@@ -89,8 +103,6 @@ def test_a_saved_model_comes_back_whole(saved):
 
 def change_weights(folder, change):
     """Rewrite the weights, and the digest with them."""
-    import json
-
     from safetensors.torch import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")
@@ -125,8 +137,6 @@ def test_a_checkpoint_that_was_damaged_is_refused(saved):
 
 
 def test_a_pickle_in_place_of_the_weights_is_refused(saved):
-    import json
-
     folder = saved[0]
     torch.save({"fields.weight": _Harmful()}, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())

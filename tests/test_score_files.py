@@ -7,7 +7,7 @@ from potts_inputs import random_scores
 from npm_core import model_files, potts, score_files
 from npm_core.alphabet import STATES
 from npm_core.cli import main
-from npm_core.errors import DataError
+from npm_core.errors import DataError, SettingsError
 from npm_core.potts import Potts
 
 
@@ -153,6 +153,12 @@ def test_a_query_of_another_length_than_the_scores_is_not_written(tmp_path, scor
     with pytest.raises(DataError, match=f"{name}: a sequence of 4 for 5 residues"):
         score_files.write_scores(tmp_path / name, scores, query="ACDE")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_writing_names_its_file_once(tmp_path, scores):
+    with pytest.raises(SettingsError) as told:
+        score_files.write_scores(tmp_path / "a.npz.gz", scores, file_format="npz")
+    assert str(told.value).count("a.npz.gz") == 1
 
 
 UPPER = np.array([[0.0, 3, 1], [0, 0, 2], [0, 0, 0]])

@@ -6,8 +6,11 @@ import pytest
 
 from npm_core import provenance, tables
 from npm_core.errors import DataError
+from npm_core.families import Families
 from npm_core.tables import (
     FAMILIES,
+    SCORES,
+    TARGETS,
     Family,
     Scores,
     Target,
@@ -124,6 +127,38 @@ def test_scores_survive_the_round_trip(tmp_path, rng):
     (scores,) = read_scores(tmp_path / "s.parquet")
     assert np.array_equal(scores.matrix, matrix)
     assert (scores.depth, scores.meff, scores.generalisation_loss) == (3, 2.5, 2.75)
+
+
+@pytest.mark.parametrize(("count", "sequence"), [(8, "ACD"), (9, "AC")])
+def test_a_target_of_other_coordinates_than_residues_is_told_with_its_table(
+    tmp_path, count, sequence
+):
+    row = {"id": "t", "split": "", "sequence": sequence, "length": 3, "resolved": 3, "source": ""}
+    write_rows(tmp_path / "t.parquet", TARGETS, [row | {"coordinates": [0.0] * count}], 1)
+    told = rf"t\.parquet: target t: {count} coordinates for {len(sequence)} residues, expected 3"
+    with pytest.raises(DataError, match=told):
+        list(read_targets(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [([0.0] * 4, "4 for the pairs of 4 residues, expected 6"), ([np.nan] * 6, "NaN or infinity")],
+)
+def test_scores_that_are_not_all_pairs_are_told_with_their_table(tmp_path, scores, told):
+    row = {"id": "t", "model": "npm", "length": 4, "scores": scores}
+    write_rows(tmp_path / "s.parquet", SCORES, [row], 1)
+    with pytest.raises(DataError, match=rf"s\.parquet: scores of t by npm.*{told}"):
+        list(read_scores(tmp_path / "s.parquet"))
+
+
+def test_a_family_of_other_residues_than_rows_is_told_with_its_table(tmp_path):
+    row = {"id": "f", "query": "AC", "length": 2, "depth": 2, "meff": 1.0, "weights": [1.0, 1.0]}
+    write_rows(tmp_path / "f.parquet", FAMILIES, [row | {"residues": bytes(3)}], 1)
+    told = r"f\.parquet: family f: 3 residues for 2 rows of 2 columns"
+    with pytest.raises(DataError, match=told):
+        list(read_families(tmp_path / "f.parquet"))
+    with pytest.raises(DataError, match=told):
+        Families([tmp_path / "f.parquet"])[0]
 
 
 def test_scores_with_nan_are_refused():
