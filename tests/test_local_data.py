@@ -175,6 +175,7 @@ def test_a_table_without_one_of_the_splits_is_refused(folder, capsys, split):
     assert main(arguments) == 2
     other = {"train": "test", "test": "train"}[split]
     assert f"none of its 1 families is in the {other} split" in capsys.readouterr().err
+    assert not [*folder.glob("*.ffdata"), *folder.glob("*.ffindex")]
 
 
 def test_refused_structures_are_counted_and_the_audit_named(folder, capsys):

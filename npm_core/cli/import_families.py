@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
                 "training needs both. Set the column `split`, or change --test-share "
                 f"(split.test_share in the settings), now {args.test_share:g}"
             )
+    for name, chosen in datasets.items():
         write_entries(args.output / name, ((one.id, a3m_text(one.msa)) for one in chosen))
     targets = [one for one in imported if one.target is not None]
     write_entries(
