@@ -94,12 +94,13 @@ bench: setup
 	python benchmarks/bench_npm.py
 
 # Resolve pyproject.toml anew; torch is pinned to its version whichever build is installed.
+PINS := build/lock/bin/python -m pip freeze --exclude-editable --exclude neural-potts-model \
+  | sed 's/+cpu$$//' | grep -v '^nvidia\|^triton'
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet torch==2.13.0
-	build/lock/bin/python -m pip install --quiet --editable '.[dev]'
-	build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
-	  | grep -v '^nvidia\|^triton' > requirements.lock
-	# Snakemake makes environments of copies of these files, which cannot name the lock file.
-	for env in envs/*.yaml; do \
-	  sed -i '/^  - pip:$$/q' $$env && sed 's/^/      - /' requirements.lock >> $$env; done
+	build/lock/bin/python -m pip install --quiet --editable .
+	# Snakemake makes environments of copies of these files, which cannot name a lock file.
+	pins=$$($(PINS)) && for env in envs/*.yaml; do \
+	  sed -i '/^  - pip:$$/q' $$env && sed 's/^/      - /' <<< "$$pins" >> $$env; done
+	build/lock/bin/python -m pip install --quiet '.[dev]' && $(PINS) > requirements.lock
