@@ -32,13 +32,14 @@ from npm_core.devices import usable_device
 from npm_core.families import Families
 from npm_core.flops import training_flops
 from npm_core.loop import AHEAD
-from npm_core.model import K, NeuralPottsModel, UntiedHead, build_trunk
+from npm_core.model import K, NeuralPottsModel, UntiedHead
 from npm_core.npm_loss import cheapest_form, npm_loss
 from npm_core.parallel import map_in_order
 from npm_core.predict import embed_sequences, window_scores
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask
 from npm_core.training_settings import FORMS, LoopSettings, ObjectiveSettings, TrainSettings
+from npm_core.trunks import build_trunk
 
 GPU_PEAK = 790e12
 """FLOP/s of an H100 or H200 in dense bfloat16, as its users reach it."""

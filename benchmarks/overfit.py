@@ -19,12 +19,13 @@ from npm_core import plm, plm_sparse
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.families import Families
 from npm_core.loop import fit
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
 from npm_core.npm_loss import npm_loss
 from npm_core.tables import Family, write_families
 from npm_core.team import Team
 from npm_core.training import NpmTask
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
+from npm_core.trunks import build_trunk
 
 DEPTH = 10
 

@@ -16,9 +16,10 @@ from npm_core import alphabet
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.errors import DataError, OutputError, SettingsError, told_where
 from npm_core.files import atomic_path
-from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk, build_trunk
+from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk
 from npm_core.provenance import file_digest
 from npm_core.settings import from_mapping
+from npm_core.trunks import build_trunk
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

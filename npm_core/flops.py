@@ -4,8 +4,8 @@ import torch
 
 from npm_core.alphabet import STATES
 from npm_core.architecture import HeadSettings, TrunkSettings
-from npm_core.model import build_trunk
 from npm_core.npm_loss import cheapest_form
+from npm_core.trunks import build_trunk
 
 
 def trunk_flops(trunk: TrunkSettings, length: int) -> float:

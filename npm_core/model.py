@@ -117,15 +117,6 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return x * cosine + torch.cat([-second, first], dim=-1) * sine
 
 
-def build_trunk(settings: TrunkSettings) -> Trunk:
-    """A trunk with random weights."""
-    if settings.kind == "rotary":
-        return RotaryTrunk(settings)
-    from npm_core.esm_trunk import EsmTrunk
-
-    return EsmTrunk(settings)
-
-
 # --- Heads: embeddings of ONE protein -> h and J ------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 import torch
 
 from npm_core.architecture import HeadSettings, TrunkSettings
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
+from npm_core.trunks import build_trunk
 
 TINY = TrunkSettings("rotary", layers=2, width=8, attention_heads=2, feed_forward=2)
 SEQUENCE = "MKVLAXCDEFGHIKLMNPQRSTVWYAAGG"

@@ -13,7 +13,8 @@ from npm_core.architecture import HeadSettings
 from npm_core.checkpoints import load_model, save_model, start_from
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
-from npm_core.model import K, MaskedLanguageModel, NeuralPottsModel, build_trunk
+from npm_core.model import K, MaskedLanguageModel, NeuralPottsModel
+from npm_core.trunks import build_trunk
 
 
 def test_weights_that_are_not_finite_are_not_saved(shard, tmp_path):

@@ -14,12 +14,12 @@ from npm_core.model import (
     MaskedLanguageModel,
     NeuralPottsModel,
     UntiedHead,
-    build_trunk,
     count_parameters,
     pad_tokens,
     rotary_angles,
     rotate,
 )
+from npm_core.trunks import build_trunk
 
 
 @pytest.fixture(autouse=True)

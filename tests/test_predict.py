@@ -15,7 +15,7 @@ from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
 from npm_core.files import read_tsv
 from npm_core.generalisation import generalisation_loss
-from npm_core.model import HEADS, NeuralPottsModel, build_trunk
+from npm_core.model import HEADS, NeuralPottsModel
 from npm_core.predict import (
     embed_sequences,
     load_predictor,
@@ -26,6 +26,7 @@ from npm_core.predict import (
     window_starts,
 )
 from npm_core.tables import Family, Target, read_scores, write_targets
+from npm_core.trunks import build_trunk
 
 
 def states(sequence: str = SEQUENCE) -> np.ndarray:

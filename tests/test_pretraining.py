@@ -13,7 +13,7 @@ from npm_core import alphabet
 from npm_core.checkpoints import load_model
 from npm_core.cli import main
 from npm_core.errors import DataError
-from npm_core.model import MASK, PAD, MaskedLanguageModel, build_trunk
+from npm_core.model import MASK, PAD, MaskedLanguageModel
 from npm_core.pretraining import (
     NOT_ASKED,
     MaskedBatch,
@@ -23,6 +23,7 @@ from npm_core.pretraining import (
     read_sequences,
 )
 from npm_core.training_settings import PretrainSettings
+from npm_core.trunks import build_trunk
 
 
 def test_masking_follows_80_10_10():

@@ -11,11 +11,12 @@ from npm_core.cli import main
 from npm_core.contacts import contact_scores
 from npm_core.descent import Stop
 from npm_core.family_fitting import FamilyFitter
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
 from npm_core.plm import Objective
 from npm_core.plm_sparse import fit_objective
 from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Family, read_scores, write_families
+from npm_core.trunks import build_trunk
 
 LENGTH = 14
 

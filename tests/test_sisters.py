@@ -8,10 +8,11 @@ from npm_core.alphabet import encode
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import save_model
 from npm_core.cli import main
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
 from npm_core.neighbours import Neighbour, write_neighbours
 from npm_core.predict import predict_windows, window_scores
 from npm_core.tables import Target, read_metadata, read_scores, write_families, write_targets
+from npm_core.trunks import build_trunk
 
 
 def test_a_sisters_scores_are_npm_reading_her_query_where_she_aligns(tmp_path, capsys):

@@ -15,11 +15,12 @@ from npm_core.checkpoints import load_model
 from npm_core.cli import main
 from npm_core.errors import SettingsError
 from npm_core.families import Families
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
 from npm_core.npm_loss import npm_loss
 from npm_core.tables import Family, write_families
 from npm_core.training import NpmTask, check_frozen, grouped, residues_together
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
+from npm_core.trunks import build_trunk
 
 
 def test_an_output_that_cannot_be_written_to_is_refused_before_the_first_update(

@@ -13,11 +13,12 @@ from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.batching import Batch
 from npm_core.families import Families
 from npm_core.loop import fit
-from npm_core.model import NeuralPottsModel, build_trunk
+from npm_core.model import NeuralPottsModel
 from npm_core.task import Task
 from npm_core.team import Team
 from npm_core.training import NpmTask
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings
+from npm_core.trunks import build_trunk
 
 TINY = TrunkSettings("rotary", layers=1, width=8, attention_heads=2, feed_forward=2)
 LOOP = LoopSettings(

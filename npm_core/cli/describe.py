@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from npm_core.architecture import PAPER
-    from npm_core.model import NeuralPottsModel, build_trunk, count_parameters
+    from npm_core.model import NeuralPottsModel, count_parameters
+    from npm_core.trunks import build_trunk
 
     asked = PAPER.get(args.config) or _architecture(args.config)
     trunk, head = asked.trunk, asked.head

@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.checkpoints import load_model, require_same
     from npm_core.devices import use_threads
     from npm_core.errors import SettingsError
-    from npm_core.model import MaskedLanguageModel, build_trunk
+    from npm_core.model import MaskedLanguageModel
     from npm_core.pretraining import MaskedLanguageTask, read_sequences
+    from npm_core.trunks import build_trunk
 
     loop = overridden(LoopSettings(), args)
     pretrain = overridden(PretrainSettings(), args)
