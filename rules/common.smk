@@ -17,7 +17,7 @@ from places import ClanEvaluation, Places
 from sources import Sources
 from snakemake.exceptions import WorkflowError
 
-from npm_core.provenance import source_digest
+from npm_core.code_digest import source_digest
 from npm_core.selection import grid
 
 if errors := list(misfits(config)):

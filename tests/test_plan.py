@@ -215,7 +215,7 @@ def test_digests_are_of_the_code_beside_the_snakefile_whichever_is_installed(tmp
     for name in ("workflow", "rules", "npm_core"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "config.yaml", tmp_path)
-    with (tmp_path / "npm_core" / "provenance.py").open("a") as stream:
+    with (tmp_path / "npm_core" / "code_digest.py").open("a") as stream:
         stream.write('\nraise RuntimeError("the code of this clone")\n')
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(

@@ -3,7 +3,7 @@
 import numpy as np
 from model_inputs import SEQUENCE
 
-from npm_core import contacts, model_files, potts, prediction_files, provenance, score_files
+from npm_core import code_digest, contacts, model_files, potts, prediction_files, score_files
 from npm_core.cli import main
 from npm_core.precision import MIN_SEPARATION
 
@@ -70,6 +70,6 @@ def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
 def test_files_of_a_prediction_are_no_part_of_the_code_behind_the_contacts_of_a_run():
     drawn_and_written = {"contact_map", "formats", "matrices", "model_files", "score_files"}
     for verb in ("npm_contacts", "prior_contacts"):
-        code = provenance._closure((f"npm_core.cli.{verb}",))
+        code = code_digest._closure((f"npm_core.cli.{verb}",))
         assert "npm_core.predict" in code
         assert not code.keys() & {f"npm_core.{name}" for name in drawn_and_written}
