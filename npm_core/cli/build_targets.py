@@ -80,9 +80,7 @@ def run(args: argparse.Namespace) -> None:
     count = write_targets(
         args.output,
         (item.target for item in built if item.target is not None),
-        provenance(
-            verb="build-targets", url_template=args.url_template, min_resolved=args.min_resolved
-        ),
+        provenance(url_template=args.url_template, min_resolved=args.min_resolved),
     )
     dropped = Counter(item.reason for item in built if item.target is None)
     note(f"{args.output}: {count} targets of {len(queries)} chains, {dropped.total()} dropped")

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             "test targets, by the test sequence nearest to each", nearest.values(), found
         ),
     ]
-    facts = provenance(verb="count-leakage", alignments=alignments)
+    facts = provenance(alignments=alignments)
     write_occurrences(args.output, sorted(found.items()), facts)
     write_tsv(args.audit, ("status", "reason", "count"), counts)
     for status, what, count in counts:

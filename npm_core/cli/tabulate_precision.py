@@ -62,7 +62,6 @@ def run(args: argparse.Namespace) -> None:
         ),
         columns=columns,
         metadata=provenance(
-            verb="tabulate-precision",
             contact_distance=args.contact_distance,
             columns=columns,
             scores=[str(path) for path in args.scores],
