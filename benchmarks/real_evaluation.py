@@ -21,7 +21,6 @@ import yaml
 from real_mirror import similar
 from real_tables import clan_columns, entry_and_chain, manifest, structure_map
 
-from npm_core import model_card
 from npm_core.cli.predict import SMALL_MODEL
 from npm_core.ffindex import write_entries
 from npm_core.files import open_text
@@ -37,6 +36,7 @@ from npm_core.local_data import (
 from npm_core.progress import track
 from npm_core.provenance import provenance
 from npm_core.queries import read_queries
+from npm_core.report import model_card
 from npm_core.tables import write_targets
 
 SETS = ("pdb_sprot", "pfam40", "clans")

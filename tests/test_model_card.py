@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from npm_core import model_card
+import npm_core
 from npm_core.architecture import HeadSettings, TrunkSettings
 from npm_core.checkpoints import model_settings
 from npm_core.errors import DataError
 from npm_core.flops import head_flops, training_flops, trunk_flops
 from npm_core.model import HEADS, K
 from npm_core.npm_loss import cheapest_form, npm_loss
+from npm_core.report import model_card
 from npm_core.training_settings import ObjectiveSettings
 
 CONFIG = {
@@ -57,7 +58,7 @@ def test_a_backward_pass_costs_two_forward_passes_of_what_is_trained():
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_operations_of_a_training_count_its_rows_and_what_was_frozen(tmp_path, frozen):
-    small = Path(model_card.__file__).parent / "small_model"
+    small = Path(npm_core.__file__).parent / "small_model"
     config = json.loads((small / "config.json").read_text())
     config["facts"]["TrainSettings"] |= {"rows": 7, "frozen": frozen}
     config["facts"]["LoopSettings"]["batch"] = 4
@@ -189,7 +190,7 @@ def test_an_empty_file_of_metrics_is_named(tmp_path):
 
 
 def test_a_model_on_a_given_trunk_has_a_card_without_a_pretraining(tmp_path):
-    small = Path(model_card.__file__).parent / "small_model"
+    small = Path(npm_core.__file__).parent / "small_model"
     for name in ("config.json", "model.safetensors"):
         shutil.copy(small / name, tmp_path)
     (tmp_path / "metrics.csv").write_text("step,epoch,seconds,loss,residues\n20,0.5,90,2.9,100\n")

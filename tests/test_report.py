@@ -20,7 +20,7 @@ from npm_core.cli import main, verbs
 from npm_core.errors import DataError
 from npm_core.leakage import ABSENT, OCCURS, UNKNOWN
 from npm_core.precision import RANGES, top_precision
-from npm_core.report import cards, contents, summary
+from npm_core.report import contents, protein_cards, summary
 from npm_core.report.figures import shades
 from npm_core.report.inputs import (
     Inputs,
@@ -392,8 +392,8 @@ def test_strongest_pairs_reproduce_the_precision_of_the_metric(rng):
     distances = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
     scores = rng.normal(size=(length, length)).round(1)
     scores = scores + scores.T
-    near = set(cards.contacts(distances, contact_distance=8.0))
-    ranked = cards.strongest_pairs(scores, distances)
+    near = set(protein_cards.contacts(distances, contact_distance=8.0))
+    ranked = protein_cards.strongest_pairs(scores, distances)
     for name, separation in RANGES.items():
         for k in (1, 2, 5):
             top = ranked[name][: length // k]
@@ -406,28 +406,28 @@ def test_strongest_pairs_reproduce_the_precision_of_the_metric(rng):
 def test_a_contact_of_a_map_is_at_most_the_contact_distance_apart():
     distances = np.full((8, 8), 20.0)
     distances[0, 6], distances[0, 7], distances[1, 7], distances[0, 5] = 8.0, 8.001, 3.0, 1.0
-    assert cards.contacts(distances, contact_distance=8.0) == [0 * 8 + 6, 1 * 8 + 7]
+    assert protein_cards.contacts(distances, contact_distance=8.0) == [0 * 8 + 6, 1 * 8 + 7]
 
 
 def test_unresolved_stretches_count_from_one():
     distances = np.zeros((6, 6))
     for missing in (0, 3, 4):
         distances[missing] = distances[:, missing] = np.nan
-    assert cards.unresolved(distances) == [(1, 1), (4, 5)]
+    assert protein_cards.unresolved(distances) == [(1, 1), (4, 5)]
 
 
 def test_cards_are_spread_from_the_worst_to_the_best():
     differences = pd.Series({"a": 0.3, "b": -0.2, "c": 0.0, "d": 0.1, "e": 0.2})
-    assert cards.choose(differences, 3) == ["b", "d", "a"]
-    assert len(cards.choose(differences, 10)) == 5
+    assert protein_cards.choose(differences, 3) == ["b", "d", "a"]
+    assert len(protein_cards.choose(differences, 10)) == 5
 
 
 def test_cards_that_do_not_fit_are_thinned_from_the_worst_to_the_best():
     differences = pd.Series({name: k / 10 for k, name in enumerate("abcdefgh")})
     packed = dict.fromkeys("hgfedcba", "x" * 100)
-    assert list(cards.within(packed, differences, characters=800)) == list("hgfedcba")
-    assert list(cards.within(packed, differences, characters=399)) == ["a", "e", "h"]
-    assert cards.within(packed, differences, characters=99) == {}
+    assert list(protein_cards.within(packed, differences, characters=800)) == list("hgfedcba")
+    assert list(protein_cards.within(packed, differences, characters=399)) == ["a", "e", "h"]
+    assert protein_cards.within(packed, differences, characters=99) == {}
 
 
 def test_a_page_asks_for_nothing_outside_itself(uniref50):
@@ -502,11 +502,11 @@ def test_a_card_holds_the_structure_and_the_pairs_of_each_model_and_cutoff(unire
     made, page = uniref50
     packed = data_of(page, "cards")
     target = next(t for t in read_targets(*made["targets"]) if t.id == "UniRef50_001")
-    card = cards.unpack(packed[target.id])
-    assert card["contacts"] == cards.contacts(target.distances, contact_distance=8.0)
+    card = protein_cards.unpack(packed[target.id])
+    assert card["contacts"] == protein_cards.contacts(target.distances, contact_distance=8.0)
     assert card["unresolved"] == [[5, 7]]
     npm = next(s for s in read_scores(made["scores"][1]) if s.id == target.id)
-    ranked = cards.strongest_pairs(npm.matrix, target.distances)
+    ranked = protein_cards.strongest_pairs(npm.matrix, target.distances)
     for name, pairs in ranked.items():
         for count in (target.length // 5, target.length // 2, target.length):
             assert set(card["maps"][""]["npm"][name][:count]) == set(pairs[:count])
@@ -624,7 +624,7 @@ def test_a_map_mirrors_each_contact_and_puts_each_model_in_its_triangle():
         "contacts": [0 * 30 + 29],
         "maps": {"": {"npm": {"long": [29, 28]}, "potts": {"long": [58]}}},
     }
-    made = cards.map_datasets(
+    made = protein_cards.map_datasets(
         card, condition="", range_name="long", cutoff="L", lower="npm", upper="potts"
     )
     assert made["truth"] == [{"x": 1, "y": 30}, {"x": 30, "y": 1}]
@@ -814,7 +814,7 @@ def test_alignments_are_given_one_for_each_precision_table(pfam_clan):
 
 def test_a_card_links_its_scores_its_structure_and_its_alignment(uniref50):
     _, page = uniref50
-    links = cards.unpack(data_of(page, "cards")["UniRef50_001"])["links"][""]
+    links = protein_cards.unpack(data_of(page, "cards")["UniRef50_001"])["links"][""]
     assert set(links) == {"alignment", "structure", "potts", "npm", "nearest", "npm_shuffled"}
     assert links["structure"] == "t.parquet"
 
@@ -822,7 +822,7 @@ def test_a_card_links_its_scores_its_structure_and_its_alignment(uniref50):
 def test_300_cards_fit_in_five_megabytes(uniref50):
     """A protein of 300 residues by four models, 300 times, beside everything else.
 
-    A clan's targets, with their six depths, are thinned to fit (`cards.within`).
+    A clan's targets, with their six depths, are thinned to fit (`protein_cards.within`).
     """
     _, page = uniref50
     rng = np.random.default_rng(0)
@@ -830,8 +830,8 @@ def test_300_cards_fit_in_five_megabytes(uniref50):
     scores = [
         (("",), guess(target, model, 1.0, 12, 9.0, rng)) for model in ("potts", "npm", "a", "b")
     ]
-    maps = cards.rank_scores(scores, {"long": target})["long"]
+    maps = protein_cards.rank_scores(scores, {"long": target})["long"]
     links = {"": dict.fromkeys(maps[""], "results/contacts/uniref50/0000/potts.parquet")}
-    card = cards.pack(cards.card(target, maps, {}, links, contact_distance=8.0))
+    card = protein_cards.pack(protein_cards.card(target, maps, {}, links, contact_distance=8.0))
     rest = len(page) - sum(map(len, data_of(page, "cards").values()))
     assert rest + 300 * len(card) < 5_000_000

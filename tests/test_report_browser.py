@@ -11,7 +11,7 @@ from report_inputs import HOSTILE, flags, write_pfam, write_uniref50
 
 from npm_core.cli import main
 from npm_core.precision import meff_bin
-from npm_core.report.cards import map_datasets, unpack
+from npm_core.report.protein_cards import map_datasets, unpack
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright for the tests in a browser"

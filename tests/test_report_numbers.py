@@ -7,7 +7,7 @@ import pytest
 from report_inputs import SETTINGS
 
 from npm_core.precision import meff_bin
-from npm_core.report import cards, pfam_clan, summary, uniref50
+from npm_core.report import pfam_clan, protein_cards, summary, uniref50
 from npm_core.report.inputs import Inputs, read_runs
 from npm_core.report.page import Example
 from npm_core.report.static import specifications
@@ -285,7 +285,7 @@ def test_a_contact_map_for_a_paper_has_npm_below_and_potts_above_the_diagonal():
     page = SimpleNamespace(
         figures=[],
         examples=[Example("t", "", "")],
-        cards={"t": cards.pack(card)},
+        cards={"t": protein_cards.pack(card)},
         metric={"range": "long", "cutoff": "L"},
     )
     ((_, spec),) = specifications(page)

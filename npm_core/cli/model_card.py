@@ -28,7 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the records, write the card."""
     from npm_core.files import write_text
-    from npm_core.model_card import render
+    from npm_core.report.model_card import render
     from npm_core.report.summary import read_precision
 
     precision = read_precision(*args.precision)

@@ -14,7 +14,7 @@ import yaml
 from npm_core.errors import DataError
 from npm_core.files import open_text
 from npm_core.provenance import file_digest, git_commit
-from npm_core.report import cards, contents, inputs, pfam_clan, uniref50
+from npm_core.report import contents, inputs, pfam_clan, protein_cards, uniref50
 from npm_core.report.page import Page, Record
 from npm_core.report.summary import depth_order, pairs, read_precision
 from npm_core.tables import read_metadata
@@ -95,7 +95,7 @@ def build(files: Files, *, seed: int, max_cards: int) -> Page:
     differences = _differences(table, experiment.RANGE, experiment.CUTOFF)
     packed = inputs.build_cards(
         table,
-        cards.choose(differences, max_cards),
+        protein_cards.choose(differences, max_cards),
         targets=files.targets,
         scores=inputs.score_conditions(files.precision, files.scores),
         alignments=inputs.alignment_conditions(files.precision, files.alignments),
@@ -109,7 +109,7 @@ def build(files: Files, *, seed: int, max_cards: int) -> Page:
         depths=inputs.read_depths(files.families),
         sweep=inputs.read_sweep(files.coverage_sweep) if files.coverage_sweep else None,
         leakage=inputs.read_leakage(files.leakage) if files.leakage else None,
-        cards=cards.within(packed, differences, characters=CARD_CHARACTERS),
+        cards=protein_cards.within(packed, differences, characters=CARD_CHARACTERS),
         settings=settings,
         seed=seed,
     )

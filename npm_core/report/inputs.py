@@ -16,7 +16,7 @@ from npm_core.files import numbered_tsv, open_text
 from npm_core.leakage import UNKNOWN
 from npm_core.metrics import read_metrics
 from npm_core.progress import track
-from npm_core.report import cards
+from npm_core.report import protein_cards
 from npm_core.report.summary import STAMPS, cumulative, read_frame
 from npm_core.tables import (
     DEPTHS,
@@ -368,17 +368,17 @@ def build_cards(
                 yield conditions, score
 
     total = sum(map(count_rows, scores))
-    maps = cards.rank_scores(track(read(), total=total, what="contact maps read"), known)
+    maps = protein_cards.rank_scores(track(read(), total=total, what="contact maps read"), known)
     rows = dict(list(precision[precision["id"].isin(known)].groupby("id")))
     for name, path in structures.items():
         for of_condition in links.get(name, {}).values():
             of_condition["structure"] = path
     return {
-        name: cards.pack(
-            cards.card(
+        name: protein_cards.pack(
+            protein_cards.card(
                 target,
                 maps[name],
-                cards.nested(rows[name]),
+                protein_cards.nested(rows[name]),
                 links.get(name, {}),
                 contact_distance=contact_distance,
             )

@@ -8,9 +8,9 @@ from typing import Any
 import vl_convert
 
 from npm_core.files import atomic_path
-from npm_core.report.cards import map_datasets, unpack
 from npm_core.report.figures import contact_map
 from npm_core.report.page import Page, table_rows
+from npm_core.report.protein_cards import map_datasets, unpack
 
 WRITERS = {
     "svg": lambda spec: vl_convert.vegalite_to_svg(spec).encode(),
