@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 
 from npm_core import alphabet
 from npm_core.architecture import HeadSettings, TrunkSettings
-from npm_core.errors import DataError, OutputError, SettingsError, told_where
+from npm_core.errors import DataError, SettingsError, told_where
 from npm_core.files import atomic_path
 from npm_core.model import MaskedLanguageModel, NeuralPottsModel, Trunk
 from npm_core.provenance import file_digest
@@ -37,22 +36,6 @@ KINDS = {
 def kind_of(model: Model) -> str:
     """Its name in KINDS."""
     return next(kind for kind, made in KINDS.items() if isinstance(model, made))
-
-
-def make_folder(folder: Path | str) -> None:
-    """Make the folder of a checkpoint, before the hours that go into what it is to hold.
-
-    Raises:
-        OutputError: Nothing can be written there.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written to ({error}); name another folder"
-        ) from error
 
 
 def save_model(

@@ -45,7 +45,7 @@ def optimise(task: "Task", args: argparse.Namespace, *settings: Any) -> None:
         args: With the flags of `register_run` and --init.
         settings: For the record, beside those of the loop.
     """
-    from npm_core.checkpoints import make_folder, save_model
+    from npm_core.checkpoints import save_model
     from npm_core.loop import Outcome, fit
     from npm_core.progress import note
     from npm_core.provenance import provenance
@@ -53,7 +53,6 @@ def optimise(task: "Task", args: argparse.Namespace, *settings: Any) -> None:
 
     record = {type(part).__name__: dataclasses.asdict(part) for part in (*settings, task.loop)}
     facts = {"init": args.init, **record, **provenance()}
-    make_folder(args.output)
     with join(args.device, sharded=args.sharded) as team:
 
         def save(outcome: Outcome) -> None:

@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> None:
 
     letters = {target.id: target.sequence for target in read_targets(*args.targets)}
     written: dict[Path, tuple[str, str]] = {}
-    args.output.mkdir(parents=True, exist_ok=True)
     for scores in read_scores(*args.scores):
         wanted = args.ids is None or scores.id in args.ids
         if not wanted or (args.models is not None and scores.model not in args.models):

@@ -65,7 +65,6 @@ def run(args: argparse.Namespace) -> None:
     model = load_predictor(args.checkpoint, args.device)
     metadata = provenance(checkpoint=read_config(args.checkpoint)["sha256"])
     window = args.window or trained_length(args.checkpoint)
-    args.output.mkdir(parents=True, exist_ok=True)
     read = embed_sequences(
         model, (((query, states), states) for query, states in queries), window=window
     )
