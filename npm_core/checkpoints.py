@@ -206,8 +206,27 @@ def trained_length(folder: Path | str) -> int:
     return length
 
 
-def start_from(init: str, asked: Callable[[Any], Any]) -> NeuralPottsModel:
-    """The model a training begins with.
+def model_to_pretrain(init: str, asked: Callable[[Any], Any]) -> MaskedLanguageModel:
+    """The language model that a pretraining begins with.
+
+    Args:
+        init: "random", or the folder of a masked language model.
+        asked: Puts what the user asked for in place of a settings' fields.
+
+    Raises:
+        SettingsError: The folder is of another kind of model, or asked for is another trunk.
+    """
+    if init == "random":
+        return MaskedLanguageModel(build_trunk(asked(TrunkSettings())))
+    model = load_model(init)
+    if not isinstance(model, MaskedLanguageModel):
+        raise SettingsError(f"{init}: not a masked language model")
+    _require_same(init, model.trunk.settings, asked)
+    return model
+
+
+def model_to_train(init: str, asked: Callable[[Any], Any]) -> NeuralPottsModel:
+    """The Neural Potts Model that a training begins with.
 
     Args:
         init: "random", or the folder of a trunk or a masked language model (a new head on top),
@@ -221,14 +240,14 @@ def start_from(init: str, asked: Callable[[Any], Any]) -> NeuralPottsModel:
         return NeuralPottsModel(build_trunk(asked(TrunkSettings())), asked(HeadSettings()))
     model = load_model(init)
     trunk = model if isinstance(model, Trunk) else model.trunk
-    require_same(init, trunk.settings, asked)
+    _require_same(init, trunk.settings, asked)
     if not isinstance(model, NeuralPottsModel):
         return NeuralPottsModel(trunk, asked(HeadSettings()))
-    require_same(init, model.head_settings, asked)
+    _require_same(init, model.head_settings, asked)
     return model
 
 
-def require_same(where: str, found: Any, asked: Callable[[Any], Any]) -> None:
+def _require_same(where: str, found: Any, asked: Callable[[Any], Any]) -> None:
     """Raise SettingsError if other settings are asked for than a checkpoint has."""
     if asked(found) != found:
         raise SettingsError(f"{where}: the model has {found}, asked for is {asked(found)}")

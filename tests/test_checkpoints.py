@@ -10,7 +10,7 @@ from model_inputs import TINY, _Harmful
 from training_inputs import LOOP, files_of_at_most, make_task
 
 from npm_core.architecture import HeadSettings
-from npm_core.checkpoints import load_model, save_model, start_from
+from npm_core.checkpoints import load_model, model_to_train, save_model
 from npm_core.cli import main
 from npm_core.errors import DataError, OutputError, SettingsError
 from npm_core.model import K, MaskedLanguageModel, NeuralPottsModel
@@ -164,7 +164,7 @@ def test_a_checkpoint_with_an_unknown_setting_is_refused(saved):
 def test_training_starts_from_the_trunk_of_a_language_model(tmp_path):
     model = MaskedLanguageModel(build_trunk(TINY))
     save_model(tmp_path / "mlm", model, {})
-    npm = start_from(str(tmp_path / "mlm"), lambda settings: settings)
+    npm = model_to_train(str(tmp_path / "mlm"), lambda settings: settings)
     torch.testing.assert_close(npm.trunk.embed.weight, model.trunk.embed.weight)
     with pytest.raises(SettingsError, match="asked for"):
-        start_from(str(tmp_path / "mlm"), lambda settings: type(settings)())
+        model_to_train(str(tmp_path / "mlm"), lambda settings: type(settings)())

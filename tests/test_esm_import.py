@@ -8,7 +8,7 @@ import torch
 from model_inputs import _Harmful
 
 from npm_core.architecture import TrunkSettings
-from npm_core.checkpoints import start_from
+from npm_core.checkpoints import model_to_train
 from npm_core.cli import main
 from npm_core.errors import DataError
 
@@ -42,7 +42,7 @@ def test_a_published_esm_checkpoint_becomes_a_trunk_to_start_from(published, tmp
     out = tmp_path / "trunk"
     flags = ["--checkpoint", str(path), "--sha256", digest, "--output", str(out)]
     assert main(["import-esm", *flags]) == 0
-    npm = start_from(str(out), lambda settings: settings)
+    npm = model_to_train(str(out), lambda settings: settings)
     torch.testing.assert_close(npm.trunk.esm.embed_tokens.weight, model.embed_tokens.weight)
 
 

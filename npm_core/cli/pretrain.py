@@ -34,25 +34,15 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import torch
 
-    from npm_core.checkpoints import load_model, require_same
+    from npm_core.checkpoints import model_to_pretrain
     from npm_core.devices import use_threads
-    from npm_core.errors import SettingsError
-    from npm_core.model import MaskedLanguageModel
     from npm_core.pretraining import MaskedLanguageTask, read_sequences
-    from npm_core.trunks import build_trunk
 
     loop = overridden(LoopSettings(), args)
     pretrain = overridden(PretrainSettings(), args)
     use_threads(args.threads)
     torch.manual_seed(loop.seed)
-    if args.init == "random":
-        model = MaskedLanguageModel(build_trunk(overridden(TrunkSettings(), args)))
-    else:
-        found = load_model(args.init)
-        if not isinstance(found, MaskedLanguageModel):
-            raise SettingsError(f"{args.init}: not a masked language model")
-        require_same(args.init, found.trunk.settings, lambda settings: overridden(settings, args))
-        model = found
+    model = model_to_pretrain(args.init, lambda settings: overridden(settings, args))
     task = MaskedLanguageTask(
         model,
         read_sequences(args.fasta),

@@ -74,7 +74,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import torch
 
-    from npm_core.checkpoints import start_from
+    from npm_core.checkpoints import model_to_train
     from npm_core.devices import use_threads
     from npm_core.families import Families
     from npm_core.selection import read_choice, with_choice
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     check_frozen(train, args.init)
     use_threads(args.threads)
     torch.manual_seed(loop.seed)
-    model = start_from(args.init, lambda settings: overridden(settings, args))
+    model = model_to_train(args.init, lambda settings: overridden(settings, args))
     task = NpmTask(
         model,
         Families(args.families, replace=args.replace, without=args.without),
