@@ -13,8 +13,9 @@ import pytest
 from waiting import PATIENCE, wait_until
 
 from npm_core import weights
-from npm_core.arguments import check_folders, check_outputs, register_identity_threshold
 from npm_core.cli import HelpFormatter, main, verbs
+from npm_core.cli._arguments import register_identity_threshold
+from npm_core.cli._outputs import check_folders, check_outputs
 
 
 @pytest.fixture

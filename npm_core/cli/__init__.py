@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from npm_core import __version__
-from npm_core.arguments import OutputFile, OutputFolder, check_arguments
+from npm_core.cli._arguments import OutputFile, OutputFolder
+from npm_core.cli._outputs import check_arguments
 from npm_core.errors import NpmError
 
 DESCRIPTION = """The Neural Potts Model.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from npm_core.arguments import OutputFile, positive, positive_int, register_identity_threshold
+from npm_core.cli._arguments import OutputFile, positive, positive_int, register_identity_threshold
 from npm_core.cli._contacts import register_centre, register_test_rows
 from npm_core.descent import Stop
 

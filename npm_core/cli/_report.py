@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import whole
+from npm_core.cli._arguments import whole
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from datetime import date
 
-from npm_core.arguments import positive, whole
+from npm_core.cli._arguments import positive, whole
 from npm_core.pdb_selection import Criteria
 
 

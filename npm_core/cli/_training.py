@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import OutputFile, OutputFolder, register_device, register_threads
+from npm_core.cli._arguments import OutputFile, OutputFolder, register_device, register_threads
 
 if TYPE_CHECKING:
     from npm_core.task import Task

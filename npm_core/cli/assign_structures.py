@@ -10,8 +10,8 @@ split, reason, representative.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, OutputFolder, register_max_memory, register_threads
 from npm_core.assignment import Assignment, AssignmentSettings
+from npm_core.cli._arguments import OutputFile, OutputFolder, register_max_memory, register_threads
 from npm_core.settings import add_flags, overridden
 
 AUDIT = (

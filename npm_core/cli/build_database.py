@@ -9,7 +9,7 @@ clusters' representatives and the alignments of their members are kept.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import register_max_memory, register_threads, share_from_zero
+from npm_core.cli._arguments import register_max_memory, register_threads, share_from_zero
 from npm_core.mmseqs import COVERAGE, IDENTITY, MAX_MEMORY_GIB
 
 

@@ -7,7 +7,7 @@ replaced by a parent amino acid or a gap).
 
 import argparse
 
-from npm_core.arguments import (
+from npm_core.cli._arguments import (
     OutputFile,
     positive_int,
     register_identity_threshold,

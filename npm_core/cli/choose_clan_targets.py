@@ -10,7 +10,7 @@ cover.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, register_min_resolved, share_from_zero
+from npm_core.cli._arguments import OutputFile, positive_int, register_min_resolved, share_from_zero
 from npm_core.cli._fetch import register_lock
 
 

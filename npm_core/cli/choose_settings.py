@@ -7,7 +7,7 @@ The record (JSON) holds the chosen settings, the measure, and every candidate wi
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 from npm_core.selection import LOWER_IS_BETTER
 
 

@@ -9,7 +9,7 @@ that of the observed residues, with an X for each number left out where the chai
 
 import argparse
 
-from npm_core.arguments import output_file, register_structure
+from npm_core.cli._arguments import output_file, register_structure
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ between other letters that is in no pair is a residue without a score.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:

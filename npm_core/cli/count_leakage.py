@@ -11,7 +11,7 @@ itself, as its entry was assigned by other chains, is counted apart. Its columns
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int
+from npm_core.cli._arguments import OutputFile, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ cent of the query that each row must cover) and depth (rows kept, the query coun
 
 import argparse
 
-from npm_core.arguments import OutputFile, positive_int, whole
+from npm_core.cli._arguments import OutputFile, positive_int, whole
 from npm_core.hhsuite import FilterSettings
 from npm_core.settings import add_flags, overridden
 

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npm_core.arguments import positive_int
+from npm_core.cli._arguments import positive_int
 
 if TYPE_CHECKING:
     from npm_core.architecture import Architecture

@@ -6,7 +6,7 @@ blastdbcmd that reads them.
 
 import argparse
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:

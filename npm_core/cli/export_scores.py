@@ -7,7 +7,7 @@ They are called TARGET.MODEL.rr, or by another --format: CASP RR, CCMpred's .mat
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.cli._arguments import OutputFolder
 
 FORMATS = ("rr", "mat", "npy", "npz", "csv")
 

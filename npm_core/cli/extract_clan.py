@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, positive_int
+from npm_core.cli._arguments import OutputFolder, positive_int
 
 COUNTS = ("family", "rows", "kept_rows", "structures", "structures_from", "seed_rows")
 

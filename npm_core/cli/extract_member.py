@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 
 
 def register(parser: argparse.ArgumentParser) -> None:

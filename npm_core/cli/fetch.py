@@ -5,7 +5,7 @@ The first download of a URL records its sha256 in the lock file; every later one
 
 import argparse
 
-from npm_core.arguments import OutputFile, positive, positive_int
+from npm_core.cli._arguments import OutputFile, positive, positive_int
 from npm_core.cli._fetch import register_lock
 
 

@@ -6,7 +6,7 @@ table that the figure draws.
 
 import argparse
 
-from npm_core.arguments import OutputFolder
+from npm_core.cli._arguments import OutputFolder
 from npm_core.cli._report import add_inputs
 
 FORMATS = ("svg", "pdf", "parquet")

@@ -7,7 +7,7 @@ aligned to that family's own alignment by HHalign.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, whole
+from npm_core.cli._arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:

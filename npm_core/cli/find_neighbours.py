@@ -7,7 +7,7 @@ like the target is left out.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive, register_max_memory, register_threads
+from npm_core.cli._arguments import OutputFile, positive, register_max_memory, register_threads
 from npm_core.mmseqs import MAX_MEMORY_GIB
 
 

@@ -21,7 +21,7 @@ import argparse
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from npm_core.arguments import (
+from npm_core.cli._arguments import (
     positive,
     positive_int,
     register_device,
@@ -131,7 +131,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
     from npm_core import fitting, model_files
-    from npm_core.arguments import check_outputs
+    from npm_core.cli._outputs import check_outputs
     from npm_core.errors import DataError, NpmError
     from npm_core.plm import Objective
     from npm_core.progress import note, track

@@ -10,7 +10,7 @@ added: their rows to those of the table's alignments, and those the table lacks 
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, positive_int, register_min_resolved
+from npm_core.cli._arguments import OutputFolder, positive_int, register_min_resolved
 
 
 def register(parser: argparse.ArgumentParser) -> None:

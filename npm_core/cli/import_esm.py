@@ -7,7 +7,7 @@ is the one given.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder
+from npm_core.cli._arguments import OutputFolder
 
 
 def register(parser: argparse.ArgumentParser) -> None:

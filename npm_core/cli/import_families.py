@@ -8,7 +8,7 @@ and split; docs/formats.md describes each. Written are OUTPUT/{train,test,target
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, register_min_resolved, share_from_zero
+from npm_core.cli._arguments import OutputFolder, register_min_resolved, share_from_zero
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ A Markdown file to stand beside the weights wherever they go.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, whole
+from npm_core.cli._arguments import OutputFile, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ Targets without a hit, or without two aligned residues, get no scores and are co
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, whole
+from npm_core.cli._arguments import OutputFile, positive_int, whole
 from npm_core.cli._contacts import register_centre
 from npm_core.cli._potts import fitter_of, register_objective
 

@@ -13,7 +13,13 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_device, register_threads, register_window, whole
+from npm_core.cli._arguments import (
+    OutputFile,
+    register_device,
+    register_threads,
+    register_window,
+    whole,
+)
 from npm_core.cli._contacts import register_centre, register_test_rows
 
 

@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npm_core.arguments import (
+from npm_core.cli._arguments import (
     output_file,
     register_contact_distance,
     register_map,

@@ -17,7 +17,7 @@ over the largest one, not a probability.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, register_device, register_threads, register_window
+from npm_core.cli._arguments import OutputFolder, register_device, register_threads, register_window
 
 SMALL_MODEL = Path(__file__).parents[1] / "small_model"
 """Made by `make model`."""

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from npm_core.arguments import register_window, share
+from npm_core.cli._arguments import register_window, share
 from npm_core.cli._potts import fitter_of, register_family_fits
 
 

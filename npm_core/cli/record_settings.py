@@ -5,7 +5,7 @@ import json
 
 import yaml
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 from npm_core.errors import SettingsError
 from npm_core.files import write_text
 

@@ -11,7 +11,7 @@ are judged (the generalisation loss of section 3).
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, register_identity_threshold, whole
+from npm_core.cli._arguments import OutputFile, positive_int, register_identity_threshold, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ depth. @FILE stands for the lines of a file, one argument a line.
 import argparse
 import sys
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 from npm_core.cli._report import add_inputs
 
 

@@ -9,7 +9,7 @@ scores that are not above zero are left out.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_map
+from npm_core.cli._arguments import OutputFile, register_map
 from npm_core.cli._contacts import register_centre
 
 

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from npm_core.arguments import output_file
+from npm_core.cli._arguments import output_file
 
 if TYPE_CHECKING:
     from npm_core.arrays import Indices

@@ -13,7 +13,7 @@ experiment, not to the machine.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import (
+from npm_core.cli._arguments import (
     gibibytes,
     positive,
     positive_int,

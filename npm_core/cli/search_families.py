@@ -9,7 +9,7 @@ profile, cut-off or hit is `skipped`. A killed run goes on where it was.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import positive_int, register_search_outputs, whole
+from npm_core.cli._arguments import positive_int, register_search_outputs, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ and enforced from then on. `select-structures --hits` keeps the entries of the l
 
 import argparse
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 from npm_core.cli._fetch import register_lock
 from npm_core.cli._structures import criteria, register_criteria
 

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from npm_core.arguments import OutputFile
+from npm_core.cli._arguments import OutputFile
 from npm_core.cli._structures import criteria, register_criteria
 
 AUDIT = ("entry", "deposited", "resolution", "method", "status", "reason", "candidates")

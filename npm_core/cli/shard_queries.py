@@ -6,7 +6,7 @@ Where a sequence goes depends on its id alone. Shards may be empty.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFolder, positive_int
+from npm_core.cli._arguments import OutputFolder, positive_int
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ Written is a TSV of family and bucket, 0-based.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, positive_int, whole
+from npm_core.cli._arguments import OutputFile, positive_int, whole
 
 
 def register(parser: argparse.ArgumentParser) -> None:

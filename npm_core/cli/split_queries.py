@@ -7,7 +7,7 @@ which other sequences are in it. With --held-out the test split is a published l
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, share_from_zero
+from npm_core.cli._arguments import OutputFile, share_from_zero
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ have no rows; the file's metadata counts them.
 import argparse
 from pathlib import Path
 
-from npm_core.arguments import OutputFile, register_contact_distance
+from npm_core.cli._arguments import OutputFile, register_contact_distance
 
 
 def register(parser: argparse.ArgumentParser) -> None:

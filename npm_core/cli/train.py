@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.architecture import HeadSettings, TrunkSettings
-from npm_core.arguments import register_contact_distance
+from npm_core.cli._arguments import register_contact_distance
 from npm_core.cli._training import optimise, register_run
 from npm_core.settings import add_flags, overridden
 from npm_core.training_settings import LoopSettings, ObjectiveSettings, TrainSettings

@@ -6,7 +6,7 @@ the same bytes.
 
 import argparse
 
-from npm_core.arguments import OutputFolder
+from npm_core.cli._arguments import OutputFolder
 
 
 def register(parser: argparse.ArgumentParser) -> None:
