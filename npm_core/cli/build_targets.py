@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.cli._arguments import OutputFile, positive_int, register_min_resolved
-from npm_core.cli._fetch import register_lock
+from npm_core.cli._fetch import register_archive
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queries", type=Path, required=True, help="FASTA of the chains to build (a shard)"
     )
-    parser.add_argument(
-        "--url-template",
-        required=True,
-        metavar="URL",
-        help="place of an entry; {id} is the entry, {middle} the two characters before its last",
-    )
-    register_lock(parser)
-    parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of fetched files")
+    register_archive(parser)
     register_min_resolved(parser)
     parser.add_argument("--workers", type=positive_int, default=4, help="files fetched at a time")
     parser.add_argument("--output", type=OutputFile, required=True, help="Parquet table of targets")

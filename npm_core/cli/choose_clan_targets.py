@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from npm_core.cli._arguments import OutputFile, positive_int, register_min_resolved, share_from_zero
-from npm_core.cli._fetch import register_lock
+from npm_core.cli._fetch import register_archive
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -25,14 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--families", type=Path, required=True, nargs="+", help="tables of families"
     )
-    parser.add_argument(
-        "--url-template",
-        required=True,
-        metavar="URL",
-        help="place of an entry; {id} is the entry, {middle} the two characters before its last",
-    )
-    register_lock(parser)
-    parser.add_argument("--cache", required=True, type=Path, metavar="DIR", help="of fetched files")
+    register_archive(parser)
     parser.add_argument(
         "--min-identity",
         type=share_from_zero,

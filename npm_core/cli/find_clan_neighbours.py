@@ -7,14 +7,12 @@ aligned to that family's own alignment by HHalign.
 import argparse
 from pathlib import Path
 
-from npm_core.cli._arguments import OutputFile, positive_int, whole
+from npm_core.cli._arguments import positive_int, whole
+from npm_core.cli._neighbours import register_inputs, register_output, write_found
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
-    parser.add_argument(
-        "--families", type=Path, required=True, nargs="+", help="tables of families"
-    )
+    register_inputs(parser)
     parser.add_argument(
         "--profiles",
         required=True,
@@ -37,13 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="only the targets of this bucket, from 0",
     )
     parser.add_argument("--workers", type=positive_int, default=1, help="programs at a time")
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=OutputFile,
-        metavar="FILE.parquet",
-        help="table of neighbours, one a target",
-    )
+    register_output(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,9 +44,6 @@ def run(args: argparse.Namespace) -> None:
     from npm_core.errors import DataError
     from npm_core.ffindex import read_entries
     from npm_core.neighbour_search import nearest_by_hhsearch, scratch_folder
-    from npm_core.neighbours import write_neighbours
-    from npm_core.progress import note
-    from npm_core.provenance import provenance
     from npm_core.tables import read_families, read_family_queries, read_targets
 
     buckets = read_buckets(args.buckets)
@@ -75,9 +64,4 @@ def run(args: argparse.Namespace) -> None:
             workers=args.workers,
             scratch=Path(folder),
         )
-    without = sum(neighbour.family is None for neighbour in found)
-    facts = provenance(
-        method="hhsearch", round=args.cv_round, targets=len(found), targets_without_hit=without
-    )
-    write_neighbours(args.output, found, facts)
-    note(f"{len(found)} targets, {without} without a hit")
+    write_found(args.output, found, method="hhsearch", round=args.cv_round)

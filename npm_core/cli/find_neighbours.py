@@ -7,33 +7,22 @@ like the target is left out.
 import argparse
 from pathlib import Path
 
-from npm_core.cli._arguments import OutputFile, positive, register_max_memory, register_threads
+from npm_core.cli._arguments import positive, register_max_memory, register_threads
+from npm_core.cli._neighbours import register_inputs, register_output, write_found
 from npm_core.mmseqs import MAX_MEMORY_GIB
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
-    parser.add_argument(
-        "--families", type=Path, required=True, nargs="+", help="tables of families"
-    )
+    register_inputs(parser)
     parser.add_argument("--e-value", type=positive, default=1e-3, help="hits above it do not count")
     register_max_memory(parser, default=MAX_MEMORY_GIB)
     register_threads(parser, "of MMseqs2")
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=OutputFile,
-        metavar="FILE.parquet",
-        help="table of neighbours, one a target",
-    )
+    register_output(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Search and write the neighbours."""
     from npm_core.neighbour_search import nearest_by_mmseqs, scratch_folder
-    from npm_core.neighbours import write_neighbours
-    from npm_core.progress import note
-    from npm_core.provenance import provenance
     from npm_core.tables import read_family_queries, read_targets
 
     with scratch_folder(args.output) as folder:
@@ -50,7 +39,4 @@ def run(args: argparse.Namespace) -> None:
             threads=args.threads,
             scratch=Path(folder),
         )
-    without = sum(neighbour.family is None for neighbour in found)
-    facts = provenance(method="mmseqs", targets=len(found), targets_without_hit=without)
-    write_neighbours(args.output, found, facts)
-    note(f"{len(found)} targets, {without} without a hit")
+    write_found(args.output, found, method="mmseqs")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from npm_core.cli._arguments import OutputFile, positive_int, whole
 from npm_core.cli._contacts import register_centre
+from npm_core.cli._neighbours import register_inputs
 from npm_core.cli._potts import fitter_of, register_objective
 
 
@@ -21,10 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.parquet",
         help="of `find-neighbours` or `find-clan-neighbours`",
     )
-    parser.add_argument("--targets", type=Path, required=True, nargs="+", help="tables of targets")
-    parser.add_argument(
-        "--families", type=Path, required=True, nargs="+", help="tables of families"
-    )
+    register_inputs(parser)
     register_objective(parser)
     register_centre(parser)
     parser.add_argument("--seed", type=whole, required=True, help="of the reference members")
