@@ -42,11 +42,10 @@ def add_flags(
             parser_action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
             choices = field.metadata["choices"]
-            metavar = kind.__name__ if grouped else flag.replace("-", "_")
             parser_action = {
                 "type": kind,
                 "choices": choices or None,
-                "metavar": None if choices else metavar.upper(),
+                "metavar": kind.__name__.upper() if grouped and not choices else None,
             }
         group.add_argument(
             f"--{flag}", dest=destination, default=argparse.SUPPRESS, help=words, **parser_action

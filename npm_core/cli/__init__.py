@@ -60,7 +60,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
             return "DIR"
         if action.type in (Path, OutputFile):
             return "FILE"
-        return super()._get_default_metavar_for_optional(action)
+        return action.option_strings[0].lstrip("-").replace("-", "_").upper()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
