@@ -188,7 +188,7 @@ def test_the_help_says_defaults_that_are_values(capsys, verb, flag, default):
 
 def test_rows_are_weighted_by_one_threshold_where_no_other_is_asked_for():
     parser = argparse.ArgumentParser()
-    register_identity_threshold(parser, "for the weights")
+    register_identity_threshold(parser)
     assert parser.parse_args([]).identity_threshold == weights.IDENTITY_THRESHOLD
 
 

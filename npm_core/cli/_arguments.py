@@ -155,11 +155,14 @@ def register_min_resolved(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def register_identity_threshold(
-    parser: argparse.ArgumentParser, text: str, *, default: float | None = 0.8
-) -> None:
-    """The flag --identity-threshold, the same wherever rows are weighted."""
-    parser.add_argument("--identity-threshold", type=share, default=default, help=text)
+def register_identity_threshold(parser: argparse.ArgumentParser) -> None:
+    """The flag --identity-threshold of verbs that weight the rows of families."""
+    parser.add_argument(
+        "--identity-threshold",
+        type=share,
+        default=0.8,
+        help="rows that agree in this share of columns share their weight",
+    )
 
 
 def register_max_failed(parser: argparse.ArgumentParser, what: str) -> None:

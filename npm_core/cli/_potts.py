@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from npm_core.cli._arguments import OutputFile, positive, positive_int, register_identity_threshold
+from npm_core.cli._arguments import OutputFile, positive, positive_int, share
 from npm_core.cli._contacts import register_centre, register_test_rows
 from npm_core.descent import Stop
+from npm_core.settings import overridden
 
 if TYPE_CHECKING:
     from npm_core.family_fitting import FamilyFitter
+    from npm_core.plm import Objective
 
 
 def register_family_fits(parser: argparse.ArgumentParser, *, model: str) -> None:
@@ -50,32 +52,46 @@ def register_family_fits(parser: argparse.ArgumentParser, *, model: str) -> None
     )
 
 
-def register_objective(parser: argparse.ArgumentParser) -> None:
-    """What the fit of a family minimises and where it stops."""
+def register_objective(
+    parser: argparse.ArgumentParser, more: str = "; `fit-potts --help` has their numbers"
+) -> None:
+    """What the fit of a family minimises and where it stops; `more` ends the objectives' help."""
     from npm_core.potts import ObjectiveName
 
     parser.add_argument(
         "--objective",
         choices=get_args(ObjectiveName),
         default="ccmpred",
-        help="sequence weights and regularisation: CCMpred's, or those of the paper's eq. (3); "
-        "`fit-potts --help` has their numbers",
+        help="sequence weights and regularisation: CCMpred's, or those of the paper's eq. (3)"
+        f"{more}",
     )
-    register_identity_threshold(
-        parser, "share of identical columns from which rows share their weight, by either objective"
+    parser.add_argument(
+        "--identity-threshold",
+        dest="Objective.identity_threshold",
+        type=share,
+        default=argparse.SUPPRESS,
+        help="share of identical columns from which rows share their weight, by either objective; "
+        "default 0.8",
     )
     parser.add_argument(
         "--stop-rel",
+        dest="Stop.rel",
         type=positive,
-        default=Stop.rel,
-        help="stop when three iterations together gained less than this share of the objective",
+        default=argparse.SUPPRESS,
+        help="stop when three iterations together gained less than this share of the objective; "
+        f"default {Stop.rel}",
     )
+
+
+def objective_and_stop(args: argparse.Namespace) -> "tuple[Objective, Stop]":
+    """What `register_objective` asked for."""
+    from npm_core.plm import Objective
+
+    return overridden(Objective(args.objective), args), overridden(Stop(), args)
 
 
 def fitter_of(args: argparse.Namespace, model: str) -> "FamilyFitter":
     """What `register_objective` and `register_centre` asked for; the scores call it `model`."""
     from npm_core.family_fitting import FamilyFitter
-    from npm_core.plm import Objective
 
-    objective = Objective(args.objective, identity_threshold=args.identity_threshold)
-    return FamilyFitter(objective, Stop(args.stop_rel), args.centre, model)
+    return FamilyFitter(*objective_and_stop(args), args.centre, model)

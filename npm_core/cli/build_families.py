@@ -30,9 +30,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tsv",
         help="what became of each alignment",
     )
-    register_identity_threshold(
-        parser, "rows that agree in this share of columns share their weight"
-    )
+    register_identity_threshold(parser)
     add_flags(parser, FilterSettings, "filter-", grouped=False)
     parser.add_argument(
         "--filter-coverage",

@@ -19,24 +19,30 @@ L columns (paper), or in more than that number of columns, rounded up (ccmpred).
 
 import argparse
 from pathlib import Path
-from typing import TypeVar, get_args
 
 from npm_core.cli._arguments import (
     positive,
     positive_int,
     register_device,
-    register_identity_threshold,
     register_threads,
     share,
 )
+from npm_core.cli._potts import objective_and_stop, register_objective
 from npm_core.descent import Stop
+from npm_core.settings import overridden
 
-T = TypeVar("T")
+OF_OUR_SOLVER = {
+    "Stop.rel": "--stop-rel",
+    "Stop.target": "--target-objective",
+    "Stop.evaluations": "--max-evaluations",
+    "Objective.lambda_fields": "--lambda-fields",
+    "Objective.lambda_couplings": "--lambda-couplings",
+    "Objective.identity_threshold": "--identity-threshold",
+}
+"""Where argparse puts each option that the program ccmpred lacks."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    from npm_core.potts import ObjectiveName
-
     parser.add_argument(
         "--msa",
         type=Path,
@@ -66,41 +72,35 @@ def register(parser: argparse.ArgumentParser) -> None:
         default="own",
         help="the solver: ours, or the program ccmpred on PATH with its own stop",
     )
-    parser.add_argument(
-        "--objective",
-        choices=get_args(ObjectiveName),
-        default="ccmpred",
-        help="regularisation and weights: CCMpred's, or those of the paper's eq. (3)",
-    )
+    register_objective(parser, more="")
     parser.add_argument(
         "--lambda-fields",
+        dest="Objective.lambda_fields",
         type=positive,
+        default=argparse.SUPPRESS,
         metavar="LAMBDA_H",
         help="default 0.01, for both objectives",
     )
     parser.add_argument(
         "--lambda-couplings",
+        dest="Objective.lambda_couplings",
         type=positive,
+        default=argparse.SUPPRESS,
         metavar="LAMBDA_J",
         help="default 0.2 for ccmpred, 0.001 for paper",
     )
-    register_identity_threshold(
-        parser,
-        "share of identical columns from which rows share their weight; default 0.8",
-        default=None,
-    )
     parser.add_argument(
-        "--stop-rel",
-        type=positive,
-        help="stop when three iterations together gained less than this share of the objective; "
-        f"default {Stop.rel}",
-    )
-    parser.add_argument(
-        "--target-objective", type=float, help="stop as soon as the objective is this or lower"
+        "--target-objective",
+        dest="Stop.target",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="stop as soon as the objective is this or lower",
     )
     parser.add_argument(
         "--max-evaluations",
+        dest="Stop.evaluations",
         type=positive_int,
+        default=argparse.SUPPRESS,
         help="stop after so many evaluations of the objective, not converged; default "
         f"{Stop.evaluations}",
     )
@@ -117,7 +117,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="shrink to this Potts model, not to zero; any format likewise",
     )
     parser.add_argument(
-        "--prior-weight", type=share, help="factor of the prior, above 0, at most 1; default 1"
+        "--prior-weight",
+        dest="Job.prior_weight",
+        type=share,
+        default=argparse.SUPPRESS,
+        help="factor of the prior, above 0, at most 1; default 1",
     )
     register_threads(parser, "of one fit; or how many alignments at a time")
     register_device(parser)
@@ -133,45 +137,23 @@ def run(args: argparse.Namespace) -> None:
     from npm_core import fitting, model_files
     from npm_core.cli._outputs import check_outputs
     from npm_core.errors import DataError, NpmError
-    from npm_core.plm import Objective
     from npm_core.progress import note, track
 
     check_options(args)
-    todo = [
-        fitting.Job(
-            msa,
-            output,
-            report,
-            query=args.query,
-            all_columns=args.all_columns,
-            start=args.start,
-            prior=args.prior,
-            prior_weight=or_default(args.prior_weight, fitting.Job.prior_weight),
-        )
-        for msa, output, report in fitting.destinations(args.msa, args.output, args.report)
-    ]
+    files = fitting.destinations(args.msa, args.output, args.report)
+    chosen = args.query, args.all_columns, args.start, args.prior
+    todo = [overridden(fitting.Job(*each, *chosen), args) for each in files]
     check_outputs(
         (path for job in todo for path in (job.output, job.report) if path),
         (path for path in (*args.msa, args.start, args.prior) if path),
     )
     for job in todo:
         model_files.model_format(job.output)
-    objective = Objective(
-        args.objective,
-        args.lambda_fields,
-        args.lambda_couplings,
-        or_default(args.identity_threshold, Objective.identity_threshold),
-    )
-    stop = Stop(
-        or_default(args.stop_rel, Stop.rel),
-        args.target_objective,
-        or_default(args.max_evaluations, Stop.evaluations),
-    )
     if args.device != "cpu":
         from npm_core.devices import usable_device
 
         usable_device(args.device)
-    solver = fitting.Solver(objective, stop, args.backend, args.device, args.threads)
+    solver = fitting.Solver(*objective_and_stop(args), args.backend, args.device, args.threads)
     failed = []
     lines = fitting.fit_files(todo, solver)
     if len(todo) > 1:
@@ -192,32 +174,15 @@ def check_options(args: argparse.Namespace) -> None:
     """Raise a SettingsError at options that cannot be, or not together."""
     from npm_core.errors import SettingsError
 
-    if args.prior_weight is not None and args.prior is None:
+    given = {name for name, value in vars(args).items() if value is not None}
+    of_the_cpu = [f"--{name}" for name in ("start", "prior") if name in given]
+    of_our_solver = of_the_cpu + [OF_OUR_SOLVER[name] for name in OF_OUR_SOLVER if name in given]
+    if "Job.prior_weight" in given and args.prior is None:
         raise SettingsError("--prior-weight needs --prior, the model that it weighs")
-    of_the_cpu = {"--start": args.start, "--prior": args.prior}
-    of_our_solver = {
-        **of_the_cpu,
-        "--stop-rel": args.stop_rel,
-        "--target-objective": args.target_objective,
-        "--max-evaluations": args.max_evaluations,
-        "--lambda-fields": args.lambda_fields,
-        "--lambda-couplings": args.lambda_couplings,
-        "--identity-threshold": args.identity_threshold,
-    }
     if args.backend == "ccmpred":
-        if option := first_given(of_our_solver):
-            raise SettingsError(f"{option} needs --backend own")
+        if of_our_solver:
+            raise SettingsError(f"{of_our_solver[0]} needs --backend own")
         if args.objective != "ccmpred" or args.device != "cpu":
             raise SettingsError("--backend ccmpred has its own objective, and no --device cuda")
-    if args.device != "cpu" and (option := first_given(of_the_cpu)):
-        raise SettingsError(f"{option} needs --device cpu")
-
-
-def first_given(options: dict[str, object]) -> str | None:
-    """The first of some options that the command line gives, if any."""
-    return next((option for option, value in options.items() if value is not None), None)
-
-
-def or_default(value: T | None, default: T) -> T:
-    """An option, or what stands for it where the command line does not give it."""
-    return default if value is None else value
+    if args.device != "cpu" and of_the_cpu:
+        raise SettingsError(f"{of_the_cpu[0]} needs --device cpu")

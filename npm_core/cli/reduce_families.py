@@ -45,9 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--depth", required=True, type=_depth, help='rows to keep, or "full"')
     parser.add_argument("--seed", required=True, type=whole, help="of the rows that are kept")
-    register_identity_threshold(
-        parser, "rows that agree in this share of columns share their weight"
-    )
+    register_identity_threshold(parser)
     parser.add_argument(
         "--output",
         type=OutputFile,
