@@ -14,7 +14,7 @@ from npm_core import ffindex
 from npm_core.errors import DataError, SettingsError
 from npm_core.fasta import fasta_text, read_fasta
 from npm_core.programs import Finished, Programs, program, require
-from npm_core.settings import knob
+from npm_core.settings import knob, require_positive
 
 PARTS = ("sequences", "clusters", "representatives", "alignments")
 """Databases of which one search database consists, each a file of this name and others."""
@@ -51,8 +51,7 @@ class MmseqsSettings:
     batch: int = knob(500, "queries of one mmseqs2 call")
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.max_hits < 1 or self.batch < 1:
-            raise SettingsError(f"iterations, max_hits and batch are at least 1, found {self}")
+        require_positive(self, "iterations", "e_value", "max_hits", "max_memory_gib", "batch")
         if not 1 <= self.sensitivity <= 8:
             raise SettingsError(f"sensitivity is {self.sensitivity}; mmseqs takes 1 to 8")
 

@@ -370,7 +370,10 @@ def test_a_folder_that_is_no_database_is_refused(tmp_path):
         mmseqs.check_database(tmp_path)
 
 
-@pytest.mark.parametrize("knobs", [{"iterations": 0}, {"sensitivity": 9}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "knobs",
+    [{"iterations": 0}, {"sensitivity": 9}, {"batch": 0}, {"e_value": 0}, {"max_memory_gib": 0}],
+)
 def test_settings_mmseqs_would_not_take_are_refused(knobs):
     with pytest.raises(SettingsError):
         MmseqsSettings("db", **knobs)
