@@ -79,7 +79,6 @@ class HhblitsSettings:
         database: Prefix of the database.
         iterations: Paper, C.4: 3. The program takes 1 to 8.
         e_value: Inclusion threshold. Paper, C.4: 0.001.
-        cpu: Threads of one process.
         max_memory_gib: GiB for realignment. Hits longer than (this - 0.5) / 24 bytes / query
             length / cpu columns are not realigned (src/hhblits.cpp of HH-suite 3.3.0).
     """
@@ -87,7 +86,7 @@ class HhblitsSettings:
     database: str
     iterations: int = 3
     e_value: float = 0.001
-    cpu: int = 1
+    cpu: int = knob(1, "threads of one hhblits; it changes what is found")
     max_memory_gib: float = 3.0
 
     def __post_init__(self) -> None:

@@ -49,12 +49,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=HhblitsSettings.e_value,
         help="largest of a hit to include (C.4)",
     )
-    parser.add_argument(
-        "--cpu",
-        type=positive_int,
-        default=HhblitsSettings.cpu,
-        help="threads of one hhblits; it changes what is found",
-    )
+    add_flags(parser, HhblitsSettings, grouped=False)
     parser.add_argument(
         "--max-memory-gib",
         type=gibibytes,
@@ -72,22 +67,18 @@ def run(args: argparse.Namespace) -> None:
     """Search the shard."""
     from npm_core.search import search_shard
 
-    shared = {
-        "database": args.database,
-        "iterations": args.iterations,
-        "e_value": args.e_value,
-        "max_memory_gib": args.max_memory_gib,
-    }
-    settings = (
-        HhblitsSettings(cpu=args.cpu, **shared)
-        if args.engine == "hhblits"
-        else overridden(MmseqsSettings(**shared), args)
+    engine = HhblitsSettings if args.engine == "hhblits" else MmseqsSettings
+    settings = engine(
+        args.database,
+        iterations=args.iterations,
+        e_value=args.e_value,
+        max_memory_gib=args.max_memory_gib,
     )
     search_shard(
         args.queries,
         args.output,
         args.ledger,
-        settings=settings,
+        settings=overridden(settings, args),
         limits=overridden(Limits(), args),
         threads=args.threads,
         max_failed_share=args.max_failed_share,
