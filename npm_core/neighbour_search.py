@@ -71,13 +71,13 @@ def nearest_by_hhsearch(
     order = sorted(profiles)
     database = scratch / "profiles"
     _write_profiles(database, [profiles[family] for family in order])
-    rows = max(count_records(text.encode()) for text in profiles.values())
+    deepest = max(count_records(text.encode()) for text in profiles.values())
     queries = [_write_query(scratch / f"query{n}.fasta", t) for n, t in enumerate(targets)]
 
     with Programs() as programs:
 
         def search(place: int) -> tuple[str, tuple[float, float]] | None:
-            hits = hhsearch(programs, queries[place], database, size=len(order), rows=rows)
+            hits = hhsearch(programs, queries[place], database, size=len(order), rows=deepest)
             named = ((order[int(number)], value) for number, value in hits.items())
             target = targets[place].id
             return _best({name: value for name, value in named if trains_on(buckets, target, name)})
