@@ -228,12 +228,13 @@ class _Run:
         if not math.isfinite(norm):
             self._roll_back(step)
             return norm
-        optimizer.step()
-        self.state.mean.update(step)
+        # Read before the step: the host need not wait for that to begin the next update.
         if self.team.world > 1:
             distributed.all_reduce(sums)
             sums /= self.team.world
         values = sums.tolist()
+        optimizer.step()
+        self.state.mean.update(step)
         progress.sums = [
             a + b for a, b in zip(progress.sums or [0.0] * len(values), values, strict=True)
         ]

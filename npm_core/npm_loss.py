@@ -219,17 +219,19 @@ def _symmetric(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:
 
     A block gives the logits of k where x^m_j = l and, transposed, those of l where x^m_j = k.
     """
-    k, l = torch.triu_indices(K, K, device=rows.device)  # noqa: E741
+    # Pairs of one state come first: a mask of the others' would make the host wait for a GPU.
+    same = torch.arange(K, device=rows.device).expand(2, K)
+    k, l = torch.cat([same, torch.triu_indices(K, K, 1, device=rows.device)], 1)  # noqa: E741
+    others = slice(K, None)
     length = rows.shape[1]
     blocks = torch.bmm(couplings.left[k, :, l], couplings.right[l, :, k].transpose(1, 2))
     blocks = blocks * (1 - torch.eye(length, dtype=blocks.dtype, device=blocks.device))
     x = _one_hot(rows, blocks)
-    below = k != l
     logits = torch.zeros_like(x)
     logits = logits.index_add(0, k, torch.bmm(x[l], blocks.transpose(1, 2)))
-    logits = logits.index_add(0, l[below], torch.bmm(x[k[below]], blocks[below]))
+    logits = logits.index_add(0, l[others], torch.bmm(x[k[others]], blocks[others]))
     squares = (_wide(blocks) ** 2).sum((1, 2))
-    return logits, squares.sum() + squares[below].sum()
+    return logits, squares.sum() + squares[others].sum()
 
 
 def _matrix_free(couplings: Factored, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -111,7 +111,8 @@ class NpmTask(Task):
         measures = embeddings.new_zeros(3, dtype=torch.float32)
         measures[2] = batch.lengths.sum()
 
-        lengths = batch.lengths.tolist()
+        # Not those of the batch, which on a GPU wait for the Transformer.
+        lengths = [rows.shape[1] for rows in batch.rows]
 
         def weighted_loss(proteins: Sequence[int], e: Tensor) -> Tensor:
             rows = [batch.rows[n] for n in proteins]
