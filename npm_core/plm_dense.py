@@ -19,6 +19,7 @@ from npm_core import memory, plm
 from npm_core.alphabet import GAP, STATES
 from npm_core.arrays import Float64, States
 from npm_core.descent import FIRST_STEP, MEMORY, STOP, Descent, Stop
+from npm_core.devices import within_memory
 from npm_core.errors import DataError, SettingsError
 from npm_core.plm import CCMPRED, Fit, Objective, Problem
 from npm_core.potts import Potts
@@ -80,15 +81,17 @@ def fit(
     began = time.perf_counter()
     shape = max(each.depth for each in problems), max(each.length for each in problems)
     needed, free = fit_bytes(len(problems), *shape), free_bytes(device)
+    cure = "fit fewer columns or use --device cpu"
     if needed > free:
         raise SettingsError(
             f"{len(problems)} Potts models of up to {shape[1]} columns need "
             f"{needed / memory.MIB:,.0f} MiB of memory on {device}, {free / memory.MIB:,.0f} MiB "
-            "are free; fit fewer columns or use --device cpu"
+            f"are free; {cure}"
         )
-    batch = Batch.of(problems, device)
-    seconds_setup = (time.perf_counter() - began) / len(problems)
-    found = _minimise(batch, stop, [problem.uniform_loss for problem in problems])
+    with within_memory(cure):
+        batch = Batch.of(problems, device)
+        seconds_setup = (time.perf_counter() - began) / len(problems)
+        found = _minimise(batch, stop, [problem.uniform_loss for problem in problems])
     seconds_fit = (time.perf_counter() - began) / len(problems) - seconds_setup
     return [
         Fit(

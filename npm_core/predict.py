@@ -14,7 +14,7 @@ from npm_core import alphabet, memory
 from npm_core.arrays import Float32, States
 from npm_core.checkpoints import kind_of, load_model
 from npm_core.contacts import Centre, average_product_correction, contact_scores, norm_matrix
-from npm_core.devices import usable_device
+from npm_core.devices import usable_device, within_memory
 from npm_core.errors import DataError
 from npm_core.model import Couplings, NeuralPottsModel, pad_tokens
 from npm_core.potts import Potts
@@ -27,6 +27,9 @@ RESIDUES_A_BATCH = 8192
 
 SEQUENCES_AHEAD = 64
 """Of so many sequences those of similar length are read together."""
+
+SHORTER = "read shorter windows (--window) or use --device cpu"
+"""What helps where a GPU has too little memory."""
 
 
 def load_predictor(folder: Path | str, device: str = "cpu") -> NeuralPottsModel:
@@ -122,6 +125,7 @@ def embed_sequences(
             yield key, Windows(model, len(states), begins, parts)
 
 
+@within_memory(SHORTER)
 @torch.no_grad()
 def _embed(model: NeuralPottsModel, pieces: Sequence[States]) -> list[Tensor]:
     """Embeddings (length, d) of each piece, in minibatches of similar length."""
@@ -166,6 +170,7 @@ def window_scores(windows: Windows, *, centre: Centre = "none") -> Float32:
     return average_product_correction(norm_matrix(norms)).astype(np.float32)
 
 
+@within_memory(SHORTER)
 def _squared_norms(windows: Windows) -> Tensor:
     r"""(L, L): \sum_{kl} of the squared mean of J_ij(k, l) over the windows that hold i and j.
 
@@ -207,6 +212,7 @@ def _pair_counts(windows: Windows) -> Tensor:
     return counts
 
 
+@within_memory(SHORTER)
 def potts_model(windows: Windows) -> Potts:
     """Fields and couplings of a sequence as a Potts model; overlapping windows are averaged.
 

@@ -46,6 +46,7 @@ def optimise(task: "Task", args: argparse.Namespace, *settings: Any) -> None:
         settings: For the record, beside those of the loop.
     """
     from npm_core.checkpoints import save_model
+    from npm_core.devices import within_memory
     from npm_core.loop import Outcome, fit
     from npm_core.progress import note
     from npm_core.provenance import provenance
@@ -53,7 +54,10 @@ def optimise(task: "Task", args: argparse.Namespace, *settings: Any) -> None:
 
     record = {type(part).__name__: dataclasses.asdict(part) for part in (*settings, task.loop)}
     facts = {"init": args.init, **record, **provenance()}
-    with join(args.device, sharded=args.sharded) as team:
+    with (
+        within_memory("lower --micro-batch, which changes only how sums are rounded"),
+        join(args.device, sharded=args.sharded) as team,
+    ):
 
         def save(outcome: Outcome) -> None:
             weights = whole_weights(task.model)
