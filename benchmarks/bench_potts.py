@@ -9,7 +9,7 @@
 | threads | wall seconds by number of threads; the machine must be idle | |
 | families | 150 families by one command, and some of them each by its own | NPM_REAL_DATA |
 | long | 1,000 columns: memory estimated and taken | 8 GiB |
-| gpu | 250 x 20,000 and 50 families, GPU and CPU in one run, and each way to multiply | CUDA |
+| gpu | 20,000 x 250 and 50 families, GPU and CPU in one run | CUDA |
 
 In `gpu` the CPU fits one alignment on all cores, and of many as many at a time as it has cores.
 
