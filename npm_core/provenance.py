@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from npm_core import __version__
@@ -15,6 +16,7 @@ def file_digest(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@cache
 def git_commit() -> str:
     """Commit of this checkout, with `+` when files differ from it; "unknown" outside git."""
     root = Path(__file__).parent.parent
@@ -37,12 +39,13 @@ def git_commit() -> str:
 
 
 def provenance(**facts: object) -> dict[str, str]:
-    """Metadata for a file: our version, Python's, and the `facts` of the step, each as JSON."""
+    """Metadata for a file: our version and commit, Python's version, and the `facts` as JSON."""
     installed = {
         package: _version(package) for package in ("numpy", "torch") if package in sys.modules
     }
     return {
         "npm_core": __version__,
+        "commit": git_commit(),
         "python": sys.version.split()[0],
         "packages": json.dumps(installed, sort_keys=True),
         **{key: json.dumps(value, sort_keys=True, default=str) for key, value in facts.items()},
