@@ -268,6 +268,11 @@ def trunk_settings(wildcards):
     return config["npm"]["trunks"][wildcards.trunk]
 
 
+def watched_sequences(wildcards, input):
+    """Flag of `pretrain` for the first shard of test queries; imported ones are aligned."""
+    return flags({"validation": [f"{shards}/0000.fasta" for shards in input.shards]})
+
+
 def training_settings(section):
     """What decides the weights that a training ends with."""
     return flags({key: section[key] for key in section if key not in UNRELATED})

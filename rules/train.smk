@@ -12,7 +12,8 @@ another value runs nothing anew. `options` takes flags of the machine (`--compil
 rule pretrain:
     """Pretrain a Transformer by masked language modelling (paper, Table 2; Rives et al.)."""
     input:
-        places.pretraining_sequences(),
+        fasta=places.pretraining_sequences(),
+        shards=places.test_queries(),
     output:
         model="results/models/pretrained/{trunk}/model.safetensors",
         config="results/models/pretrained/{trunk}/config.json",
@@ -31,11 +32,12 @@ rule pretrain:
         output=subpath(output.model, parent=True),
         trunk=lambda w: flags(trunk_settings(w)["transformer"], "trunk-"),
         settings=lambda w: training_settings(trunk_settings(w)["pretraining"]),
+        validation=watched_sequences,
         seed=config["seed"],
         recipe=2,
     shell:
-        "{resources.launcher} -m npm_core pretrain --fasta {input:q} {params.trunk} {params.settings}"
-        " {resources.unrelated} --seed {params.seed} --device {resources.device} {resources.options}"
+        "{resources.launcher} -m npm_core pretrain --fasta {input.fasta:q} {params.validation}"
+        " {params.trunk} {params.settings} {resources.unrelated} --seed {params.seed} --device {resources.device} {resources.options}"
         " --threads {threads} --scratch checkpoints/pretrained/{wildcards.trunk}"
         " --output {params.output:q} --metrics {output.metrics:q} > {log} 2>&1"
 

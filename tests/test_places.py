@@ -124,6 +124,7 @@ def test_imported_alignments_are_one_shard_and_lie_elsewhere(source):
     assert own.targets("uniref50") == ["results/imported/uniref50/targets.parquet"]
     assert own.clan_file("seed.ffindex") == "results/imported/{clan}/seed.ffindex"
     assert own.pretraining_sequences() == "s.fasta"
+    assert own.test_queries() == []
     assert own.experiments() == ["uniref50"]
     assert own.ledgers("uniref50") == [
         "results/imported/uniref50/audit.tsv",

@@ -127,6 +127,7 @@ def by_flag(command: str) -> dict[str, list[str]]:
         ("split_buckets/HTH", "--buckets 3 --seed 5"),
         ("reduce_families/HTH/0/10", "--round 0 --depth 10 --seed 5 --identity-threshold 0.77"),
         ("pretrain/common", "--fasta results/queries/train.fasta"),
+        ("pretrain/common", "--validation results/queries/test/0000.fasta"),
         ("pretrain/common", "--scratch checkpoints/pretrained/common"),
         ("train_uniref50", "--init results/models/pretrained/common"),
         ("train_uniref50", "--query first"),

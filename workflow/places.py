@@ -306,6 +306,13 @@ class Places:
             return self.config["local"]["sequences"]
         return self.config["npm"]["pretraining_sequences"] or "results/queries/train.fasta"
 
+    def test_queries(self) -> list[str]:
+        """The folder of test queries, on whose first shard the language model is watched.
+
+        There is none with alignments of the user's own.
+        """
+        return [] if self.imported else ["results/queries/test"]
+
     def pretrained_trunks(self) -> dict[str, dict[str, Any]]:
         """The trunks, by name, that a run makes: those of its experiments that are not given."""
         npm = self.config["npm"]

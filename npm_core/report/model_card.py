@@ -25,6 +25,7 @@ CURVE_ROWS = 12
 MEASURES = {
     "loss": "loss",
     "accuracy": "accuracy",
+    "validation_loss": "validation loss",
     "pseudolikelihood": "negative log-pseudolikelihood",
     "validation_pseudolikelihood": "validation negative log-pseudolikelihood",
 }
