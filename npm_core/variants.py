@@ -28,6 +28,9 @@ WILD_TYPE = "WT"
 MAX_WRONG = 0.1
 """Share of the residues named that may be others in the query; more is another numbering."""
 
+FEWEST = 5
+"""Of fewer residues, none with a column, no other numbering is guessed: one fits somewhere."""
+
 # No number of a residue is longer, and Python reads none of thousands of digits.
 _MUTATION = re.compile(r"([A-Z])(-?[0-9]{1,10})([A-Z])")
 _SEPARATORS = re.compile("[:,;]")
@@ -84,12 +87,14 @@ class Agreement:
     """Whether the residues that mutants name, as A23, are those of a query.
 
     Attributes:
-        named: How many they name that have a column in the model.
-        wrong: How many of these are another amino acid in the query.
+        residues: How many they name.
+        named: How many of these have a column in the model.
+        wrong: How many of those are another amino acid in the query.
         offset: What would have to be added to the query's numbers for most to be the query's.
         right: How many of all they name that then would be.
     """
 
+    residues: int
     named: int
     wrong: int
     offset: int
@@ -112,7 +117,7 @@ def agreement(texts: Iterable[str], query: str, numbers: Indices) -> Agreement:
     )
     # The smallest of those that are equally good.
     offset, right = min(offsets.items(), key=lambda item: (-item[1], abs(item[0])), default=(0, 0))
-    return Agreement(len(placed), wrong, offset, right)
+    return Agreement(len(named), len(placed), wrong, offset, right)
 
 
 def numbering_misfit(
@@ -120,12 +125,15 @@ def numbering_misfit(
 ) -> str | None:
     """That mutants are of another numbering than the query, and of which; None if they are not."""
     found = agreement(mutants, query, numbers)
+    would = f"with --offset {offset + found.offset} {found.right} would be the query's"
+    if not found.named and found.residues >= FEWEST and 2 * found.right > found.residues:
+        return f"none of the {found.residues} residues that the mutants name has a column; {would}"
     if found.wrong <= MAX_WRONG * found.named:
         return None
     said = f"{found.wrong} of {found.named} residues that the mutants name are others in the query"
     if found.right <= found.named - found.wrong:
         return f"{said}, whatever is added to its numbers: is it the same protein?"
-    return f"{said}; with --offset {offset + found.offset} {found.right} would be the query's"
+    return f"{said}; {would}"
 
 
 def log_odds(model: Potts, query: str, variants: Iterable[Variant]) -> Float64:

@@ -162,10 +162,26 @@ def test_a_table_that_cannot_be_scored_is_refused(tmp_path, model, capsys, text,
 
 def test_the_numbering_of_mutants_is_told_from_their_letters():
     texts = ["A24G", "C25G:D26P", "A24V", "F28A", "D27E", "stop", "WT"]
-    assert agreement(texts, QUERY, NUMBERS) == Agreement(named=0, wrong=0, offset=23, right=4)
-    assert agreement(texts, QUERY, NUMBERS + 23) == Agreement(named=5, wrong=1, offset=0, right=4)
-    assert agreement(texts, QUERY, NUMBERS + 24) == Agreement(named=4, wrong=3, offset=-1, right=4)
-    assert agreement([], QUERY, NUMBERS) == Agreement(named=0, wrong=0, offset=0, right=0)
+    assert agreement(texts, QUERY, NUMBERS) == Agreement(5, named=0, wrong=0, offset=23, right=4)
+    assert agreement(texts, QUERY, NUMBERS + 23) == Agreement(5, 5, wrong=1, offset=0, right=4)
+    assert agreement(texts, QUERY, NUMBERS + 24) == Agreement(5, 4, wrong=3, offset=-1, right=4)
+    assert agreement([], QUERY, NUMBERS) == Agreement(0, named=0, wrong=0, offset=0, right=0)
+
+
+def test_mutants_all_outside_the_columns_are_told_the_offset_that_would_do(tmp_path, model, capsys):
+    model_files.write_model(tmp_path / "a.npz", model)
+    outside = "mutant\nA24G\nC25G\nD26G\nE27G\nF28G\n"
+    for option in ([], ["--skip-unscorable"]):
+        assert score(tmp_path, outside, *option) == 2
+        assert (
+            "none of the 5 residues that the mutants name has a column; "
+            "with --offset 23 5 would be the query's"
+        ) in capsys.readouterr().err
+    assert score(tmp_path, outside, "--offset", "23") == 0
+    # Of one residue the letter alone says nothing; of five that fit nowhere neither.
+    for other in ("mutant\nC25G\n", outside.translate(str.maketrans("ACDEF", "WWWWW"))):
+        assert score(tmp_path, other) == 2
+        assert "--skip-unscorable leaves such rows" in capsys.readouterr().err
 
 
 def test_mutants_of_another_numbering_are_not_skipped(tmp_path, model, capsys):
