@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from npm_core import alphabet, model_files, plm
+from npm_core import alphabet, plm, potts_files
 from npm_core.arrays import States
 from npm_core.errors import DataError, SettingsError, ToolError
 from npm_core.programs import Programs
@@ -72,7 +72,7 @@ def fit(residues: States, *, threads: int = 1, program: str = "ccmpred") -> plm.
                 f"{found}: {done.failure or 'no status line'}; its last words: {tail!r}"
             )
         try:
-            model = model_files.read_model(raw, "ccmpred-raw")
+            model = potts_files.read_model(raw, "ccmpred-raw")
         except DataError as error:
             raise ToolError(f"{found} wrote no whole raw file ({error}); {tail!r}") from error
     if model.length != length:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from npm_core import ccmpred, formats, memory, model_files, plm_sparse, potts
+from npm_core import ccmpred, formats, memory, plm_sparse, potts, potts_files
 from npm_core.arrays import States
 from npm_core.descent import STOP, Stop
 from npm_core.errors import DataError, NpmError, SettingsError, told_where
@@ -118,7 +118,7 @@ class Job:
     def models(self) -> tuple[Potts | None, Potts | None]:
         """Start and prior, where there are any."""
         start, prior = (
-            model_files.read_model(path) if path else None for path in (self.start, self.prior)
+            potts_files.read_model(path) if path else None for path in (self.start, self.prior)
         )
         return start, potts.scaled(prior, self.prior_weight) if prior else None
 
@@ -142,7 +142,7 @@ class Job:
                 apart = f" ({missing} residues of the query in between have no column)"
             if msa.misfit:
                 apart += f" ({msa.misfit})"
-        model_files.write_model(self.output, replace(fit.potts, metadata=facts))
+        potts_files.write_model(self.output, replace(fit.potts, metadata=facts))
         if self.report:
             _write_report(self.report, msa, fit)
         state = "converged" if fit.converged else "NOT converged"

@@ -1,21 +1,16 @@
-"""Potts models: energy of fields h and couplings J, and their file."""
+"""Potts models: energy of fields h and couplings J."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npm_core import alphabet
 from npm_core.alphabet import STATES
 from npm_core.arrays import Float32, Float64, States
-from npm_core.errors import DataError, told_where
+from npm_core.errors import DataError
 
 ObjectiveName = Literal["ccmpred", "paper"]
 """Which objective a fit minimises: CCMpred's, or eq. (3) of the paper."""
-
-_FORMAT = "npm-potts-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +73,6 @@ def check(potts: Potts, where: str) -> Potts:
     return potts
 
 
-def from_arrays(fields: NDArray, couplings: NDArray, metadata: dict[str, str], where: str) -> Potts:
-    """A model of arrays that a file holds.
-
-    Raises:
-        DataError: They are no fields and couplings.
-    """
-    with told_where(where):
-        return Potts(fields, couplings, metadata)
-
-
 def full_couplings(upper: Float32, length: int) -> Float32:
     """(L, L, 21, 21) couplings from those of the pairs i < j, (L (L-1) / 2, 21, 21), row by row."""
     couplings = np.zeros((length, length, STATES, STATES), dtype=np.float32)
@@ -107,54 +92,6 @@ def upper_couplings(couplings: Float32) -> Float32:
         [couplings[i, i + 1 :] for i in range(length - 1)]
         or [np.zeros((0, STATES, STATES), dtype=np.float32)]
     )
-
-
-def write(path: Path, potts: Potts) -> None:
-    """Write a model as safetensors: fields, the couplings of i < j, and its metadata.
-
-    It is neither checked nor written atomically: `model_files.write_model` does both.
-    """
-    from safetensors.numpy import save_file
-
-    tensors = {
-        "fields": np.ascontiguousarray(potts.fields, dtype=np.float32),
-        "couplings": upper_couplings(potts.couplings).astype(np.float32, copy=False),
-    }
-    known = {"format": _FORMAT, "alphabet": alphabet.ALPHABET}
-    save_file(tensors, path, metadata={**potts.metadata, **known})
-
-
-def load(path: Path | str) -> Potts:
-    """Read a model that `write` wrote, unchecked: `model_files.read_model` checks it.
-
-    Raises:
-        DataError: The file is missing, truncated or of another kind.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            found = set(file.keys())
-            if metadata.get("format") != _FORMAT or found != {"fields", "couplings"}:
-                raise DataError(
-                    f"{path}: tensors {sorted(found)} of format {metadata.get('format')!r}, "
-                    f"expected fields and couplings of {_FORMAT!r}"
-                )
-            types = {name: file.get_slice(name).get_dtype() for name in sorted(found)}
-            if not set(types.values()) <= {"F16", "F32", "F64"}:
-                raise DataError(f"{path}: tensors of types {types}, expected F32")
-            fields, upper = file.get_tensor("fields"), file.get_tensor("couplings")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error})") from error
-    if metadata.get("alphabet") != alphabet.ALPHABET:
-        raise DataError(f"{path}: alphabet {metadata.get('alphabet')!r}, not {alphabet.ALPHABET!r}")
-    length = len(fields) if fields.ndim else 0
-    if upper.shape != (length * (length - 1) // 2, STATES, STATES):
-        raise DataError(f"{path}: {upper.shape} couplings for {fields.shape} fields")
-    return from_arrays(fields, full_couplings(upper, length), metadata, str(path))
 
 
 def scaled(potts: Potts, factor: float) -> Potts:

@@ -6,9 +6,9 @@ from pathlib import Path
 from npm_core import alphabet
 from npm_core.contact_map import draw_contact_map
 from npm_core.files import file_stem, write_text
-from npm_core.model_files import write_model
 from npm_core.numbering import as_text, residue_numbers
 from npm_core.potts import Potts
+from npm_core.potts_files import write_model
 from npm_core.predict import Windows, potts_model, window_scores
 from npm_core.score_files import casp_rr, write_scores
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npm_core import ccmpred, plm, potts
+from npm_core import ccmpred, plm, potts_files
 from npm_core.alphabet import decode, encode
 from npm_core.cli import main
 from npm_core.errors import SettingsError, ToolError
@@ -59,5 +59,5 @@ def test_fit_potts_fits_by_the_program_on_path(tmp_path, monkeypatch):
     words = ["fit-potts", "--backend", "ccmpred", "--all-columns", "--output", str(tmp_path)]
     assert main([*words, "--msa", *map(str, msas)]) == 0
     for path in msas:
-        model = potts.load(path.with_suffix(".potts.safetensors"))
+        model = potts_files.read_model(path.with_suffix(".potts.safetensors"))
         assert model.couplings[0, 1, 2, 3] == 0.5

@@ -11,12 +11,12 @@ import torch
 from plm_inputs import FIRM, fit
 from potts_inputs import random_model
 
-from npm_core import fitting, kernels, memory, model_files, plm, plm_dense, plm_sparse, potts
+from npm_core import fitting, kernels, memory, plm, plm_dense, plm_sparse, potts, potts_files
 from npm_core.alphabet import decode
 from npm_core.descent import Stop
 from npm_core.errors import DataError
-from npm_core.model_files import write_model
 from npm_core.msa import read_msa
+from npm_core.potts_files import write_model
 
 
 def write(folder, name, *rows):
@@ -54,8 +54,8 @@ def test_several_alignments_at_a_time_are_fitted_as_each_alone(tmp_path, alignme
     for path, name in zip(alignments, ("one", "few", "some"), strict=True):
         alone = tmp_path / f"{name}.safetensors"
         assert fit("--msa", path, "--output", str(alone)) == 0
-        together = potts.load(out / f"{name}.potts.safetensors")
-        expected = potts.load(alone)
+        together = potts_files.read_model(out / f"{name}.potts.safetensors")
+        expected = potts_files.read_model(alone)
         assert np.allclose(together.couplings, expected.couplings, atol=1e-5)
         assert together.metadata["query"] == expected.metadata["query"]
         facts = json.loads((report / f"{name}.fit.json").read_text())
@@ -73,8 +73,8 @@ def test_alignments_fitted_as_on_a_gpu_are_those_of_the_cpu(tmp_path, alignments
     for path, job in zip(alignments, todo, strict=True):
         alone = tmp_path / "alone.safetensors"
         assert fit("--msa", path, "--output", str(alone), "--stop-rel", "1e-6") == 0
-        expected = potts.load(alone)
-        found = potts.load(job.output)
+        expected = potts_files.read_model(alone)
+        found = potts_files.read_model(job.output)
         assert found.metadata["query"] == expected.metadata["query"]
         assert np.allclose(found.couplings, expected.couplings, atol=2e-3)
         # F at the end is a law; for the one row rounding decides whether its last steps, which gain
@@ -89,7 +89,7 @@ def test_fits_as_on_a_gpu_minimise_the_objective_that_was_asked_for(tmp_path, al
     list(fitting._fit_together([job], solver))
     residues = read_msa(alignments[2]).residues
     expected = plm_sparse.fit_objective(residues, FIRM, stop=Stop(1e-6))
-    found = potts.load(job.output)
+    found = potts_files.read_model(job.output)
     assert np.allclose(found.couplings, expected.potts.couplings, atol=2e-3)
     assert float(found.metadata["objective"]) == pytest.approx(expected.objective, rel=1e-6)
 
@@ -135,7 +135,10 @@ def test_a_fit_begins_at_its_start_and_shrinks_to_its_weighted_prior(tmp_path, a
     assert json.loads(report.read_text())["evaluations"] < cold / 2
     prior = ["--prior", str(first), "--prior-weight", "0.25"]
     assert fit("--msa", one, "--output", str(second), *prior) == 0
-    found, quarter = potts.load(second), potts.scaled(potts.load(first), 0.25)
+    found, quarter = (
+        potts_files.read_model(second),
+        potts.scaled(potts_files.read_model(first), 0.25),
+    )
     expected = plm_sparse.fit_objective(read_msa(one).residues, prior=quarter).potts
     assert np.allclose(found.couplings, expected.couplings, atol=1e-6)
 
@@ -167,7 +170,7 @@ def test_files_of_several_models_are_called_as_their_alignments():
 def test_inserts_are_no_columns(tmp_path):
     path = write(tmp_path, "a.a3m", "ACDE", "AvvC-E", "acACDE")
     assert fit("--msa", path, "--output", str(tmp_path / "a.safetensors")) == 0
-    assert potts.load(tmp_path / "a.safetensors").length == 4
+    assert potts_files.read_model(tmp_path / "a.safetensors").length == 4
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_a_model_is_written_in_the_format_of_its_name(tmp_path, alignments, suff
     out = tmp_path / f"a.{suffix}"
     assert fit("--msa", alignments[1], "--output", str(out)) == 0
     assert fit("--msa", alignments[1], "--output", str(tmp_path / "a.safetensors")) == 0
-    found, expected = (model_files.read_model(path) for path in (out, tmp_path / "a.safetensors"))
+    found, expected = (potts_files.read_model(path) for path in (out, tmp_path / "a.safetensors"))
     assert np.array_equal(found.couplings, expected.couplings)
 
 
@@ -305,7 +308,7 @@ def test_the_regularisation_can_be_given(tmp_path, alignments, objective, penalt
     out = tmp_path / "a.safetensors"
     words = ["--objective", objective, "--lambda-fields", "0.02", "--lambda-couplings", "0.3"]
     assert fit("--msa", alignments[2], "--output", str(out), *words) == 0
-    model = potts.load(out)
+    model = potts_files.read_model(out)
     problem = plm.Problem(read_msa(alignments[2]).residues, np.ones(40), penalty)
     value = plm.regularised_loss(model, problem)
     assert float(model.metadata["objective"]) == pytest.approx(value, rel=1e-12)
@@ -384,7 +387,7 @@ def test_a_named_query_comes_first_among_all_columns(tmp_path):
     path = write(tmp_path, "a.a3m", "AC-D", "A-WD")
     model = tmp_path / "a.safetensors"
     assert fit("--msa", path, "--query", "1", "--all-columns", "--output", str(model)) == 0
-    assert potts.load(model).metadata["query"] == "A-WD"
+    assert potts_files.read_model(model).metadata["query"] == "A-WD"
     assert fit("--msa", path, "--query", "none", "--all-columns", "--output", str(model)) == 2
 
 
@@ -392,7 +395,7 @@ def test_letters_of_no_single_amino_acid_keep_their_columns_and_are_counted(tmp_
     path = write(tmp_path, "a.a3m", "AX-D", "AUWD")
     model, report = tmp_path / "a.safetensors", tmp_path / "a.json"
     assert fit("--msa", path, "--output", str(model), "--report", str(report)) == 0
-    assert potts.load(model).metadata["query"] == "AXD"
+    assert potts_files.read_model(model).metadata["query"] == "AXD"
     assert "length 3 (2 nonstandard letters replaced)" in capsys.readouterr().err
     assert json.loads(report.read_text())["nonstandard"] == 2
 
@@ -402,7 +405,7 @@ def test_residues_without_a_column_keep_their_numbers(tmp_path, capsys):
     path.write_text(">BLAT/24-31 x\nmACdeFGH\n>other\nACFGH\n")
     model = tmp_path / "a.safetensors"
     assert fit("--msa", str(path), "--output", str(model)) == 0
-    facts = potts.load(model).metadata
+    facts = potts_files.read_model(model).metadata
     assert (facts["query"], facts["numbers"]) == ("ACFGH", "25-26 29-31")
     assert facts["query_name"] == "BLAT/24-31 x"
     message = "length 5 (2 residues of the query in between have no column)"
@@ -414,7 +417,7 @@ def test_rows_of_annotation_are_counted(tmp_path, capsys):
     path.write_text(">ss_pred\nCHE\n>q\nAWD\n>r\nA-D\n")
     model = tmp_path / "a.safetensors"
     assert fit("--msa", str(path), "--output", str(model), "--report", str(report)) == 0
-    assert potts.load(model).metadata["query"] == "AWD"
+    assert potts_files.read_model(model).metadata["query"] == "AWD"
     assert "depth 2 (1 rows of annotation left out), length 3" in capsys.readouterr().err
     assert json.loads(report.read_text())["annotations"] == 1
 
@@ -446,7 +449,7 @@ def test_a_range_that_is_not_the_querys_is_said_once(tmp_path, capsys):
     model = tmp_path / "a.safetensors"
     assert fit("--msa", str(paths[0]), "--output", str(model)) == 0
     assert capsys.readouterr().err.count(told) == 1
-    assert potts.load(model).metadata["numbers"] == "1-2 4-4"
+    assert potts_files.read_model(model).metadata["numbers"] == "1-2 4-4"
     assert fit("--msa", str(paths[0]), "--query", "b", "--output", str(model)) == 0
     assert "(1-9 in the query's name are 9 residues, not 2" in capsys.readouterr().err
     words = ["--threads", "2", "--output", str(tmp_path / "out")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from potts_inputs import random_model, random_scores
 
-from npm_core import contacts, model_files, score_files
+from npm_core import contacts, potts_files, score_files
 from npm_core.cli import main
 from npm_core.errors import SettingsError
 
@@ -24,20 +24,20 @@ def scores(rng):
 def test_kinds_do_not_mix(tmp_path, model, scores):
     score_files.write_scores(tmp_path / "a.mat", scores)
     with pytest.raises(SettingsError, match="a Potts model is needed"):
-        model_files.read_model(tmp_path / "a.mat")
+        potts_files.read_model(tmp_path / "a.mat")
     with pytest.raises(SettingsError, match="mat holds contact scores"):
-        model_files.write_model(tmp_path / "a", model, "mat")
+        potts_files.write_model(tmp_path / "a", model, "mat")
     with pytest.raises(SettingsError, match="cannot tell the format"):
-        model_files.write_model(tmp_path / "a.unknown", model)
+        potts_files.write_model(tmp_path / "a.unknown", model)
     with pytest.raises(SettingsError, match=r"mrf\. `fit-potts` makes a model"):
-        model_files.read_model(tmp_path / "a.a3m")
+        potts_files.read_model(tmp_path / "a.a3m")
     target = str(tmp_path / "a.mrf")
     assert main(["convert", "--input", str(tmp_path / "a.mat"), "--output", target]) == 2
 
 
 @pytest.mark.parametrize("name", ["a.potts.safetensors", "a.npz", "a.mrf.gz"])
 def test_a_model_in_place_of_scores_is_called_so(tmp_path, model, name):
-    model_files.write_model(tmp_path / name, model)
+    potts_files.write_model(tmp_path / name, model)
     with pytest.raises(
         SettingsError, match=r"a Potts model, not contact scores; run `score` first"
     ):
@@ -58,13 +58,13 @@ def test_what_is_not_read_gzipped_is_not_written_so(tmp_path, model, scores):
     with pytest.raises(SettingsError, match=r"npz is not read gzipped"):
         score_files.write_scores(tmp_path / "a.npz.gz", scores)
     with pytest.raises(SettingsError, match=r"plmc is not read gzipped"):
-        model_files.write_model(tmp_path / "a.params.gz", model)
+        potts_files.write_model(tmp_path / "a.params.gz", model)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.mat", "b.MAT", "c.mat.gz"])
 def test_score_and_convert_write_the_same_matrix_whatever_the_name(tmp_path, model, name):
-    model_files.write_model(tmp_path / "model.npz", model)
+    potts_files.write_model(tmp_path / "model.npz", model)
     for verb, flag in (("score", "--potts"), ("convert", "--input")):
         out = tmp_path / verb / name
         assert main([verb, flag, str(tmp_path / "model.npz"), "--output", str(out)]) == 0
@@ -75,12 +75,12 @@ def test_score_and_convert_write_the_same_matrix_whatever_the_name(tmp_path, mod
 
 def test_what_stands_at_the_output_does_not_choose_the_format(tmp_path, model, scores):
     score_files.write_scores(tmp_path / "a.mat", scores)
-    model_files.write_model(tmp_path / "out.npz", model)
+    potts_files.write_model(tmp_path / "out.npz", model)
     words = ["--input", str(tmp_path / "a.mat"), "--output", str(tmp_path / "out.npz")]
     assert main(["convert", *words]) == 0
     assert np.array_equal(score_files.read_scores(tmp_path / "out.npz").scores, scores)
-    model_files.write_model(tmp_path / "out.npz", model)
-    assert model_files.read_model(tmp_path / "out.npz").length == 4
+    potts_files.write_model(tmp_path / "out.npz", model)
+    assert potts_files.read_model(tmp_path / "out.npz").length == 4
 
 
 def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
@@ -114,7 +114,7 @@ def test_the_verbs_fit_score_and_convert(tmp_path, capsys):
 
 def test_a_map_is_drawn_whatever_the_file_of_scores_can_list(tmp_path, model):
     # Of four residues no two are far enough apart for CASP RR.
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     words = ["--potts", str(tmp_path / "a.npz"), "--output", str(tmp_path / "a.rr")]
     assert main(["score", *words, "--map", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.rr").read_text().splitlines()[-2:] == ["ACDE", "END"]

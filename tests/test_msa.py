@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plm_inputs import fit
 
-from npm_core import alphabet, potts
+from npm_core import alphabet, potts_files
 from npm_core.errors import DataError
 from npm_core.msa import Msa, read_alignment, read_msa
 
@@ -251,7 +251,7 @@ def test_headers_may_hold_any_bytes(tmp_path, name, text, encoding):
     (tmp_path / name).write_bytes(text.encode(encoding))
     model = tmp_path / "a.safetensors"
     assert fit("--msa", str(tmp_path / name), "--output", str(model)) == 0
-    assert potts.load(model).metadata["query"] == "ACD"
+    assert potts_files.read_model(model).metadata["query"] == "ACD"
 
 
 def test_a_byte_that_is_no_utf8_stands_as_its_number_in_a_name(tmp_path):

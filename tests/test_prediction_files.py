@@ -3,7 +3,7 @@
 import numpy as np
 from model_inputs import SEQUENCE
 
-from npm_core import code_digest, contacts, model_files, potts, prediction_files, score_files
+from npm_core import code_digest, contacts, potts_files, prediction_files, score_files
 from npm_core.cli import main
 from npm_core.precision import MIN_SEPARATION
 
@@ -23,7 +23,9 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
     with np.load(out / "two.scores.npz") as found:
         np.testing.assert_allclose(
             found["scores"],
-            contacts.contact_scores(potts.load(out / "two.potts.safetensors").couplings),
+            contacts.contact_scores(
+                potts_files.read_model(out / "two.potts.safetensors").couplings
+            ),
             atol=1e-6,
         )
         listed = score_files.read_scores(out / "two.rr")
@@ -31,8 +33,8 @@ def test_predict_writes_every_format_for_short_long_and_odd_sequences(checkpoint
         assert "TARGET two" in (out / "two.rr").read_text()
         strongest = np.argmax(np.triu(found["scores"], MIN_SEPARATION))
         assert np.argmax(listed.scores) == strongest
-    model = model_files.read_model(out / "two.potts.safetensors")
-    assert model_files.query_of(model) == SEQUENCE
+    model = potts_files.read_model(out / "two.potts.safetensors")
+    assert potts_files.query_of(model) == SEQUENCE
     assert model.metadata["query_name"] == "two"
 
 
@@ -45,7 +47,7 @@ def test_residues_count_from_where_the_name_says(checkpoint, tmp_path, capsys):
         (model,) = tmp_path.glob(f"{name}_*.potts.safetensors")
         expected = list(range(first, first + 7))
         assert score_files.read_scores(scores).numbers.tolist() == expected
-        assert model_files.numbers_of(model_files.read_model(model)).tolist() == expected
+        assert potts_files.numbers_of(potts_files.read_model(model)).tolist() == expected
     told = capsys.readouterr().err
     assert told.count("P2/1-9: 1-9 in the query's name are 9 residues, not 7: numbered from 1") == 1
     assert "P1/101-107" not in told
@@ -68,7 +70,7 @@ def test_a_map_without_a_score_above_zero_is_a_file_without_pairs(
 
 
 def test_files_of_a_prediction_are_no_part_of_the_code_behind_the_contacts_of_a_run():
-    drawn_and_written = {"contact_map", "formats", "matrices", "model_files", "score_files"}
+    drawn_and_written = {"contact_map", "formats", "matrices", "potts_files", "score_files"}
     for verb in ("npm_contacts", "prior_contacts"):
         code = code_digest._closure((f"npm_core.cli.{verb}",))
         assert "npm_core.predict" in code

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from potts_inputs import random_scores
 
-from npm_core import model_files, potts, score_files
+from npm_core import potts, potts_files, score_files
 from npm_core.alphabet import STATES
 from npm_core.cli import main
 from npm_core.errors import DataError, SettingsError
@@ -251,7 +251,7 @@ def test_the_name_of_the_query_goes_from_the_model_to_the_scores(tmp_path, rng):
     facts = {"query": "ACDEFGHIK", "query_name": "sp|P1|X_HUMAN some words"}
     made = Potts(np.zeros((9, STATES), np.float32), potts.full_couplings(upper, 9), facts)
     for model_name in ("a.safetensors", "a.npz"):
-        model_files.write_model(tmp_path / model_name, made)
+        potts_files.write_model(tmp_path / model_name, made)
         potts_file = str(tmp_path / model_name)
         for verb, flag, source, name in (
             ("score", "--potts", potts_file, "a.rr"),

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from npm_core import model_files, potts
+from npm_core import potts, potts_files
 from npm_core.alphabet import STATES, encode
 from npm_core.cli import main
 from npm_core.errors import DataError
@@ -86,7 +86,7 @@ def score(folder, text, *options):
 
 
 def test_the_verb_adds_a_column_and_keeps_the_others(tmp_path, model):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, 'name,mutant\n"one, two",A24G:D26P\nx,C25A\n', "--offset", "23") == 0
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
@@ -105,20 +105,20 @@ def deltas(folder):
 
 def test_residues_have_the_numbers_of_the_model(tmp_path, model):
     numbered = Potts(model.fields, model.couplings, {"query": QUERY, "numbers": "24-25 29-31"})
-    model_files.write_model(tmp_path / "a.npz", numbered)
+    potts_files.write_model(tmp_path / "a.npz", numbered)
     assert score(tmp_path, "mutant\nA24G:D29P\nF31A\n") == 0
     expected = log_odds(model, QUERY, [parse_variant(v, QUERY, PLACES) for v in ("A1G:D3P", "F5A")])
     assert np.allclose([float(row[1]) for row in deltas(tmp_path)[1:]], expected, atol=1e-6)
 
 
 def test_the_query_itself_has_no_effect_and_blank_lines_are_nothing(tmp_path, model):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, "mutant\nWT\n\n\n") == 0
     assert deltas(tmp_path) == [["mutant", "delta"], ["WT", "0.000000"]]
 
 
 def test_rows_that_cannot_be_scored_are_left_empty_where_asked_for(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, "mutant,x\nA1*,1\nA1A,2\nG9A,3\n", "--skip-unscorable") == 0
     header, stop, same, outside = deltas(tmp_path)
     assert header == ["mutant", "x", "delta", "reason"]
@@ -130,7 +130,7 @@ def test_rows_that_cannot_be_scored_are_left_empty_where_asked_for(tmp_path, mod
 
 
 def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    potts_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     (tmp_path / "q.fasta").write_text(f">q\n{QUERY}\n")
     assert score(tmp_path, "mutant\nA1G\n", "--query", str(tmp_path / "q.fasta")) == 0
     expected = log_odds(model, QUERY, [parse_variant("A1G", QUERY, PLACES)])
@@ -154,7 +154,7 @@ def test_a_query_can_be_given_for_a_model_without_one(tmp_path, model, capsys):
     ],
 )
 def test_a_table_that_cannot_be_scored_is_refused(tmp_path, model, capsys, text, message):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     assert score(tmp_path, text) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
@@ -169,7 +169,7 @@ def test_the_numbering_of_mutants_is_told_from_their_letters():
 
 
 def test_mutants_all_outside_the_columns_are_told_the_offset_that_would_do(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     outside = "mutant\nA24G\nC25G\nD26G\nE27G\nF28G\n"
     for option in ([], ["--skip-unscorable"]):
         assert score(tmp_path, outside, *option) == 2
@@ -185,7 +185,7 @@ def test_mutants_all_outside_the_columns_are_told_the_offset_that_would_do(tmp_p
 
 
 def test_mutants_of_another_numbering_are_not_skipped(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     # D4 and E5 are there as well, but as E and F: with 1 less they would all be the query's.
     shifted = "mutant\nA2G\nC3G\nD4G\nE5G\nF6G\n"
     for option in ([], ["--skip-unscorable"]):
@@ -204,7 +204,7 @@ def test_every_exchange_of_one_residue_can_be_scored_without_a_table(tmp_path, m
     assert list(single_mutants("AX", NUMBERS[:2] + 5)) == [
         f"A6{one}" for one in "RNDCQEGHILKMFPSTWYV"
     ]
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     words = ["--potts", str(tmp_path / "a.npz"), "--all-singles", "--offset", "7"]
     assert main(["score-variants", *words, "--output", str(tmp_path / "out.csv")]) == 0
     header, *rows = deltas(tmp_path)
@@ -224,7 +224,7 @@ def test_every_exchange_of_one_residue_can_be_scored_without_a_table(tmp_path, m
 
 
 def test_the_rank_correlation_with_a_measured_column_is_told(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", model)
+    potts_files.write_model(tmp_path / "a.npz", model)
     three = sorted(["A1G", "C2A", "D3P"], key=lambda one: deltas_of(model, one))
     text = f"mutant,fitness\n{three[0]},-4\n{three[1]},0.5\n{three[2]},9\nE4A,\n"
     assert score(tmp_path, text, "--measured", "fitness") == 0
@@ -256,13 +256,13 @@ def deltas_of(model, mutant):
 
 
 def test_a_given_query_brings_its_numbers(tmp_path, model):
-    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    potts_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     (tmp_path / "q.fasta").write_text(f">q/53-57\n{QUERY}\n")
     assert score(tmp_path, "mutant\nA53G\n", "--query", str(tmp_path / "q.fasta")) == 0
     assert float(deltas(tmp_path)[1][1]) == pytest.approx(deltas_of(model, "A1G"), abs=1e-6)
 
 
 def test_a_model_without_a_query_is_refused(tmp_path, model, capsys):
-    model_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
+    potts_files.write_model(tmp_path / "a.npz", Potts(model.fields, model.couplings))
     assert score(tmp_path, "mutant\nA1G\n") == 2
     assert "a.npz: no query is stored" in capsys.readouterr().err

@@ -39,18 +39,18 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, convert, write."""
-    from npm_core import formats, model_files, score_files
+    from npm_core import formats, potts_files, score_files
     from npm_core.errors import SettingsError
     from npm_core.progress import note
 
     for name in (args.source, args.target):
-        if name is not None and name not in {*model_files.MODELS, *score_files.SCORES}:
-            known = ", ".join([*model_files.MODELS, *score_files.SCORES])
+        if name is not None and name not in {*potts_files.MODELS, *score_files.SCORES}:
+            known = ", ".join([*potts_files.MODELS, *score_files.SCORES])
             raise SettingsError(f"format {name!r} is none of {known}")
     source = args.source or formats.format_within(args.input)
     target = args.target or formats.format_of(args.output)
     if source in score_files.SCORES:
-        if target in model_files.MODELS:
+        if target in potts_files.MODELS:
             raise SettingsError(f"{args.input} holds contact scores; they cannot become a model")
         found = score_files.read_scores(args.input, source)
         score_files.write_scores(
@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> None:
         )
         note(f"{args.output}: contact scores of {len(found.scores)} residues")
         return
-    model = model_files.read_model(args.input, source)
+    model = potts_files.read_model(args.input, source)
     if target == "npz" and args.target is None:
         target = "npz-model"  # what --input holds
-    if target in model_files.MODELS:
-        model_files.write_model(args.output, model, target)
+    if target in potts_files.MODELS:
+        potts_files.write_model(args.output, model, target)
         note(f"{args.output}: Potts model of {model.length} residues")
         return
-    model_files.write_model_scores(args.output, model, file_format=target)
+    potts_files.write_model_scores(args.output, model, file_format=target)
     note(f"{args.output}: contact scores of {model.length} residues")

@@ -134,7 +134,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Check the options, then fit one alignment, or several at a time."""
-    from npm_core import fitting, model_files
+    from npm_core import fitting, potts_files
     from npm_core.cli._outputs import check_outputs
     from npm_core.errors import DataError, NpmError
     from npm_core.progress import note, track
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
         (path for path in (*args.msa, args.start, args.prior) if path),
     )
     for job in todo:
-        model_files.model_format(job.output)
+        potts_files.model_format(job.output)
     if args.device != "cpu":
         from npm_core.devices import usable_device
 

@@ -30,12 +30,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, score, write."""
-    from npm_core import model_files
+    from npm_core import potts_files
     from npm_core.contact_map import draw_contact_map
     from npm_core.progress import note
 
-    model = model_files.read_model(args.potts)
-    written = model_files.write_model_scores(args.output, model, centre=args.centre)
+    model = potts_files.read_model(args.potts)
+    written = potts_files.write_model_scores(args.output, model, centre=args.centre)
     note(f"{args.output}: contact scores of {model.length} residues")
     if args.map:
         whole, _ = written.whole()

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     import csv
     import io
 
-    from npm_core import model_files
+    from npm_core import potts_files
     from npm_core.errors import DataError, SettingsError
     from npm_core.files import write_text
     from npm_core.numbering import LONGEST
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("--all-singles reads no table: no --measured, no --skip-unscorable")
     if abs(args.offset) > LONGEST:
         raise SettingsError(f"--offset is {args.offset}, expected -{LONGEST} to {LONGEST}")
-    model = model_files.read_model(args.potts)
-    query, numbers = model_files.query_of(model), model_files.numbers_of(model)
+    model = potts_files.read_model(args.potts)
+    query, numbers = potts_files.query_of(model), potts_files.numbers_of(model)
     if args.query:
         query, numbers = _read_query(args.query, model.length)
     if query is None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from npm_core import alphabet, numbering, potts
 from npm_core.alphabet import ALPHABET, GAP, STATES
@@ -23,6 +25,8 @@ from npm_core.formats import check_zipped, format_of, format_within, write
 from npm_core.matrices import load_arrays
 from npm_core.potts import Potts
 from npm_core.score_files import SCORES, ScoreFile, write_scores
+
+_FORMAT = "npm-potts-1"
 
 PLMC_ALPHABET = "-ACDEFGHIKLMNPQRSTVWY"
 
@@ -126,6 +130,52 @@ def numbers_of(model: Potts) -> Indices:
     return found if len(found) == model.length else numbers
 
 
+def _model_of(fields: NDArray, couplings: NDArray, metadata: dict[str, str], where: str) -> Potts:
+    """A model of arrays that a file holds.
+
+    Raises:
+        DataError: They are no fields and couplings.
+    """
+    with told_where(where):
+        return Potts(fields, couplings, metadata)
+
+
+def _write_safetensors(path: Path, model: Potts) -> None:
+    """Fields, the couplings of i < j, and the metadata."""
+    tensors = {
+        "fields": np.ascontiguousarray(model.fields, dtype=np.float32),
+        "couplings": potts.upper_couplings(model.couplings).astype(np.float32, copy=False),
+    }
+    known = {"format": _FORMAT, "alphabet": alphabet.ALPHABET}
+    save_file(tensors, path, metadata={**model.metadata, **known})
+
+
+def _read_safetensors(path: Path) -> Potts:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            found = set(file.keys())
+            if metadata.get("format") != _FORMAT or found != {"fields", "couplings"}:
+                raise DataError(
+                    f"{path}: tensors {sorted(found)} of format {metadata.get('format')!r}, "
+                    f"expected fields and couplings of {_FORMAT!r}"
+                )
+            types = {name: file.get_slice(name).get_dtype() for name in sorted(found)}
+            if not set(types.values()) <= {"F16", "F32", "F64"}:
+                raise DataError(f"{path}: tensors of types {types}, expected F32")
+            fields, upper = file.get_tensor("fields"), file.get_tensor("couplings")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a whole safetensors file ({error})") from error
+    if metadata.get("alphabet") != alphabet.ALPHABET:
+        raise DataError(f"{path}: alphabet {metadata.get('alphabet')!r}, not {alphabet.ALPHABET!r}")
+    length = len(fields) if fields.ndim else 0
+    if upper.shape != (length * (length - 1) // 2, STATES, STATES):
+        raise DataError(f"{path}: {upper.shape} couplings for {fields.shape} fields")
+    return _model_of(fields, potts.full_couplings(upper, length), metadata, str(path))
+
+
 def _read_npz_model(path: Path) -> Potts:
     arrays = load_arrays(path)
     if isinstance(arrays, np.ndarray) or not {"fields", "couplings"} <= arrays.keys():
@@ -136,7 +186,7 @@ def _read_npz_model(path: Path) -> Potts:
     )
     names = ("query", "query_name", "numbers")
     facts = {name: str(arrays[name]) for name in names if name in arrays and str(arrays[name])}
-    return potts.from_arrays(fields, couplings, facts, str(path))
+    return _model_of(fields, couplings, facts, str(path))
 
 
 def _write_npz_model(path: Path, model: Potts) -> None:
@@ -357,7 +407,7 @@ Reader = Callable[[Path], Potts]
 Writer = Callable[[Path, Potts], None]
 
 MODELS: dict[str, tuple[Reader, Writer]] = {
-    "safetensors": (potts.load, potts.write),
+    "safetensors": (_read_safetensors, _write_safetensors),
     "npz-model": (_read_npz_model, _write_npz_model),
     "ccmpred-raw": (_read_ccmpred_raw, _write_ccmpred_raw),
     "ccmpred-msgpack": (_read_ccmpred_msgpack, _write_ccmpred_msgpack),
