@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from npm_core import ccmpred, formats, memory, plm_sparse, potts, potts_files
 from npm_core.arrays import States
 from npm_core.descent import STOP, Stop
@@ -17,6 +19,7 @@ from npm_core.msa import SUFFIXES, Msa, read_alignment, read_msa
 from npm_core.numbering import as_text, missing_inside
 from npm_core.plm import CCMPRED, Fit, Objective
 from npm_core.potts import Potts
+from npm_core.potts_files import numbers_of, query_of
 from npm_core.progress import Tell, follow, note
 
 
@@ -240,6 +243,31 @@ def fit_files(todo: Sequence[Job], solver: Solver) -> Iterator[str | NpmError]:
     )
 
 
+def on_columns(model: Potts, msa: Msa) -> Potts:
+    """A model of the whole query, as `predict` makes it, cut to the columns by residue numbers.
+
+    A model that has as many residues as the alignment has columns is left as it is.
+
+    Raises:
+        DataError: A column's residue is not in the model, or is another one there.
+    """
+    if model.length == msa.length:
+        return model
+    numbers = [] if msa.numbers is None else msa.numbers.tolist()
+    letters = dict(zip(numbers_of(model).tolist(), query_of(model) or "", strict=False))
+    found = [letters.get(number, "") for number in numbers]
+    # An X, a gap among the alignment's states, may be any residue.
+    pairs = zip(msa.query.replace("-", "X"), found, strict=False)
+    same = sum(one == other or (bool(other) and "X" in (one, other)) for one, other in pairs)
+    if same < msa.length:
+        raise DataError(
+            f"a start or prior of length {model.length} for {msa.length} columns, of which it has "
+            f"{same} by number and letter; expected all, or as many residues as columns"
+        )
+    here = np.searchsorted(numbers_of(model), numbers)
+    return Potts(model.fields[here], model.couplings[np.ix_(here, here)], model.metadata)
+
+
 def _read(job: Job) -> Msa | DataError:
     """The alignment, or why it cannot be read."""
     try:
@@ -261,6 +289,7 @@ def _fit_alone(job: Job, solver: Solver, announce: bool = False) -> str | NpmErr
     if solver.backend == "own":
         plm_sparse.note_compilation()
     try:
+        start, prior = (model and on_columns(model, msa) for model in (start, prior))
         with follow("fit") if announce else nullcontext() as tell:
             fit = solver.fit(msa.residues, start=start, prior=prior, tell=tell)
     except (DataError, SettingsError) as error:

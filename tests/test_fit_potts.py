@@ -16,6 +16,7 @@ from npm_core.alphabet import decode
 from npm_core.descent import Stop
 from npm_core.errors import DataError
 from npm_core.msa import read_msa
+from npm_core.potts import Potts
 from npm_core.potts_files import write_model
 
 
@@ -157,6 +158,23 @@ def test_a_start_and_a_prior_are_read_in_any_format_of_models(tmp_path, alignmen
     start, prior = job.models()
     assert np.allclose(start.couplings, model.couplings)
     assert np.allclose(prior.couplings, model.couplings / 2)
+
+
+def test_a_prior_of_the_whole_query_is_cut_to_the_alignments_columns(tmp_path, rng, capsys):
+    whole = replace(random_model(rng), metadata={"query": "ACDXFG", "numbers": "11-16"})
+    write_model(tmp_path / "prior.safetensors", whole)
+    msa, output = tmp_path / "a.a2m", tmp_path / "b.safetensors"
+    msa.write_text(">x/11-15\nACdEF\n>y\nAC.EF\n")  # residue 13 is an insert, 16 is behind
+    words = ["--msa", str(msa), "--output", str(output), "--prior"]
+    assert fit(*words, str(tmp_path / "prior.safetensors")) == 0
+    here = [0, 1, 3, 4]
+    part = Potts(whole.fields[here], whole.couplings[np.ix_(here, here)])
+    expected = plm_sparse.fit_objective(read_msa(msa).residues, prior=part).potts
+    assert np.allclose(potts_files.read_model(output).couplings, expected.couplings, atol=1e-6)
+    other = replace(whole, metadata={"query": "ACDEAG", "numbers": "11-16"})
+    write_model(tmp_path / "other.safetensors", other)
+    assert fit(*words, str(tmp_path / "other.safetensors")) == 2
+    assert "of length 6 for 4 columns, of which it has 3" in capsys.readouterr().err
 
 
 def test_files_of_several_models_are_called_as_their_alignments():

@@ -114,7 +114,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--prior",
         type=Path,
         metavar="FILE",
-        help="shrink to this Potts model, not to zero; any format likewise",
+        help="shrink to this Potts model, not to zero; any format likewise. Either may be of the "
+        "whole query, as `predict` makes it: it is cut to the columns by residue numbers",
     )
     parser.add_argument(
         "--prior-weight",
