@@ -269,7 +269,7 @@ def trunk_settings(wildcards):
 
 
 def watched_sequences(wildcards, input):
-    """Flag of `pretrain` for the first shard of test queries; imported ones are aligned."""
+    """Flag of `pretrain` for the first shard of test queries, if there are any."""
     return flags({"validation": [f"{shards}/0000.fasta" for shards in input.shards]})
 
 

@@ -250,7 +250,10 @@ def test_npm_is_trained_on_training_queries_and_clans_and_its_trunk_on_sequences
         "results/families/pfam_clan/B.parquet",
     ]
     assert demo.pretraining_sequences() == "results/queries/train.fasta"
-    assert places(npm={"pretraining_sequences": "own"}).pretraining_sequences() == "own"
+    assert demo.test_queries() == ["results/queries/test"]
+    own = places(npm={"pretraining_sequences": ["own"]})
+    assert own.pretraining_sequences() == ["own"]
+    assert own.test_queries() == []
 
 
 def test_structures_are_a_folder_where_one_is_here(tmp_path):

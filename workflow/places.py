@@ -309,9 +309,10 @@ class Places:
     def test_queries(self) -> list[str]:
         """The folder of test queries, on whose first shard the language model is watched.
 
-        There is none with alignments of the user's own.
+        There is none where it learns from sequences of the user's own.
         """
-        return [] if self.imported else ["results/queries/test"]
+        own = self.imported or self.config["npm"]["pretraining_sequences"]
+        return [] if own else ["results/queries/test"]
 
     def pretrained_trunks(self) -> dict[str, dict[str, Any]]:
         """The trunks, by name, that a run makes: those of its experiments that are not given."""
