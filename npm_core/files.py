@@ -82,7 +82,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except BrokenPipeError:  # nobody reads on, which is no error (`cli.main`)
+    # Nobody reads on, which is no error (`cli.main`); or what was read is damaged.
+    except (BrokenPipeError, gzip.BadGzipFile):
         raise
     except (OSError, SafetensorError) as error:
         if getattr(error, "filename", None) is not None:  # of another file, which it names

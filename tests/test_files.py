@@ -230,7 +230,10 @@ def test_a_device_that_takes_nothing_is_named_and_nothing_said_to_be_whole():
         write_text("/dev/full", "x")
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "y"), BrokenPipeError()])
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError(2, "No such file", "y"), BrokenPipeError(), gzip.BadGzipFile("CRC")],
+)
 def test_an_error_of_another_file_or_of_a_reader_that_went_away_is_not_of_the_file(tmp_path, error):
     with pytest.raises(type(error)), atomic_path(tmp_path / "x"):
         raise error
