@@ -25,6 +25,9 @@ Variant = tuple[NDArray[np.intp], States]
 
 WILD_TYPE = "WT"
 
+MISSING = ("", "na", "nan")
+"""Cells without a number, as a spreadsheet, R and pandas write them."""
+
 MAX_WRONG = 0.1
 """Share of the residues named that may be others in the query; more is another numbering."""
 
@@ -227,7 +230,7 @@ def read_table(path: Path, added: Sequence[str]) -> Table:
 
 
 def measured_numbers(table: Table, name: str, where: Path) -> list[float | None]:
-    """The numbers of a column; None where a cell is empty.
+    """The numbers of a column; None where a cell says that nothing was measured (`MISSING`).
 
     Raises:
         DataError: There is no such column, or something else in it.
@@ -237,7 +240,7 @@ def measured_numbers(table: Table, name: str, where: Path) -> list[float | None]
     found: list[float | None] = []
     for line, cell in zip(table.lines, table.column(name), strict=True):
         try:
-            found.append(float(cell) if cell.strip() else None)
+            found.append(None if cell.strip().lower() in MISSING else float(cell))
         except ValueError as error:
             raise DataError(f"{where}, line {line}: {name} is {cell!r}, no number") from error
         if found[-1] is not None and not math.isfinite(found[-1]):

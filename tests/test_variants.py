@@ -226,12 +226,12 @@ def test_every_exchange_of_one_residue_can_be_scored_without_a_table(tmp_path, m
 def test_the_rank_correlation_with_a_measured_column_is_told(tmp_path, model, capsys):
     potts_files.write_model(tmp_path / "a.npz", model)
     three = sorted(["A1G", "C2A", "D3P"], key=lambda one: deltas_of(model, one))
-    text = f"mutant,fitness\n{three[0]},-4\n{three[1]},0.5\n{three[2]},9\nE4A,\n"
+    text = f"mutant,fitness\n{three[0]},-4\n{three[1]},0.5\n{three[2]},9\nE4A,\nE4C,NA\nE4G,nan\n"
     assert score(tmp_path, text, "--measured", "fitness") == 0
     assert "Spearman correlation of delta with fitness: 1.000 (n = 3)" in capsys.readouterr().err
     assert score(tmp_path, "mutant,fitness\nA1G,1\nC2A,1\n", "--measured", "fitness") == 0
     assert "one of them has a single value" in capsys.readouterr().err
-    for cell, message in (("high", "line 2: fitness is 'high', no number"), ("nan", "is nan")):
+    for cell, message in (("high", "line 2: fitness is 'high', no number"), ("inf", "is inf")):
         assert score(tmp_path, f"mutant,fitness\nA1G,{cell}\n", "--measured", "fitness") == 2
         assert message in capsys.readouterr().err
     assert score(tmp_path, text, "--measured", "fit") == 2

@@ -51,7 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measured",
         metavar="COLUMN",
-        help="of the CSV: say the Spearman correlation of delta with it",
+        help="of the CSV: say the Spearman correlation of delta with it, over rows that have both",
     )
     parser.add_argument(
         "--skip-unscorable",
