@@ -42,7 +42,7 @@ demo-full: setup
 REAL_DATA = @[ -n "$$NPM_REAL_DATA" ] \
   || { echo "ERROR: set NPM_REAL_DATA to the folder of real proteins"; exit 2; }
 
-# The same chain on real proteins; NPM_REAL_DATA names their folder. Planned for some two hours of one core.
+# The same chain on real proteins; NPM_REAL_DATA names their folder. Some three hours of one core.
 real: setup .venv/.packages
 	$(REAL_DATA)
 	python benchmarks/real_tables.py runs/real/tables
