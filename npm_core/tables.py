@@ -1,11 +1,12 @@
 """The workflow's tables (families, targets, contact scores): Parquet with provenance."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from npm_core import alphabet
 from npm_core.arrays import Bools, Float32, States
 from npm_core.errors import DataError, told_where
 from npm_core.files import atomic_path
+
+T = TypeVar("T")
 
 FAMILIES = pa.schema(
     [
@@ -297,11 +300,7 @@ def read_targets(*paths: Path | str) -> Iterator[Target]:
     Raises:
         DataError: A table is missing or damaged, or a target's coordinates are not its residues'.
     """
-    for path in paths:
-        for row in _rows(path, TARGETS.names):
-            with told_where(str(path)):
-                target = _target(row)
-            yield target
+    return _each(paths, TARGETS.names, _target)
 
 
 def _target(row: dict) -> Target:
@@ -340,11 +339,7 @@ def read_scores(*paths: Path | str) -> Iterator[Scores]:
     Raises:
         DataError: A table is missing or damaged, or scores are not finite or not all pairs'.
     """
-    for path in paths:
-        for row in _rows(path, SCORES.names):
-            with told_where(str(path)):
-                scores = _scores(row)
-            yield scores
+    return _each(paths, SCORES.names, _scores)
 
 
 def _scores(row: dict) -> Scores:
@@ -449,6 +444,17 @@ def _once(path: Path | str, rows: Iterable[dict], key: Sequence[str]) -> Iterato
             )
         seen.add(values)
         yield row
+
+
+def _each(
+    paths: Iterable[Path | str], columns: Sequence[str], made: Callable[[dict], T]
+) -> Iterator[T]:
+    """What is made of each row of the tables, in order; a row that is refused names its table."""
+    for path in paths:
+        for row in _rows(path, columns):
+            with told_where(str(path)):
+                one = made(row)
+            yield one
 
 
 def _rows(path: Path | str, columns: Sequence[str]) -> Iterator[dict]:
