@@ -1,9 +1,8 @@
 """The benchmark of the Neural Potts Model runs from end to end, and counts FLOPs as by hand."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
+import benches
 import pytest
 import torch
 
@@ -14,11 +13,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def bench():
-    path = Path(__file__).parent.parent / "benchmarks" / "bench_npm.py"
-    spec = importlib.util.spec_from_file_location("bench_npm", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benches.load("bench_npm")
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import csv
 import gzip
-import importlib.util
 import io
-from pathlib import Path
 
+import benches
 import numpy as np
 import pytest
 from Bio.Align import substitution_matrices
@@ -15,11 +14,7 @@ from npm_core.variants import single_mutants
 
 @pytest.fixture(scope="module")
 def bench():
-    path = Path(__file__).parent.parent / "benchmarks" / "variants.py"
-    spec = importlib.util.spec_from_file_location("bench_variants", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benches.load("variants")
 
 
 def test_each_model_is_correlated_with_what_was_measured(bench, tmp_path, monkeypatch, capsys):
